@@ -1,0 +1,144 @@
+"""What every file we make has in common: written whole or not at all, and traceable.
+
+An artefact is written beside its final name and renamed, so a reader never sees half of it.
+`record` leaves `<name>.provenance.json` beside it: what made it, from what, where and in what time.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import userbench
+
+LIBRARIES = ("torch", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "safetensors")
+CHUNK = 1 << 20
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Give a temporary path (file or folder) that becomes `path` when the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+        if path.is_dir() and partial.is_dir():
+            shutil.rmtree(path)  # os.replace refuses a folder that is not empty
+        os.replace(partial, path)
+    finally:
+        if partial.is_dir():
+            shutil.rmtree(partial)
+        else:
+            partial.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    with atomic(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON whole or not at all; floats keep all their digits, NaN is refused."""
+    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def sha256(path: Path) -> str:
+    """Checksum of a file, read in pieces."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def record(path: Path, config: dict[str, Any], **facts: Any) -> None:
+    """Write `<path>.provenance.json`: the resolved config, code, libraries, hardware and time.
+
+    `config` is everything the command was asked to do, its seed included; `facts` what it found.
+    """
+    write_json(
+        path.with_name(path.name + ".provenance.json"),
+        {
+            "artefact": path.name,
+            "command": [Path(sys.executable).name, *sys.orig_argv[1:]],
+            "config": config,
+            **facts,
+            **environment(),
+        },
+    )
+
+
+def environment() -> dict[str, Any]:
+    """Code version, library versions, hardware, and seconds since this process started."""
+    return {
+        "userbench": userbench.__version__,
+        "git": git_state(),
+        "python": platform.python_version(),
+        "libraries": {name: installed(name) for name in LIBRARIES},
+        "hardware": hardware(),
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "wall_seconds": round(seconds_since_start(), 3),
+    }
+
+
+def git_state() -> dict[str, Any]:
+    """Commit of the source tree and whether it was changed since; empty outside a checkout."""
+    here = Path(__file__).parent
+
+    def git(*words: str) -> str:
+        run = subprocess.run(["git", "-C", here, *words], capture_output=True, text=True)
+        return run.stdout.strip() if run.returncode == 0 else ""
+
+    # Why: installed as a wheel inside somebody else's checkout, that commit would not be ours.
+    if shutil.which("git") is None or not git("ls-files", Path(__file__).name):
+        return {}
+    return {
+        "commit": git("rev-parse", "HEAD"),
+        "changed": bool(git("status", "--porcelain", "--untracked-files=no")),
+    }
+
+
+def installed(name: str) -> str:
+    """Version of an installed distribution, or an empty string."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def hardware() -> dict[str, Any]:
+    """The machine this process runs on; its GPU too, where torch is loaded and sees one."""
+    torch = sys.modules.get("torch")
+    gpu = torch is not None and torch.cuda.is_available()
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return {
+        "system": platform.platform(),
+        "processor": models[0] if models else platform.processor(),
+        "cores": os.cpu_count(),
+        "memory_gib": round(pages / 2**30, 1),
+        "gpu": torch.cuda.get_device_name() if gpu else None,
+        "threads": torch.get_num_threads() if torch is not None else None,
+    }
+
+
+def seconds_since_start() -> float:
+    """Wall time since this process began, the start of Python and its imports included."""
+    stat = Path("/proc/self/stat")
+    if not stat.exists():  # not Linux
+        return time.perf_counter()
+    started_ticks = int(stat.read_text().rpartition(")")[2].split()[19])
+    uptime = float(Path("/proc/uptime").read_text().split()[0])
+    return uptime - started_ticks / os.sysconf("SC_CLK_TCK")
