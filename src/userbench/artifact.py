@@ -48,8 +48,8 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON whole or not at all; floats keep all their digits, NaN is refused."""
-    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+    """Write JSON whole or not at all; floats keep all digits, paths are text, NaN is refused."""
+    write_text(path, json.dumps(content, indent=1, allow_nan=False, default=os.fspath) + "\n")
 
 
 def sha256(path: Path) -> str:
@@ -67,7 +67,7 @@ def record(path: Path, config: dict[str, Any], **facts: Any) -> None:
     `config` is everything the command was asked to do, its seed included; `facts` what it found.
     """
     write_json(
-        path.with_name(path.name + ".provenance.json"),
+        provenance_path(path),
         {
             "artefact": path.name,
             "command": [Path(sys.executable).name, *sys.orig_argv[1:]],
@@ -76,6 +76,17 @@ def record(path: Path, config: dict[str, Any], **facts: Any) -> None:
             **environment(),
         },
     )
+
+
+def provenance_path(path: Path) -> Path:
+    """Where the provenance record of an artefact lies."""
+    return path.with_name(path.name + ".provenance.json")
+
+
+def provenance_of(path: Path) -> dict[str, Any]:
+    """The provenance record of an artefact; empty where it has none."""
+    beside = provenance_path(path)
+    return json.loads(beside.read_text(encoding="utf-8")) if beside.exists() else {}
 
 
 def environment() -> dict[str, Any]:

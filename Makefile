@@ -1,0 +1,39 @@
+# The front door on a fresh machine: Python 3.11 and make are enough.
+# In an environment that is already active, call snakemake and pytest directly.
+PYTHON ?= python3
+VENV ?= .venv
+INSTALLED = $(VENV)/.installed-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
+RUN = PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
+
+.PHONY: table2 test check smoke install clean
+
+# Raw data -> results/table2.csv, by the default config (simulated data).
+table2: install
+	$(RUN) snakemake --cores all results/table2.csv
+
+# A tiny whole run: every rule once.
+smoke: install
+	$(RUN) snakemake --cores all --configfile workflow/config/smoke.yaml -- results/table2.csv
+
+test: install
+	$(RUN) pytest
+
+# All linters.
+check: install
+	$(RUN) ruff format --check .
+	$(RUN) ruff check .
+	$(RUN) lint-imports
+	$(RUN) snakefmt --check Snakefile workflow
+	$(RUN) snakemake --lint
+
+install: $(INSTALLED)
+
+$(INSTALLED): requirements.lock pyproject.toml
+	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --requirement requirements.lock
+	$(VENV)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	rm -f $(VENV)/.installed-*
+	touch $@
+
+clean:
+	rm -rf $(VENV) .snakemake

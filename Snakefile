@@ -1,0 +1,26 @@
+# Table of contents: `snakemake --cores 8 results/table2.csv` makes the table of the default config,
+# `--configfile workflow/config/<other>.yaml` that of another experiment.
+from snakemake.utils import min_version
+
+min_version("9.19")
+
+# Why: `configfile:` and --configfile would be merged, and two experiments mixed.
+if "corpora" not in config:
+
+    configfile: "workflow/config/default.yaml"
+
+
+include: "workflow/rules/config.smk"
+include: "workflow/rules/code.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/pretrain.smk"
+include: "workflow/rules/finetune.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    """Every table of the experiment."""
+    default_target: True
+    input:
+        "results/table1.csv",
+        "results/table2.csv",

@@ -1,0 +1,64 @@
+"""Checkpoints: named tensors in safetensors, written whole, checked when read, nothing executable."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from userbench.artifact import atomic, provenance_of, record, sha256
+
+
+def trained_tensors(encoder: nn.Module) -> dict[str, Tensor]:
+    """Tensors of the encoder that the stage just run has trained.
+
+    What it never touched (the pooling query in masked item prediction) is left out: whoever starts
+    from this checkpoint draws it anew, as AdaptSSR's release does.
+    """
+    trained = {name for name, value in encoder.named_parameters() if value.grad is not None}
+    return {name: value for name, value in encoder.state_dict().items() if name in trained}
+
+
+def save(path: Path, tensors: dict[str, Tensor], config: dict[str, Any], **facts: Any) -> None:
+    """Write tensors with their resolved config, and the provenance record beside them."""
+    contiguous = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    with atomic(path) as partial:
+        save_file(contiguous, partial, metadata={"config": json.dumps(config, default=os.fspath)})
+        digest = sha256(partial)
+    record(path, config, sha256=digest, **facts)
+
+
+def load(path: Path) -> dict[str, Tensor]:
+    """Read a checkpoint.
+
+    Raises ValueError where the file is damaged or is not the one its provenance record speaks of.
+    """
+    remedy = f"Delete {path.parent} and run the workflow again to rebuild it."
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as problem:
+        raise ValueError(f"{path}: cannot be read as a checkpoint ({problem}). {remedy}") from None
+    if provenance_of(path).get("sha256", "") not in ("", sha256(path)):
+        raise ValueError(f"{path}: its checksum differs from its provenance record. {remedy}")
+    return tensors
+
+
+def start_from(encoder: nn.Module, path: Path) -> list[str]:
+    """Load a checkpoint into an encoder; return the names it does not hold, which stay as drawn.
+
+    Raises ValueError where the checkpoint has other tensors or sizes than the encoder.
+    """
+    tensors = load(path)
+    own = encoder.state_dict()
+    for name, value in tensors.items():
+        expected = tuple(own[name].shape) if name in own else None
+        if expected != tuple(value.shape):
+            raise ValueError(
+                f"{path}: tensor {name} is {tuple(value.shape)}, the encoder has {expected}. "
+                "Pre-train on the same store with the same encoder settings."
+            )
+    encoder.load_state_dict({**own, **tensors})
+    return sorted(own.keys() - tensors.keys())

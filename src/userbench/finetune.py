@@ -1,0 +1,186 @@
+"""Fine-tune a pre-trained encoder on downstream tasks: the second loop, and a command.
+
+python -m userbench.finetune --store DATA --splits SPLITS --run adaptssr --seed 0
+    --init epoch1.safetensors epoch20.safetensors
+    --task '{"name": "age", "kind": "classification", "lr": 2e-4, "batch_size": 128, "epochs": 5}'
+    --out age.json
+
+One process takes any number of tasks, each `--task` with its `--out`. Several `--init` are
+candidates: each is fine-tuned and the one best on validation is tested. None: end to end training.
+"""
+
+import argparse
+import json
+import logging
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+from tqdm import tqdm
+
+from userbench.artifact import provenance_of, record, write_json
+from userbench.checkpoint import start_from
+from userbench.data.splits import TEST, TRAIN, VALIDATION, load_split
+from userbench.data.store import BehaviourStore
+from userbench.encoder import EncoderConfig, UserEncoder, UserVectors, pick_device
+from userbench.losses import finite
+from userbench.tasks import LabelTask, Task, TopNTask, build_task
+
+log = logging.getLogger("userbench")
+
+# Why: evaluation keeps no activations, so its batches may be larger than those of training.
+ENCODED_AT_ONCE = 512
+
+
+class Split(NamedTuple):
+    """Example numbers of the three parts of a task."""
+
+    train: Int[Tensor, " train"]
+    validation: Int[Tensor, " validation"]
+    test: Int[Tensor, " test"]
+
+
+class Candidate(NamedTuple):
+    """The best epoch of one fine-tuning."""
+
+    value: float
+    epoch: int
+    weights: dict[str, Tensor]
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Parse the flags, fine-tune, and report a user's mistake in one line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--store", type=Path, required=True, help="array store of the corpus")
+    parser.add_argument("--splits", type=Path, required=True, help="folder of split files")
+    parser.add_argument("--run", required=True, help="name of the run in the score files")
+    parser.add_argument("--init", type=Path, nargs="*", default=[], help="candidate checkpoints")
+    parser.add_argument("--encoder", type=json.loads, default={}, help="encoder sizes, as JSON")
+    parser.add_argument("--task", type=json.loads, action="append", required=True, help="as JSON")
+    parser.add_argument("--out", type=Path, action="append", required=True, help="per task")
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:<n>")
+    args = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    if len(args.task) != len(args.out):
+        parser.error("give one --out for each --task")
+    try:
+        tasks = [Task(**task) for task in args.task]
+        device = pick_device(args.device)
+        sizes = EncoderConfig(n_items=0, **args.encoder)
+        store = BehaviourStore.open(args.store, sizes.max_length, device)
+        for task, out in zip(tasks, args.out, strict=True):
+            started = time.perf_counter()
+            scores = finetune(task, store, device, args)
+            write_json(out, scores)
+            seconds = time.perf_counter() - started
+            record(out, {**vars(args), "task": asdict(task), "out": out}, task_seconds=seconds)
+    except ValueError as mistake:
+        sys.exit(f"error: {mistake}")
+
+
+def finetune(
+    task: Task, store: BehaviourStore, device: torch.device, args: argparse.Namespace
+) -> dict[str, Any]:
+    """Fine-tune every candidate on one task; test the best epoch on validation."""
+    split = load_split(args.splits, task.name).to(device)
+    split = Split(*((split == part).nonzero().squeeze(1) for part in (TRAIN, VALIDATION, TEST)))
+    scores: list[dict[str, Any]] = []
+    best: Candidate | None = None
+    chosen = {}
+    for init in args.init or [None]:
+        torch.manual_seed(args.seed)
+        sizes = EncoderConfig(n_items=store.n_items, **args.encoder)
+        encoder = UserEncoder(sizes, task.dropout)
+        if init is not None:
+            start_from(encoder, init)
+        head = build_task(task, args.store, sizes.dim, device)
+        model = torch.nn.ModuleDict({"encoder": encoder, "head": head}).to(device)
+        pretrain_epoch = provenance_of(init)["epoch"] if init else 0
+        candidate, curve = train(task, model, store, split)
+        scores += [{"pretrain_epoch": pretrain_epoch, **point} for point in curve]
+        if best is None or candidate.value > best.value:
+            best = candidate
+            chosen = {"pretrain_epoch": pretrain_epoch, "epoch": candidate.epoch}
+    model.load_state_dict(best.weights)
+    tested = evaluate(model, store, split.test)
+    log.info("%s: test %s %.4f", task.name, task.metric, tested[task.metric])
+    scores += [
+        {**chosen, "split": "test", "metric": metric, "value": value}
+        for metric, value in tested.items()
+    ]
+    return {
+        "run": args.run,
+        "task": task.name,
+        "corpus": args.store.name,
+        "seed": args.seed,
+        "kind": task.kind,
+        "metric": task.metric,
+        "examples": {part: len(examples) for part, examples in split._asdict().items()},
+        "best": chosen,
+        "scores": scores,
+    }
+
+
+def train(
+    task: Task, model: torch.nn.ModuleDict, store: BehaviourStore, split: Split
+) -> tuple[Candidate, list[dict[str, Any]]]:
+    """Train all parameters; evaluate on validation after every epoch and keep the best one."""
+    head: LabelTask | TopNTask = model["head"]
+    optimizer = torch.optim.Adam(model.parameters(), lr=task.lr, fused=True)
+    curve: list[dict[str, Any]] = []
+    best: Candidate | None = None
+    for epoch in range(1, task.epochs + 1):
+        model.train()
+        shuffled = split.train[torch.randperm(len(split.train), device=split.train.device)]
+        parts = shuffled.split(task.batch_size)
+        total = torch.zeros((), device=shuffled.device)
+        for picked in tqdm(parts, f"{task.name} epoch {epoch}", disable=None, leave=False):
+            users = model["encoder"](store.batch(head.examples.users[picked]).items)
+            loss = head.loss(users, picked)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            total += loss.detach()
+        mean_loss = finite(total / len(parts), epoch * len(parts), task.lr)
+        found = evaluate(model, store, split.validation)
+        curve += [
+            {"epoch": epoch, "split": "validation", "metric": metric, "value": value}
+            for metric, value in found.items()
+        ]
+        log.info(
+            "%s epoch %d/%d: train loss %.4f, validation %s %.4f",
+            task.name,
+            epoch,
+            task.epochs,
+            mean_loss,
+            task.metric,
+            found[task.metric],
+        )
+        if best is None or found[task.metric] > best.value:
+            weights = {name: value.clone() for name, value in model.state_dict().items()}
+            best = Candidate(found[task.metric], epoch, weights)
+    return best, curve
+
+
+@torch.no_grad()
+def evaluate(
+    model: torch.nn.ModuleDict, store: BehaviourStore, picked: Int[Tensor, " examples"]
+) -> dict[str, float]:
+    """Metrics of the picked examples, every user encoded once."""
+    model.eval()
+    unique, place = model["head"].examples.users[picked].unique(return_inverse=True)
+    users: UserVectors = torch.cat(
+        [model["encoder"](store.batch(part).items) for part in unique.split(ENCODED_AT_ONCE)]
+    )
+    found = model["head"].evaluate(users[place], picked)
+    return {metric: float(value) for metric, value in found.items()}
+
+
+if __name__ == "__main__":
+    main()

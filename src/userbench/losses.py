@@ -1,0 +1,48 @@
+"""Objectives and mathematics used by more than one method: pure functions of tensors."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+def item_softmax(
+    states: Float[Tensor, "predictions dim"],
+    targets: Int[Tensor, " predictions"],
+    table: Float[Tensor, "items dim"],
+    bias: Float[Tensor, " items"],
+) -> Float[Tensor, ""]:
+    """Mean cross-entropy of predicting `targets` by a softmax over all items, exact."""
+    return F.cross_entropy(F.linear(states, table, bias), targets)
+
+
+def sampled_item_softmax(
+    states: Float[Tensor, "predictions dim"],
+    targets: Int[Tensor, " predictions"],
+    table: Float[Tensor, "items dim"],
+    bias: Float[Tensor, " items"],
+    negatives: Int[Tensor, " negatives"],
+    frequency: Float[Tensor, " items"],
+) -> Float[Tensor, ""]:
+    """`item_softmax` estimated from the targets and shared `negatives` drawn by `frequency`.
+
+    Logits are corrected by -log(expected count) (Bengio and Senecal, 2008; Jean et al., 2015), so
+    the estimate tends to the exact loss as negatives grow; a negative equal to a row's own target
+    is left out of that row.
+    """
+    expected = frequency[negatives] * len(negatives)
+    logits = F.linear(states, table[negatives], bias[negatives] - expected.log())
+    logits = logits.masked_fill_(targets[:, None] == negatives, -torch.inf)
+    own = (states * table[targets]).sum(-1, keepdim=True) + bias[targets, None]
+    first = torch.zeros_like(targets)
+    return F.cross_entropy(torch.cat([own, logits], dim=1), first)
+
+
+def finite(loss: Tensor, step: int, lr: float) -> float:
+    """The loss as a number; training must not go on, and must leave no score, once it is NaN."""
+    value = loss.item()
+    if not torch.isfinite(torch.tensor(value)):
+        raise ValueError(
+            f"the loss is {value} at step {step} (learning rate {lr}). Lower the learning rate"
+        )
+    return value

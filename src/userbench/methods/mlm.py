@@ -1,0 +1,59 @@
+"""Masked item prediction on the shared encoder (BERT4Rec, Sun et al., CIKM 2019).
+
+Hide some behaviours and name them from the others. It is the warm start of every sequence-level
+method, and the form in which PeterRec (Yuan et al., SIGIR 2020) enters AdaptSSR's Table 2.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from userbench.augment import mask
+from userbench.data.store import Batch, BehaviourStore
+from userbench.encoder import UserEncoder
+from userbench.losses import item_softmax, sampled_item_softmax
+from userbench.method import Objective, PretrainMethod, TrainingConfig
+
+
+@dataclass(frozen=True)
+class Config(TrainingConfig):
+    """Values of AdaptSSR's release (its directory MLM)."""
+
+    lr: float = 5e-4
+    dropout: float = 0.5
+    mask_ratio: float = 0.3
+    negatives: int | None = None
+    """Items a sampled softmax draws per batch; None: the exact softmax over all items."""
+
+
+class Method(PretrainMethod):
+    """Predict each masked item from its hidden state by the item table itself (tied weights)."""
+
+    config: Config
+
+    def __init__(self, encoder: UserEncoder, config: Config):
+        super().__init__(encoder, config)
+        self.bias = nn.Parameter(torch.zeros(encoder.config.n_items + 1))
+
+    def prepare(self, store: BehaviourStore) -> None:
+        """Keep the behaviours to draw negatives from: drawing one draws an item by popularity."""
+        self.behaviours = store.items
+        counts = store.items.bincount(minlength=store.n_items + 1)
+        self.frequency = counts / counts.sum()
+
+    def forward(self, batch: Batch, progress: float) -> Objective:
+        """Mean cross-entropy over the masked behaviours of the batch."""
+        view = mask(batch.items, self.config.mask_ratio, self.encoder.config.mask_id)
+        masked = view != batch.items
+        states, targets = self.encoder.hidden(view)[masked], batch.items[masked]
+        table, drawn = self.encoder.item_table, self.config.negatives
+        if drawn is None:
+            loss = item_softmax(states, targets, table, self.bias)
+        else:
+            picks = torch.randint(len(self.behaviours), (drawn,), device=targets.device)
+            negatives = self.behaviours[picks].long()
+            loss = sampled_item_softmax(
+                states, targets, table, self.bias, negatives, self.frequency
+            )
+        return Objective(loss)

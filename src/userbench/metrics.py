@@ -1,0 +1,59 @@
+"""Metrics on whole test sets: accuracy, AUC, and rank-based hit rate, MRR and NDCG."""
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+CUTOFFS = (5, 10, 20)
+
+
+def accuracy(
+    logits: Float[Tensor, "examples classes"], labels: Int[Tensor, " examples"]
+) -> Float[Tensor, ""]:
+    """Share of examples whose highest logit is that of their label."""
+    return (logits.argmax(-1) == labels).double().mean()
+
+
+def auc(
+    scores: Float[Tensor, " examples"], positive: Bool[Tensor, " examples"]
+) -> Float[Tensor, ""]:
+    """Area under the ROC curve by the rank-sum formula; a tie counts one half.
+
+    Raises ValueError where one of the two classes is absent.
+    """
+    n_positive = int(positive.sum())
+    n_negative = len(positive) - n_positive
+    if n_positive == 0 or n_negative == 0:
+        raise ValueError("AUC needs examples of both classes; this split holds only one")
+    _, level, count = scores.unique(return_inverse=True, return_counts=True)
+    mean_rank = count.cumsum(0).double() - (count - 1).double() / 2
+    rank_sum = mean_rank[level][positive].sum()
+    return (rank_sum - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative)
+
+
+def ranks(
+    scores: Float[Tensor, "examples candidates"],
+    targets: Int[Tensor, " examples"],
+    known: Int[Tensor, "examples known"],
+) -> Int[Tensor, " examples"]:
+    """Rank (1 = best) of each target among all candidates but the user's other positives.
+
+    `known` lists every positive of the user; the value `candidates` pads it. A tie counts against
+    the target, so a model that gives all candidates one score ranks last, not first.
+    """
+    own = scores.gather(1, targets[:, None])
+    others = torch.cat([scores, torch.empty_like(own)], dim=1)  # one more column takes the padding
+    others = others.scatter(1, known, -torch.inf).scatter(1, targets[:, None], -torch.inf)
+    return (others[:, :-1] >= own).sum(1) + 1
+
+
+def ranking_metrics(rank: Int[Tensor, " examples"]) -> dict[str, Float[Tensor, ""]]:
+    """hr@k, mrr@k and ndcg@k for one relevant item per example, k in 5, 10, 20."""
+    position = rank.double()
+    found = {}
+    for k in CUTOFFS:
+        hit = (rank <= k).double()
+        found[f"hr@{k}"] = hit.mean()
+        found[f"mrr@{k}"] = (hit / position).mean()
+        found[f"ndcg@{k}"] = (hit / (position + 1).log2()).mean()
+    return found

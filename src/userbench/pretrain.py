@@ -1,0 +1,191 @@
+"""Pre-train an encoder by one method: the first of the two loops, and a command.
+
+python -m userbench.pretrain --store DATA --splits SPLITS --method adaptssr --init mlm.safetensors
+    --epochs 20 --batch-size 128 --seed 0 --keep 1 20 --out FOLDER
+"""
+
+import argparse
+import json
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, fields
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+from tqdm import tqdm
+
+from userbench.artifact import record, write_json
+from userbench.checkpoint import save, start_from, trained_tensors
+from userbench.data.splits import TRAIN, VALIDATION, load_split
+from userbench.data.store import BehaviourStore
+from userbench.encoder import EncoderConfig, UserEncoder, pick_device
+from userbench.losses import finite
+from userbench.method import PretrainMethod, TrainingConfig, load_method
+
+log = logging.getLogger("userbench")
+
+SECONDS_BETWEEN_LINES = 30.0
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Parse the flags, pre-train, and report a user's mistake in one line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--store", type=Path, required=True, help="array store of the corpus")
+    parser.add_argument("--splits", type=Path, required=True, help="folder of split files")
+    parser.add_argument("--method", required=True, help="file in methods/, or a dotted module")
+    parser.add_argument("--set", type=json.loads, default={}, help="fields of its Config, as JSON")
+    parser.add_argument("--encoder", type=json.loads, default={}, help="encoder sizes, as JSON")
+    parser.add_argument("--init", type=Path, help="checkpoint to start from")
+    parser.add_argument("--epochs", type=int, required=True)
+    parser.add_argument("--batch-size", type=int, required=True)
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--keep", type=int, nargs="+", required=True, help="epochs to keep")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:<n>")
+    parser.add_argument("--out", type=Path, required=True, help="folder of epoch<k>.safetensors")
+    args = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    try:
+        pretrain(args)
+    except ValueError as mistake:
+        sys.exit(f"error: {mistake}")
+
+
+def pretrain(args: argparse.Namespace) -> None:
+    """Run all epochs; write the kept checkpoints and the learning curve."""
+    if not all(1 <= epoch <= args.epochs for epoch in args.keep):
+        raise ValueError(f"--keep {args.keep}: epochs run from 1 to {args.epochs}")
+    module = load_module(args.method)
+    config = method_config(module, args.set)
+    torch.manual_seed(args.seed)
+    device = pick_device(args.device)
+    sizes = EncoderConfig(n_items=0, **args.encoder)
+    store = BehaviourStore.open(args.store, sizes.max_length, device)
+    sizes = EncoderConfig(n_items=store.n_items, **args.encoder)
+    split = load_split(args.splits, "pretrain").to(device)
+    train, validation = ((split == part).nonzero().squeeze(1) for part in (TRAIN, VALIDATION))
+
+    encoder = UserEncoder(sizes, config.dropout)
+    new = start_from(encoder, args.init) if args.init else []
+    method: PretrainMethod = module.Method(encoder, config).to(device)
+    method.prepare(store)
+    resolved = {
+        **{name: value for name, value in vars(args).items() if name != "set"},
+        "config": asdict(config),
+        "encoder": asdict(sizes),
+    }
+    log.info(
+        "%s on %s: %d users, %d items, %d epochs%s",
+        args.method,
+        device,
+        len(train),
+        store.n_items,
+        args.epochs,
+        f", from {args.init}, new: {', '.join(new) or 'nothing'}" if args.init else "",
+    )
+
+    optimizer = torch.optim.Adam(method.parameters(), lr=config.lr, fused=True)
+    curve: list[dict[str, Any]] = []
+    started = time.perf_counter()
+    steps_per_epoch = len(list(batches(train, args.batch_size)))
+    step, last_line = 0, started
+    for epoch in range(1, args.epochs + 1):
+        method.train()
+        shuffled = train[torch.randperm(len(train), device=device)]
+        total = torch.zeros((), device=device)
+        bar = tqdm(
+            batches(shuffled, args.batch_size),
+            f"epoch {epoch}",
+            steps_per_epoch,
+            disable=None,
+            leave=False,
+        )
+        for users in bar:
+            batch = store.batch(users)
+            loss, _ = method(batch, progress=step / (steps_per_epoch * args.epochs))
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            total += loss.detach()
+            step += 1
+            if time.perf_counter() - last_line > SECONDS_BETWEEN_LINES:  # waits for the device
+                last_line = time.perf_counter()
+                log.info("epoch %d, step %d, loss %.4f", epoch, step, finite(loss, step, config.lr))
+        seconds = time.perf_counter() - started
+        checked = validate(method, store, validation, args.batch_size)
+        curve.append(
+            {
+                "epoch": epoch,
+                "split": "train",
+                "step": step,
+                "loss": finite(total / steps_per_epoch, step, config.lr),
+            }
+        )
+        curve.append({"epoch": epoch, "split": "validation", "step": step, **checked})
+        log.info(
+            "epoch %d/%d: train loss %.4f, validation %s, %.0f users/s",
+            epoch,
+            args.epochs,
+            curve[-2]["loss"],
+            ", ".join(f"{name} {value:.4f}" for name, value in checked.items()),
+            len(train) * epoch / seconds,
+        )
+        if epoch in args.keep:
+            path = args.out / f"epoch{epoch}.safetensors"
+            save(path, trained_tensors(encoder), resolved, epoch=epoch, drawn_anew=new)
+    write_json(args.out / "curve.json", curve)
+    record(args.out / "curve.json", resolved)
+
+
+def batches(users: Int[Tensor, " users"], size: int) -> Iterator[Int[Tensor, " batch"]]:
+    """Consecutive batches; one user alone at the end is left out, in-batch negatives need two."""
+    for batch in users.split(size):
+        if len(batch) > 1:
+            yield batch
+
+
+def validate(
+    method: PretrainMethod, store: BehaviourStore, users: Int[Tensor, " users"], size: int
+) -> dict[str, float]:
+    """Mean loss and logs over held-out users, with the same random draws at every epoch.
+
+    Dropout stays on: without it a view and its dropout twin would be one vector.
+    """
+    sums: dict[str, Tensor] = {}
+    parts = list(batches(users, size))
+    devices = [users.device] if users.is_cuda else []
+    with torch.random.fork_rng(devices), torch.no_grad():
+        torch.manual_seed(0)
+        for part in parts:
+            loss, logs = method(store.batch(part), progress=1.0)
+            for name, value in {"loss": loss, **logs}.items():
+                sums[name] = sums.get(name, 0) + value
+    return {name: float(total) / len(parts) for name, total in sums.items()}
+
+
+def load_module(name: str) -> ModuleType:
+    """A method's module; a wrong name is the user's mistake."""
+    try:
+        return load_method(name)
+    except ModuleNotFoundError as missing:
+        raise ValueError(f"no method {name!r} ({missing}). See src/userbench/methods/") from None
+
+
+def method_config(module: ModuleType, changes: dict[str, Any]) -> TrainingConfig:
+    """The method's defaults with `changes`; a misspelt field is the user's mistake."""
+    known = [field.name for field in fields(module.Config)]
+    unknown = sorted(changes.keys() - set(known))
+    if unknown:
+        raise ValueError(
+            f"{module.__name__} has no hyper-parameter {unknown[0]!r}. It has: {', '.join(known)}"
+        )
+    return module.Config(**changes)
+
+
+if __name__ == "__main__":
+    main()

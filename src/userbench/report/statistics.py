@@ -1,0 +1,362 @@
+"""Score files, checked, to one tidy frame, and that to means over seeds beside published ones."""
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
+
+PUBLISHED_TABLE1 = Path(__file__).with_name("paper_table1.csv")
+PUBLISHED_TABLE2 = Path(__file__).with_name("paper_table2.csv")
+TEXT = {"type": "string", "minLength": 1}
+COUNT = {"type": "integer", "minimum": 0}
+METRIC = {"type": "string", "pattern": r"^(accuracy|auc|(hr|mrr|ndcg)@[1-9][0-9]*)$"}
+
+
+def an_object(required: dict[str, Any], **optional: Any) -> dict[str, Any]:
+    """JSON schema of an object with these keys; others are let through."""
+    return {"type": "object", "properties": required | optional, "required": list(required)}
+
+
+def a_list(entry: dict[str, Any], at_least: int = 0) -> dict[str, Any]:
+    """JSON schema of a list of such entries."""
+    return {"type": "array", "items": entry, "minItems": at_least}
+
+
+SCORE = an_object(
+    {
+        "pretrain_epoch": COUNT,
+        "epoch": COUNT,
+        "split": {"enum": ["validation", "test"]},
+        "metric": METRIC,
+        "value": {"type": "number", "minimum": 0, "maximum": 1},
+    }
+)
+SCORE_FILE = an_object(
+    {
+        "run": TEXT,
+        "task": TEXT,
+        "corpus": TEXT,
+        "seed": COUNT,
+        "kind": {"enum": ["classification", "binary", "top_n"]},
+        "metric": METRIC,
+        "examples": an_object({"train": COUNT, "validation": COUNT, "test": COUNT}),
+        "best": an_object({"pretrain_epoch": COUNT, "epoch": COUNT}),
+        "scores": a_list(SCORE, at_least=1),
+    }
+)
+# Why: a misspelt key of a layout could silently turn simulated figures into real ones.
+NOTHING_ELSE = {"additionalProperties": False}
+PUBLISHED_NAME = {"type": ["string", "null"]}
+LAYOUT_TASK = an_object(
+    {"task": TEXT, "label": TEXT, "metric": METRIC},
+    paper=PUBLISHED_NAME,
+    simulated={"type": "boolean"},
+)
+LAYOUT_ROW = an_object({"run": TEXT, "label": TEXT}, paper=PUBLISHED_NAME)
+LAYOUT = an_object(
+    {
+        "caption_data": TEXT,
+        "simulated": {"type": "boolean"},
+        "tasks": a_list(LAYOUT_TASK | NOTHING_ELSE, at_least=1),
+        "rows": a_list(LAYOUT_ROW | NOTHING_ELSE, at_least=1),
+        "references": a_list(LAYOUT_ROW | NOTHING_ELSE),
+        "baseline": TEXT,
+    },
+    notes=a_list(TEXT),
+)
+DATASETS = {"ttl": "TTL", "app": "App"}  # raw format: the paper's name
+QUANTITIES = {
+    **{"behavior_sequences": "Int64", "different_behaviors": "Int64"},
+    **{"avg_sequence_length": float, "samples": "Int64", "labels_or_items": "Int64"},
+}
+STORE_TASK = {
+    **an_object({"rows": COUNT}, classes={"type": "object"}, candidates=COUNT),
+    "anyOf": [{"required": ["classes"]}, {"required": ["candidates"]}],
+}
+STORE_COUNTS = an_object(
+    {
+        "users": COUNT,
+        "items": COUNT,
+        "mean_length": {"type": "number"},
+        "tasks": {"type": "object", "additionalProperties": STORE_TASK},
+    }
+)
+MANIFEST = an_object({"format": {"enum": list(DATASETS)}, "counts": STORE_COUNTS})
+CORPUS_TASKS = {
+    "type": "object",
+    "additionalProperties": an_object({"corpus": TEXT}, paper=PUBLISHED_NAME),
+}
+SCORE_COLUMNS = {
+    **{"corpus": str, "run": str, "task": str, "seed": int, "metric": str, "split": str},
+    **{"pretrain_epoch": int, "epoch": int, "examples": int, "value": float},
+}
+IDENTITY = [name for name in SCORE_COLUMNS if name not in ("examples", "value")]
+
+
+def check(content: Any, schema: dict[str, Any], source: str) -> None:
+    """Raise ValueError, naming source, place and reason, unless the content fits the schema."""
+    if error := best_match(Draft202012Validator(schema).iter_errors(content)):
+        raise ValueError(f"{source}: {error.json_path}: {error.message}")
+
+
+def parse_json(text: str | bytes, source: str) -> Any:
+    """Parse JSON; NaN and the infinities, which Python would let through, are refused.
+
+    Raises:
+        ValueError: naming the source, for anything that is not JSON.
+    """
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is not JSON")
+
+    try:
+        return json.loads(text, parse_constant=refuse)
+    except ValueError as error:
+        raise ValueError(f"{source}: not valid JSON: {error}") from error
+
+
+def read_score_file(path: Path) -> list[dict[str, Any]]:
+    """One row (a dict with SCORE_COLUMNS) per value of a score file.
+
+    Raises:
+        ValueError: the file is not what `finetune` or `references` writes, or is inconsistent.
+    """
+    try:
+        content = parse_json(path.read_bytes(), str(path))
+        check(content, SCORE_FILE, str(path))
+        best = (content["best"]["pretrain_epoch"], content["best"]["epoch"])
+        tested = [score for score in content["scores"] if score["split"] == "test"]
+        if {(score["pretrain_epoch"], score["epoch"]) for score in tested} != {best}:
+            raise ValueError(f"{path}: exactly the best epoch, {best}, must have test scores")
+        if content["metric"] not in {score["metric"] for score in tested}:
+            raise ValueError(f"{path}: no test score of its own metric, {content['metric']}")
+    except ValueError as error:
+        raise ValueError(f"{error}. Remove the file and run its rule again.") from error
+    shared = {name: content[name] for name in ("corpus", "run", "task", "seed")}
+    return [
+        score | shared | {"examples": content["examples"][score["split"]]}
+        for score in content["scores"]
+    ]
+
+
+def gather_scores(paths: Sequence[Path]) -> pd.DataFrame:
+    """All values of these score files as one tidy frame (SCORE_COLUMNS), sorted.
+
+    Raises:
+        ValueError: a bad file, or one value given twice.
+    """
+    frames = [pd.DataFrame(read_score_file(path)).assign(file=str(path)) for path in paths]
+    scores = pd.concat(frames)
+    again = scores[scores.duplicated(IDENTITY)]
+    if len(again):
+        row = again.iloc[0]
+        what = ", ".join(f"{name} {row[name]}" for name in IDENTITY)
+        raise ValueError(f"{row['file']}: a second value for {what}. Give every score file once.")
+    return scores[list(SCORE_COLUMNS)].sort_values(IDENTITY, ignore_index=True)
+
+
+def read_scores(path: Path) -> pd.DataFrame:
+    """Read what `gather_scores` wrote.
+
+    Raises:
+        ValueError: the columns are not SCORE_COLUMNS, or a field is not of its type.
+    """
+    try:
+        scores = pd.read_csv(
+            path, dtype=SCORE_COLUMNS, keep_default_na=False, float_precision="round_trip"
+        )
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}. Make it again with the command scores.") from error
+    if list(scores.columns) != list(SCORE_COLUMNS):
+        raise ValueError(f"{path}: the columns must be {', '.join(SCORE_COLUMNS)}. Make it again.")
+    return scores
+
+
+def read_layout(argument: str) -> dict[str, Any]:
+    """Layout of Table 2 from a JSON text or from the file that holds it; defaults filled in.
+
+    Raises:
+        ValueError: a key is missing or of the wrong kind, or a name is unknown.
+    """
+    if argument.lstrip().startswith("{"):
+        source, text = "layout", argument
+    else:
+        source, text = argument, Path(argument).read_bytes()
+    layout = parse_json(text, source)
+    check(layout, LAYOUT | NOTHING_ELSE, source)
+    runs = [row["run"] for row in layout["rows"] + layout["references"]]
+    for name in (*runs, *(tasks := [task["task"] for task in layout["tasks"]])):
+        if runs.count(name) > 1 or tasks.count(name) > 1:
+            raise ValueError(f"{source}: {name!r} is named twice")
+    if layout["baseline"] not in {row["run"] for row in layout["rows"]}:
+        raise ValueError(f"{source}: baseline {layout['baseline']!r} is not among the rows")
+    for task in layout["tasks"]:
+        task.setdefault("paper", None)
+        task.setdefault("simulated", layout["simulated"])
+    for row in layout["rows"] + layout["references"]:
+        row.setdefault("paper", None)
+    layout.setdefault("notes", [])
+    check_published(layout, source)
+    return layout
+
+
+def check_published(layout: dict[str, Any], source: str) -> None:
+    """Raise ValueError where the layout names a published row, task or metric that is not there."""
+    published = pd.read_csv(PUBLISHED_TABLE2, keep_default_na=False)
+    metrics = dict(zip(published["task"], published["metric"], strict=True))
+    for row in layout["rows"] + layout["references"]:
+        if row["paper"] is not None and row["paper"] not in set(published["method"]):
+            raise ValueError(f"{source}: the paper's Table 2 has no row {row['paper']!r}")
+    for task in layout["tasks"]:
+        if task["paper"] is not None and metrics.get(task["paper"]) != task["metric"]:
+            raise ValueError(
+                f"{source}: the paper's Table 2 has no {task['metric']} of {task['paper']!r}"
+            )
+
+
+def published_table2() -> pd.DataFrame:
+    """Table 2 of the paper: mean, std and improvement in percent by (method, task)."""
+    return pd.read_csv(PUBLISHED_TABLE2, keep_default_na=False, na_values=[""]).set_index(
+        ["method", "task"]
+    )
+
+
+def summarise(scores: pd.DataFrame, layout: dict[str, Any]) -> pd.DataFrame:
+    """Table 2 as numbers: one row per run and reference, percentages, over seeds.
+
+    Per task: mean, sample std (n - 1), number of seeds, relative improvement over the baseline in
+    percent, and the published mean and std. Missing figures are NaN: of a reference that does not
+    do a task, of a task nobody has scores for (its corpus is absent), of a std over one seed.
+
+    Raises:
+        ValueError: a ranked run lacks a task that others have, or runs differ in test examples.
+    """
+    entries = layout["rows"] + layout["references"]
+    summary = pd.DataFrame({key: [entry[key] for entry in entries] for key in ("run", "label")})
+    summary["ranked"] = summary.index < len(layout["rows"])
+    is_baseline = summary["run"] == layout["baseline"]
+    test = scores[(scores["split"] == "test") & scores["run"].isin(summary["run"])]
+    scored = [task for task in layout["tasks"] if task["task"] in set(test["task"])]
+    summary.insert(2, "data", origin(scored))
+    measured = test.groupby(["run", "task", "metric"])["value"].agg(["mean", "std", "count"])
+    published = published_table2()
+    for task in layout["tasks"]:
+        name = task["task"]
+        check_comparable(test[test["task"] == name], task, layout["rows"])
+        own = measured.reindex(keys((run, name, task["metric"]) for run in summary["run"]))
+        mean = 100 * own["mean"].to_numpy()
+        improvement = 100 * (mean / mean[is_baseline] - 1) if mean[is_baseline] > 0 else np.nan
+        paper = published.reindex(keys((entry["paper"], task["paper"]) for entry in entries))
+        summary[f"{name}.mean"] = mean.round(4)
+        summary[f"{name}.std"] = (100 * own["std"].to_numpy()).round(4)
+        summary[f"{name}.seeds"] = own["count"].astype("Int64").array
+        summary[f"{name}.improvement"] = np.where(is_baseline, np.nan, improvement).round(4)
+        summary[f"{name}.paper_mean"] = paper["mean_percent"].to_numpy()
+        summary[f"{name}.paper_std"] = paper["std_percent"].to_numpy()
+    return summary
+
+
+def keys(rows: Iterable[tuple[str | None, ...]]) -> pd.MultiIndex:
+    """Look-up keys for `reindex`; a None in them finds nothing."""
+    return pd.MultiIndex.from_tuples(list(rows))
+
+
+def origin(tasks: Sequence[dict[str, Any]]) -> str:
+    """What the figures of these tasks were measured on: real, simulated, or which is which."""
+    simulated = [task["task"] for task in tasks if task["simulated"]]
+    if len(simulated) in (0, len(tasks)):
+        return ("simulated" if simulated else "real") if tasks else ""
+    return f"simulated: {' '.join(simulated)}; others real"
+
+
+def check_comparable(
+    test: pd.DataFrame, task: dict[str, Any], rows: Sequence[dict[str, Any]]
+) -> None:
+    """Raise ValueError unless all ranked runs have a task's metric, or none has any of it.
+
+    And unless all its scores, the references' included, are over equally many test examples.
+    """
+    name, metric = task["task"], task["metric"]
+    having = set(test.loc[test["metric"] == metric, "run"])
+    lacking = [row["run"] for row in rows if row["run"] not in having]
+    if len(test) and lacking:
+        raise ValueError(
+            f"task {name!r}: no test {metric} of {', '.join(lacking)}, though other scores of the "
+            "task are there. Fine-tune these runs on it, or take them out of the layout."
+        )
+    if test["examples"].nunique() > 1:
+        counts = ", ".join(map(str, sorted(test["examples"].unique())))
+        raise ValueError(
+            f"task {name!r}: scores over different numbers of test examples ({counts}) cannot be "
+            "compared. Make all of them from the same splits."
+        )
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """Manifest of an array store; ValueError where it lacks what Table 1 needs."""
+    manifest = parse_json(path.read_bytes(), str(path))
+    check(manifest, MANIFEST, str(path))
+    return manifest
+
+
+def read_corpus_tasks(text: str) -> dict[str, dict[str, Any]]:
+    """Corpus, and name in the paper if any, of each task, from JSON.
+
+    Raises:
+        ValueError: a task has no corpus, or the paper's Table 1 lacks it.
+    """
+    tasks = parse_json(text, "--tasks")
+    check(tasks, CORPUS_TASKS, "--tasks")
+    known = set(pd.read_csv(PUBLISHED_TABLE1)["task"].dropna())
+    for name, task in tasks.items():
+        if task.get("paper") is not None and task["paper"] not in known:
+            raise ValueError(f"--tasks: {name}: the paper's Table 1 has no task {task['paper']!r}")
+    return tasks
+
+
+def describe_corpora(
+    manifests: dict[str, dict[str, Any]], tasks: dict[str, dict[str, Any]], simulated: Sequence[str]
+) -> pd.DataFrame:
+    """Table 1: a row per corpus and per task, each quantity as published and as counted.
+
+    `manifests` by corpus, `tasks` by name with their `corpus` and, where the paper has the task,
+    its name there as `paper`. What has no store keeps its published figures only. Samples of a
+    task are its rows, i.e. users, as in the paper.
+
+    Raises:
+        ValueError: a corpus is called simulated that has no store.
+    """
+    if unknown := sorted(set(simulated) - set(manifests)):
+        raise ValueError(f"--simulated {unknown[0]}: no --store has this name")
+    rows = []
+    for corpus, manifest in manifests.items():
+        counts = manifest["counts"]
+        data = "simulated" if corpus in simulated else "real"
+        here = {"dataset": DATASETS[manifest["format"]], "corpus": corpus, "data": data}
+        whole = {
+            "task": "",
+            "behavior_sequences": counts["users"],
+            "different_behaviors": counts["items"],
+            "avg_sequence_length": round(counts["mean_length"], 2),
+        }
+        rows.append(here | whole)
+        for name, task in counts["tasks"].items():
+            labels = task["candidates"] if "candidates" in task else len(task["classes"])
+            own = tasks[name] if tasks.get(name, {}).get("corpus") == corpus else {}
+            shown = own.get("paper") or name
+            rows.append(here | {"task": shown, "samples": task["rows"], "labels_or_items": labels})
+    columns = ["dataset", "corpus", "task", "data", *QUANTITIES]
+    measured = pd.DataFrame(rows, columns=columns).astype(QUANTITIES)
+    published = pd.read_csv(PUBLISHED_TABLE1, dtype=QUANTITIES).fillna({"task": ""})
+    table = published.merge(
+        measured, on=["dataset", "task"], how="outer", suffixes=(".paper", ".measured")
+    )
+    pairs = [f"{quantity}.{side}" for quantity in QUANTITIES for side in ("paper", "measured")]
+    table = table[["dataset", "corpus", "task", "description", "data", *pairs]]
+    # Backwards by dataset is the paper's order: TTL, App. A corpus (no task) precedes its tasks.
+    return table.sort_values(["dataset", "task", "corpus"], ascending=[False, True, True])

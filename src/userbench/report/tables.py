@@ -1,0 +1,419 @@
+"""The paper's Tables 1 and 2, measured beside published, as CSV, Markdown, LaTeX and HTML.
+
+python -m userbench.report.tables scores --scores FILE... --out scores.csv
+python -m userbench.report.tables table2 --scores scores.csv --layout JSON --csv .. --md .. --tex ..
+    --html ..
+python -m userbench.report.tables table1 --store ttl=ttl/manifest.json --tasks JSON
+    --simulated ttl --out table1.csv
+"""
+
+import argparse
+import html
+import json
+import re
+import sys
+from collections.abc import Iterable
+from itertools import chain
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from userbench import artifact
+from userbench.report.statistics import (
+    describe_corpora,
+    gather_scores,
+    keys,
+    published_table2,
+    read_corpus_tasks,
+    read_layout,
+    read_manifest,
+    read_scores,
+    summarise,
+)
+
+NUMBERS = ("mean", "std", "improvement")
+SIMULATED = " [SIMULATED]"
+IMPROVEMENT = "Impr.%"
+LATEX = str.maketrans(
+    {
+        **{sign: rf"\{sign}" for sign in "&%$#_{}"},
+        **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
+        **{"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"},
+        # Why: after a line's end, LaTeX takes [..] and * for arguments.
+        **{"[": "{[}", "]": "{]}", "*": "{*}"},
+        **{"±": r"$\pm$", "−": "$-$", "–": "--"},
+    }
+)
+
+
+class Cell(NamedTuple):
+    """One task of one row, as shown: score, its place among the ranked (0: none), improvement."""
+
+    score: str
+    place: int
+    improvement: str
+
+
+class Row(NamedTuple):
+    """A label and a cell per task."""
+
+    label: str
+    cells: list[Cell]
+
+
+class Block(NamedTuple):
+    """Rows under a common title."""
+
+    title: str
+    rows: list[Row]
+
+
+class Table(NamedTuple):
+    """A table as shown, before any markup: plain texts, to be escaped by the renderers."""
+
+    caption: str
+    tasks: list[str]
+    metrics: list[str]
+    blocks: list[Block]
+    notes: list[str]
+
+
+def arrange(summary: pd.DataFrame, scores: pd.DataFrame, layout: dict[str, Any]) -> Table:
+    """Table 2 as shown: measured runs, references and published figures, one block each."""
+    tasks = layout["tasks"]
+    columns = [
+        show(*(summary[f"{task['task']}.{number}"] for number in NUMBERS), summary["ranked"])
+        for task in tasks
+    ]
+    rows = [Row(label, cells) for label, *cells in zip(summary["label"], *columns, strict=True)]
+    ranked = len(layout["rows"])
+    blocks = [
+        Block("Measured", rows[:ranked]),
+        Block("References, measured, not ranked", rows[ranked:]),
+        Block(
+            "Published, on the real data (AdaptSSR, NeurIPS 2023, Table 2)",
+            published_rows(layout),
+        ),
+    ]
+    baseline = next(row["label"] for row in layout["rows"] if row["run"] == layout["baseline"])
+    return Table(
+        caption=f"{data_statement(layout)}. Test scores in percent, mean±std over seeds; "
+        f"{IMPROVEMENT} is the relative improvement over {baseline}. Best of a block bold, second "
+        "underlined.",
+        tasks=[task["label"] + SIMULATED * task["simulated"] for task in tasks],
+        metrics=[{"accuracy": "Acc"}.get(task["metric"], task["metric"].upper()) for task in tasks],
+        blocks=[block for block in blocks if block.rows],
+        notes=[*measurement_notes(summary, scores, layout), *layout["notes"]],
+    )
+
+
+def published_rows(layout: dict[str, Any]) -> list[Row]:
+    """The paper's figures of the layout's rows and tasks, as shown; a task not in it is blank."""
+    methods = list(dict.fromkeys(row["paper"] for row in layout["rows"] if row["paper"]))
+    if not methods or not any(task["paper"] for task in layout["tasks"]):
+        return []
+    published, columns = published_table2(), []
+    for task in layout["tasks"]:
+        own = published.reindex(keys((method, task["paper"]) for method in methods))
+        numbers = (own[f"{number}_percent"].reset_index(drop=True) for number in NUMBERS)
+        columns.append(show(*numbers, ranked=pd.Series(True, index=range(len(methods)))))
+    return [Row(method, cells) for method, *cells in zip(methods, *columns, strict=True)]
+
+
+def show(mean: pd.Series, std: pd.Series, improvement: pd.Series, ranked: pd.Series) -> list[Cell]:
+    """Cells of one task, a row each; figures that look equal share their place."""
+    places = mean.where(ranked).round(2).rank(ascending=False, method="min").fillna(0).astype(int)
+    return [
+        Cell(number(m) + (f"±{s:.2f}" if pd.notna(s) else ""), place, number(i))
+        for m, s, i, place in zip(mean, std, improvement, places, strict=True)
+    ]
+
+
+def number(value: float) -> str:
+    """Two decimals with a true minus sign; a dash for NaN."""
+    # Why + 0: minus zero, as in -0.001 rounded, must not show its sign.
+    return "–" if pd.isna(value) else f"{round(value, 2) + 0:.2f}".replace("-", "−")
+
+
+def data_statement(layout: dict[str, Any]) -> str:
+    """The layout's words on the data; they begin with SIMULATED DATA if any task is simulated."""
+    said = layout["caption_data"].rstrip(". ")
+    if not layout["simulated"] and not any(task["simulated"] for task in layout["tasks"]):
+        return said
+    if said.upper().startswith("SIMULATED DATA"):
+        return "SIMULATED DATA" + said[len("SIMULATED DATA") :]
+    return f"SIMULATED DATA: {said}"
+
+
+def measurement_notes(
+    summary: pd.DataFrame, scores: pd.DataFrame, layout: dict[str, Any]
+) -> list[str]:
+    """What a reader must know about how the figures came about, a sentence each."""
+    notes = []
+    if any(task["simulated"] for task in layout["tasks"]):
+        notes.append(
+            f"Columns marked{SIMULATED} were measured on generated data: they say nothing about "
+            "real users and cannot be compared with published figures."
+        )
+    ranked = summary[summary["ranked"]]
+    seeds = ranked[[f"{task['task']}.seeds" for task in layout["tasks"]]]
+    fewest, most = seeds.min(axis=1), seeds.max(axis=1)
+    if len(numbers := {*fewest.dropna(), *most.dropna()}) == 1:
+        notes.append(f"Seeds: {numbers.pop()}.")
+    elif numbers:
+        each = zip(ranked["label"], fewest, most, strict=True)
+        listed = ", ".join(f"{label} {low} to {high}" for label, low, high in each)
+        notes.append(f"The number of seeds differs: {listed}.")
+    notes.append("Std is the sample standard deviation (n − 1) over seeds; one seed has none.")
+    test = scores[scores["split"] == "test"]
+    examples = test.groupby("task")["examples"].first()
+    counts = [
+        f"{task['label']} {examples[task['task']]:,}"
+        for task in layout["tasks"]
+        if task["task"] in examples
+    ]
+    if counts:
+        notes.append(f"Test examples: {', '.join(counts)}.")
+    if layout["references"]:
+        notes.append("References are not ranked and do not depend on the seed.")
+    if any("@" in task["metric"] for task in layout["tasks"]):
+        notes.append(
+            "NDCG, HR and MRR rank the full catalogue, without the user's other known positives."
+        )
+    return notes
+
+
+# ---------------------------------------------------------------------------------------- markup
+
+
+def to_markdown(table: Table) -> str:
+    """The table as GitHub Markdown: caption, one table, notes."""
+
+    def escape(text: str) -> str:
+        return re.sub(r"([\\`*_\[\]<>#|~&$])", r"\\\1", " ".join(text.split()))
+
+    def score(cell: Cell) -> str:
+        return {1: f"**{cell.score}**", 2: f"<ins>{cell.score}</ins>"}.get(cell.place, cell.score)
+
+    def line(texts: Iterable[str]) -> str:
+        return f"| {' | '.join(texts)} |"
+
+    header = [
+        (f"{escape(task)}<br>{metric}", IMPROVEMENT)
+        for task, metric in zip(table.tasks, table.metrics, strict=True)
+    ]
+    blank = [""] * 2 * len(table.tasks)
+    lines = [
+        f"{escape(table.caption)}\n",
+        line(["Pre-training", *chain(*header)]),
+        line(["---", *["---:"] * len(blank)]),
+    ]
+    for block in table.blocks:
+        lines.append(line([f"*{escape(block.title)}*", *blank]))
+        for row in block.rows:
+            cells = chain(*((score(cell), cell.improvement) for cell in row.cells))
+            lines.append(line([escape(row.label), *cells]))
+    return "\n".join([*lines, "", *(f"- {escape(note)}" for note in table.notes), ""])
+
+
+def to_latex(table: Table) -> str:
+    """The table as a LaTeX `table*` that needs the package booktabs only."""
+
+    def escape(text: str) -> str:
+        return " ".join(text.split()).translate(LATEX)
+
+    def score(cell: Cell) -> str:
+        text = escape(cell.score)
+        return {1: rf"\textbf{{{text}}}", 2: rf"\underline{{{text}}}"}.get(cell.place, text)
+
+    def line(texts: Iterable[str]) -> str:
+        return rf"{' & '.join(texts)} \\"
+
+    width = 1 + 2 * len(table.tasks)
+    starts = range(2, width, 2)
+    lines = [
+        r"% needs \usepackage{booktabs}",
+        r"\begin{table*}[t]",
+        r"\centering",
+        rf"\caption{{{escape(table.caption)}}}",
+        r"\label{tab:table2}",
+        r"\footnotesize",
+        r"\setlength{\tabcolsep}{3pt}",
+        rf"\begin{{tabular}}{{l{'rr' * len(table.tasks)}}}",
+        r"\toprule",
+        line(["", *(rf"\multicolumn{{2}}{{c}}{{{escape(task)}}}" for task in table.tasks)]),
+        " ".join(rf"\cmidrule(lr){{{start}-{start + 1}}}" for start in starts),
+        line(
+            [
+                "Pre-training",
+                *chain(*((escape(metric), escape(IMPROVEMENT)) for metric in table.metrics)),
+            ]
+        ),
+    ]
+    for block in table.blocks:
+        lines += [
+            r"\midrule",
+            rf"\multicolumn{{{width}}}{{l}}{{\emph{{{escape(block.title)}}}}} \\",
+        ]
+        for row in block.rows:
+            cells = chain(*((score(cell), escape(cell.improvement)) for cell in row.cells))
+            lines.append(line([escape(row.label), *cells]))
+    notes = escape(" ".join(table.notes))
+    lines += [
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\par\smallskip",
+        rf"\parbox{{\textwidth}}{{{notes}}}",
+    ]
+    return "\n".join([*lines, r"\end{table*}", ""])
+
+
+def to_html(table: Table) -> str:
+    """The table as an HTML `<table>` and its notes, to be put into a page."""
+    escape = html.escape
+
+    def score(cell: Cell) -> str:
+        tag = {1: "strong", 2: "u"}.get(cell.place)
+        return f"<{tag}>{escape(cell.score)}</{tag}>" if tag else escape(cell.score)
+
+    def row_line(row: Row) -> str:
+        cells = "".join(
+            f"<td>{score(cell)}</td><td>{escape(cell.improvement)}</td>" for cell in row.cells
+        )
+        return f'<tr><th scope="row">{escape(row.label)}</th>{cells}</tr>'
+
+    width = 1 + 2 * len(table.tasks)
+    lines = [
+        '<div class="table" role="region" aria-label="Table 2" tabindex="0"><table>',
+        f"<caption>{escape(table.caption)}</caption>",
+        "<colgroup><col></colgroup>" + '<colgroup span="2"></colgroup>' * len(table.tasks),
+        '<thead><tr><th scope="col" rowspan="2">Pre-training</th>',
+        *(f'<th scope="colgroup" colspan="2">{escape(task)}</th>' for task in table.tasks),
+        "</tr><tr>",
+        *(
+            f'<th scope="col">{escape(metric)}</th><th scope="col">{IMPROVEMENT}</th>'
+            for metric in table.metrics
+        ),
+        "</tr></thead>",
+    ]
+    for block in table.blocks:
+        title = f'<th scope="rowgroup" colspan="{width}">{escape(block.title)}</th>'
+        lines += [f"<tbody><tr>{title}</tr>", *map(row_line, block.rows), "</tbody>"]
+    notes = "".join(f"<li>{escape(note)}</li>" for note in table.notes)
+    return "\n".join([*lines, "</table></div>", f'<ul class="notes">{notes}</ul>'])
+
+
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Table 2</title>
+<style>
+:root {{ color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif; }}
+body {{ margin: 2rem; background: Canvas; color: CanvasText; }}
+.table {{ overflow-x: auto; }}
+table {{ border-collapse: collapse; font-variant-numeric: tabular-nums;
+  border-block: 2px solid; }}
+caption {{ text-align: start; padding-block: .5rem; max-width: 60rem; }}
+th, td {{ padding: .2rem .6rem; text-align: end; white-space: nowrap; font-weight: normal; }}
+thead th {{ text-align: center; font-weight: 600; }}
+tbody th {{ text-align: start; }}
+tbody tr:first-child th {{ border-top: 1px solid; font-style: italic; }}
+</style>
+</head>
+<body>
+{table}
+</body>
+</html>
+"""
+
+
+# ---------------------------------------------------------------------------------------- commands
+
+
+def scores_command(args: argparse.Namespace) -> None:
+    """Write the tidy CSV of all scores."""
+    write_csv(args.out, gather_scores(args.scores))
+    artifact.record(args.out, resolved(args))
+
+
+def table2_command(args: argparse.Namespace) -> None:
+    """Write Table 2 as CSV, Markdown, LaTeX and HTML."""
+    layout, scores = read_layout(args.layout), read_scores(args.scores)
+    summary = summarise(scores, layout)
+    table = arrange(summary, scores, layout)
+    write_csv(args.csv, summary)
+    artifact.write_text(args.md, to_markdown(table))
+    artifact.write_text(args.tex, to_latex(table))
+    artifact.write_text(args.html, PAGE.format(table=to_html(table)))
+    artifact.record(args.csv, resolved(args) | {"layout": layout})
+
+
+def table1_command(args: argparse.Namespace) -> None:
+    """Write Table 1 as CSV."""
+    manifests = {corpus: read_manifest(Path(path)) for corpus, path in map(named, args.store)}
+    table = describe_corpora(manifests, read_corpus_tasks(args.tasks), args.simulated)
+    write_csv(args.out, table)
+    artifact.record(args.out, resolved(args))
+
+
+def named(argument: str) -> tuple[str, str]:
+    """Split NAME=FILE; ValueError where it is not of this form."""
+    name, equals, path = argument.partition("=")
+    if not (name and equals and path):
+        raise ValueError(f"--store {argument}: write NAME=manifest.json")
+    return name, path
+
+
+def write_csv(path: Path, frame: pd.DataFrame) -> None:
+    """Write a frame as CSV, whole or not at all; NaN becomes an empty field."""
+    artifact.write_text(path, frame.to_csv(index=False, lineterminator="\n"))
+
+
+def resolved(args: argparse.Namespace) -> dict[str, Any]:
+    """The command's flags as JSON values."""
+    return json.loads(json.dumps({k: v for k, v in vars(args).items() if k != "run"}, default=str))
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run one of the commands; a mistake in the input ends it with one line."""
+    parser = argparse.ArgumentParser(prog="python -m userbench.report.tables", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    commands = parser.add_subparsers(required=True)
+
+    scores = commands.add_parser("scores", help="score files to one tidy CSV")
+    scores.add_argument(
+        "--scores", type=Path, nargs="+", action="extend", required=True, metavar="FILE"
+    )
+    scores.add_argument("--out", type=Path, required=True)
+    scores.set_defaults(run=scores_command)
+
+    table2 = commands.add_parser("table2", help="the paper's Table 2, measured and published")
+    table2.add_argument("--scores", type=Path, required=True, help="CSV of the command scores")
+    table2.add_argument("--layout", required=True, help="JSON text, or the file that holds it")
+    for markup in ("csv", "md", "tex", "html"):
+        table2.add_argument(f"--{markup}", type=Path, required=True)
+    table2.set_defaults(run=table2_command)
+
+    table1 = commands.add_parser("table1", help="the paper's Table 1, measured and published")
+    table1.add_argument(
+        "--store", nargs="*", action="extend", default=[], metavar="NAME=manifest.json"
+    )
+    table1.add_argument("--tasks", required=True, help='JSON: {"age": {"corpus": .., "paper": ..}}')
+    table1.add_argument(
+        "--simulated", nargs="*", action="extend", default=[], metavar="NAME", help="which stores"
+    )
+    table1.add_argument("--out", type=Path, required=True)
+    table1.set_defaults(run=table1_command)
+
+    args = parser.parse_args(argv)
+    try:
+        args.run(args)
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+import torch
+import torch.nn.functional as F
+from torch.testing import assert_close
+
+
+def close_to_reference(ours, theirs):
+    assert_close(ours, torch.from_numpy(theirs), rtol=1e-5, atol=1e-5)
+
+
+def test_equals_released_encoder(released_encoder, reference):
+    """Another architecture, pooling or initial weight layout than the release's would differ."""
+    values = reference("encoder")
+    items = torch.from_numpy(values["item_seq"])
+    close_to_reference(released_encoder(items), values["user"])
+    real = items != 0
+    hidden = released_encoder.hidden(items)
+    close_to_reference(hidden[real], values["hidden"][real.numpy()])
+
+
+def test_mask_vector_replaces_the_item_embedding(released_encoder, reference):
+    """A mask that hid the position, or left attention, would differ."""
+    values = reference("masked_encoder")
+    items, masked = torch.from_numpy(values["item_seq"]), torch.from_numpy(values["mask"])
+    view = items.masked_fill(masked, released_encoder.config.mask_id)
+    close_to_reference(released_encoder(view), values["user"])
+    real = items != 0
+    hidden = released_encoder.hidden(view)
+    close_to_reference(hidden[real], values["hidden"][real.numpy()])
+
+
+def test_padding_and_company_do_not_change_a_user(released_encoder, reference):
+    """A user's vector must not depend on padding nor on who else is in the batch."""
+    items = torch.from_numpy(reference("encoder")["item_seq"])
+    together = released_encoder(items)
+    for row, vector in zip(items, together, strict=True):
+        alone = released_encoder(row[row != 0][None])
+        assert_close(alone[0], vector, rtol=1e-5, atol=1e-5)
+
+
+def test_groups_by_length_keep_order_and_gradients():
+    """Grouping is a matter of speed: vectors and gradients must be those of one padded batch."""
+    from userbench.encoder import EncoderConfig, UserEncoder
+
+    torch.manual_seed(0)
+    encoder = UserEncoder(EncoderConfig(n_items=50, dim=8, max_length=12), dropout=0.0)
+    lengths = torch.randint(1, 13, (200, 1))
+    items = torch.randint(1, 51, (200, 12)) * (torch.arange(12) < lengths)
+    grouped = encoder(items)
+    grouped.square().sum().backward()
+    gradients = {name: value.grad.clone() for name, value in encoder.named_parameters()}
+    encoder.zero_grad()
+    whole = encoder.pool(encoder.encode(items), items != 0)
+    whole.square().sum().backward()
+    assert_close(grouped, whole)
+    for name, value in encoder.named_parameters():
+        assert_close(gradients[name], value.grad, rtol=1e-4, atol=1e-5)
+
+
+def test_dropout_is_dropout():
+    """The cheap bits must keep the rate, the scale, and fresh independent masks."""
+    from userbench.encoder import Dropout
+
+    torch.manual_seed(0)
+    for rate in (0.1, 0.5):
+        dropout = Dropout(rate)
+        values = torch.ones(1003, 1001, requires_grad=True)
+        once, again = dropout(values), dropout(values)
+        kept = once != 0
+        assert abs(kept.double().mean() - (1 - rate)) < 2e-3
+        assert_close(once[kept], torch.full_like(once[kept], 1 / (1 - rate)), rtol=1e-4, atol=0)
+        both = (kept & (again != 0)).double().mean()
+        assert abs(both - (1 - rate) ** 2) < 2e-3
+        # The four values that share one 64-bit word are independent of each other too.
+        flat = kept.flatten()[: kept.numel() // 4 * 4].view(-1, 4).double()
+        correlation = torch.corrcoef(flat.T) - torch.eye(4, dtype=torch.float64)
+        assert correlation.abs().max() < 0.01
+        (gradient,) = torch.autograd.grad(once.sum(), values)
+        assert_close(gradient, once.detach())
+        assert dropout.eval()(values) is values
+
+
+def test_attention_dropout_averages_to_attention():
+    """Training and evaluation run different attention code: without dropout both are one."""
+    from userbench.encoder import EncoderConfig, SelfAttention
+
+    torch.manual_seed(0)
+    attention = SelfAttention(EncoderConfig(n_items=1, dim=16), dropout=1e-9)
+    hidden = torch.randn(3, 7, 16)
+    allowed = (torch.arange(7) < torch.tensor([[7], [4], [1]]))[:, None, None, :]
+    assert_close(attention.train()(hidden, allowed), attention.eval()(hidden, allowed))
+
+
+def test_initial_weights_are_the_releases():
+    """N(0, 0.02) everywhere, the padding row too; biases 0 and norms 1."""
+    from userbench.encoder import EncoderConfig, UserEncoder
+
+    torch.manual_seed(0)
+    encoder = UserEncoder(EncoderConfig(n_items=5000), dropout=0.1)
+    for name, value in encoder.named_parameters():
+        if "norm" in name:
+            assert bool((value == (0 if name.endswith("bias") else 1)).all()), name
+        elif name.endswith("bias"):
+            assert bool((value == 0).all()), name
+        else:
+            assert abs(value.std() - 0.02) < 0.006, name
+    assert F.normalize(encoder.items.weight[0], dim=0).norm() > 0.9  # random, not zero

@@ -1,0 +1,72 @@
+import math
+
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+from torch.testing import assert_close
+
+
+def test_auc_equals_scikit_learn_with_ties():
+    from userbench.metrics import auc
+
+    torch.manual_seed(0)
+    for scores in (torch.randn(500), torch.randint(0, 5, (500,)).float(), torch.zeros(500)):
+        positive = torch.rand(500) < 0.3
+        assert_close(
+            float(auc(scores, positive)),
+            float(roc_auc_score(positive.numpy(), scores.numpy())),
+            rtol=1e-12,
+            atol=0,
+        )
+
+
+def test_auc_of_one_class_is_refused():
+    from userbench.metrics import auc
+
+    with pytest.raises(ValueError, match="both classes"):
+        auc(torch.rand(3), torch.tensor([True, True, True]))
+
+
+def test_accuracy():
+    from userbench.metrics import accuracy
+
+    logits = torch.tensor([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7]])
+    assert_close(float(accuracy(logits, torch.tensor([1, 1, 1]))), 2 / 3)
+
+
+def test_ranking_equals_released_metrics(reference):
+    from userbench.metrics import CUTOFFS, ranking_metrics, ranks
+
+    values = reference("ranking")
+    scores, labels = torch.from_numpy(values["scores"]), torch.from_numpy(values["labels"])
+    found = ranking_metrics(ranks(scores, labels, labels[:, None]))
+    for k in CUTOFFS:
+        for name in ("hr", "mrr", "ndcg"):
+            expected = float(values[f"{name}{k}"])
+            assert_close(float(found[f"{name}@{k}"]), expected, rtol=1e-6, atol=0)
+
+
+def test_rank_by_counting_over_unknown_candidates():
+    """The slow obvious rank: other positives leave, the target stays, ties count against it."""
+    from userbench.metrics import ranks
+
+    torch.manual_seed(0)
+    scores = torch.randint(0, 6, (50, 12)).float()
+    known = torch.stack([torch.randperm(12)[:4] for _ in range(50)])
+    known[::2, 2:] = 12  # padding
+    targets = known[:, 1]
+    found = ranks(scores, targets, known)
+    for row, (target, others) in enumerate(zip(targets.tolist(), known.tolist(), strict=True)):
+        competitors = [c for c in range(12) if c == target or c not in others]
+        slow = sum(scores[row, c] >= scores[row, target] for c in competitors)
+        assert found[row] == slow
+
+
+def test_ndcg_of_a_rank():
+    from userbench.metrics import ranking_metrics
+
+    found = ranking_metrics(torch.tensor([1, 3, 11]))
+    assert_close(float(found["ndcg@10"]), (1 + 1 / math.log2(4)) / 3)
+    assert_close(float(found["ndcg@20"]), (1 + 1 / math.log2(4) + 1 / math.log2(12)) / 3)
+    assert_close(float(found["mrr@5"]), (1 + 1 / 3) / 3)
+    assert_close(float(found["hr@10"]), 2 / 3)

@@ -1,0 +1,155 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from userbench.data import splits, store
+from userbench.data.splits import TEST, TRAIN, VALIDATION, check_store, load_split, write_splits
+
+TASKS = ["age", "click"]
+N_USERS = 500
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> Path:
+    """A store of 500 users: every second with two age rows, most with several targets."""
+    folder = tmp_path_factory.mktemp("corpus")
+    rng = np.random.default_rng(0)
+    heads = [f"0,{user + 1},{user + 7}" for user in range(N_USERS)]
+    age = [f"{head},,{rng.integers(1, 9)}" for head in heads + heads[::2]]
+    click = [
+        f"{head},,{','.join(map(str, rng.choice(np.arange(1, 90), rng.integers(1, 6), False)))}"
+        for head in heads
+    ]
+    for stem, lines in [("pretrain", heads), ("age", age), ("finetune_click_nouserID", click)]:
+        (folder / f"original_desen_{stem}.csv").write_text("\n".join(lines) + "\n")
+    store.write_store(folder, "ttl", {"age": "age", "click": "click"}, folder / "store")
+    return folder / "store"
+
+
+@pytest.mark.parametrize("by", ["interaction", "user"])
+def test_sizes(corpus, tmp_path, by):
+    """If wrong: the parts are not 9:1 and 6:2:2."""
+    write_splits(corpus, TASKS, by, 2309, tmp_path / "splits")
+    pretrain = np.bincount(load_split(tmp_path / "splits", "pretrain").numpy())
+    assert pretrain.tolist() == [450, 50]
+    for task in TASKS:
+        users = splits.example_users(corpus, task)
+        part = load_split(tmp_path / "splits", task).numpy()
+        assert len(part) == len(users)
+        counted = users if by == "user" else np.arange(len(users))
+        n = len(set(counted.tolist()))
+        cut, last = int(0.6 * n), int(0.8 * n)
+        sizes = [len(set(counted[part == p].tolist())) for p in (TRAIN, VALIDATION, TEST)]
+        assert sizes == [cut, last - cut, n - last]
+        manifest = store.read_manifest(tmp_path / "splits")
+        counts = manifest["counts"][task]
+        assert list(counts.values()) == np.bincount(part).tolist()
+        assert (manifest["seed"], manifest["by"]) == (2309, by)
+
+
+def test_no_pair_is_in_two_parts(corpus, tmp_path):
+    """If wrong: a test pair was trained on. A user may be in several parts, as in the paper."""
+    write_splits(corpus, TASKS, "interaction", 2309, tmp_path / "splits")
+    examples = store.load_targets(corpus, "click", "cpu")
+    part = load_split(tmp_path / "splits", "click").tolist()
+    users, targets = examples.users.tolist(), examples.targets.tolist()
+    parts_of_pair, parts_of_user = {}, {}
+    for user, target, p in zip(users, targets, part, strict=True):
+        parts_of_pair.setdefault((user, target), []).append(p)
+        parts_of_user.setdefault(user, set()).add(p)
+    assert all(len(parts) == 1 for parts in parts_of_pair.values())
+    assert any(len(parts) > 1 for parts in parts_of_user.values())
+
+
+def test_user_split_keeps_users_together(corpus, tmp_path):
+    """If wrong: with --by user, a test user was seen in training."""
+    write_splits(corpus, TASKS, "user", 2309, tmp_path / "splits")
+    for task in TASKS:
+        parts_of_user = {}
+        part = load_split(tmp_path / "splits", task).tolist()
+        for user, p in zip(splits.example_users(corpus, task).tolist(), part, strict=True):
+            parts_of_user.setdefault(user, set()).add(p)
+        assert len(parts_of_user) == N_USERS
+        assert all(len(parts) == 1 for parts in parts_of_user.values())
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.glob("*.npy")}
+
+
+def test_same_seed_same_files(corpus, tmp_path):
+    """If wrong: a repeated experiment has another test set, or a new task changes old splits."""
+    write_splits(corpus, TASKS, "interaction", 2309, tmp_path / "first")
+    write_splits(corpus, TASKS, "interaction", 2309, tmp_path / "again")
+    write_splits(corpus, ["click"], "interaction", 2309, tmp_path / "fewer")
+    write_splits(corpus, TASKS, "interaction", 2310, tmp_path / "other")
+    first, other = contents(tmp_path / "first"), contents(tmp_path / "other")
+    assert sorted(first) == ["age.npy", "click.npy", "pretrain.npy"]
+    assert contents(tmp_path / "again") == first
+    assert contents(tmp_path / "fewer").items() <= first.items()
+    assert all(first[name] != other[name] for name in first)
+
+
+def test_names_have_draws_of_their_own():
+    """If wrong: two tasks with equally many rows are split alike."""
+    draws = [
+        splits.draw(1000, splits.TASK_CUTS, splits.generator(0, name)) for name in ("age", "gender")
+    ]
+    assert 400 < (draws[0] == draws[1]).sum() < 480  # 0.36 + 0.04 + 0.04 of 1,000 by chance
+
+
+def test_other_store_and_damage_are_noticed(corpus, tmp_path):
+    """If wrong: splits are applied to a store that they were not drawn for."""
+    out = tmp_path / "splits"
+    write_splits(corpus, TASKS, "interaction", 2309, out)
+    check_store(out, corpus)
+    raw = corpus.parent
+    store.write_store(raw, "ttl", {"age": "age"}, tmp_path / "other")
+    with pytest.raises(ValueError, match="drawn for another store than .*other"):
+        check_store(out, tmp_path / "other")
+    store.write_store(raw, "ttl", {"age": "age", "click": "click"}, tmp_path / "same")
+    check_store(out, tmp_path / "same")
+
+    np.save(out / "age.npy", np.zeros(750, np.uint8))
+    with pytest.raises(ValueError, match=r"age\.npy: missing or not as written"):
+        load_split(out, "age")
+    with pytest.raises(ValueError, match=r"like\.npy: not in the manifest"):
+        load_split(out, "like")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--tasks", "like"], "like/users.npy: not in the manifest"),
+        (["--tasks", "../age"], "'../age' cannot name a task"),
+        (["--store", "nowhere"], "manifest.json: does not exist"),
+        (["--seed", "-1"], "seed -1 is negative"),
+    ],
+)
+def test_mistakes_on_the_command_line(corpus, tmp_path, arguments, reason):
+    """If wrong: a user's mistake is a traceback, or leaves something half-written."""
+    good = ["--store", corpus, "--by", "user", "--seed", "1", "--out", tmp_path / "new" / "splits"]
+    with pytest.raises(SystemExit) as end:
+        splits.main([*map(str, good), *arguments])
+    assert end.value.code.startswith("error: ")
+    assert reason in end.value.code
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_command(corpus, tmp_path):
+    """If wrong: the command writes something else than the function."""
+    out = tmp_path / "splits"
+    good = ["--store", corpus, "--by", "user", "--seed", "1", "--out", out, "--tasks", *TASKS]
+    splits.main(list(map(str, good)))
+    write_splits(corpus, TASKS, "user", 1, tmp_path / "direct")
+    assert contents(out) == contents(tmp_path / "direct")
+
+
+def test_too_few_examples(tmp_path):
+    """If wrong: a part is empty, and training or evaluation fails later and elsewhere."""
+    (tmp_path / "original_desen_pretrain.csv").write_text("1\n2\n3\n")
+    (tmp_path / "original_desen_age.csv").write_text("1,,1\n2,,2\n")
+    store.write_store(tmp_path, "ttl", {"age": "age"}, tmp_path / "store")
+    with pytest.raises(ValueError, match="age: 2 examples are too few to split"):
+        write_splits(tmp_path / "store", ["age"], "interaction", 0, tmp_path / "splits")

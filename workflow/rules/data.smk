@@ -1,0 +1,84 @@
+# Raw behaviour data -> array store -> splits.
+# In:  the real folder or zip of a corpus, or the simulated world in the same format
+# Out: data/<corpus>/ (items, offsets, tasks, manifest), splits/<corpus>/
+
+
+def raw_inputs(wildcards):
+    """What the reader reads: the simulated folder, the zip, or every CSV file of the real folder."""
+    if "simulate" in CORPORA[wildcards.corpus]:
+        return f"{OUT}/raw/{wildcards.corpus}"
+    path = Path(RAW[wildcards.corpus])
+    return [str(path)] if path.is_file() else sorted(map(str, path.rglob("*.csv")))
+
+
+rule simulate:
+    """Write the raw files of {wildcards.corpus} from the simulated world."""
+    input:
+        code=code("data.simulate"),
+    output:
+        directory(f"{OUT}/raw/{{corpus}}"),
+    log:
+        f"{OUT}/logs/simulate/{{corpus}}.log",
+    benchmark:
+        f"{OUT}/benchmarks/simulate/{{corpus}}.tsv"
+    message:
+        "Simulate the raw files of {wildcards.corpus}"
+    params:
+        format=lambda w: CORPORA[w.corpus]["format"],
+        world=lambda w: json.dumps(CORPORA[w.corpus]["simulate"].get("set", {})),
+        users=lambda w: CORPORA[w.corpus]["simulate"]["users"],
+        n_items=lambda w: CORPORA[w.corpus]["simulate"]["items"],
+        seed=lambda w: CORPORA[w.corpus]["simulate"]["seed"],
+    shell:
+        "python -m userbench.data.simulate --format {params.format} --users {params.users}"
+        " --items {params.n_items} --set {params.world:q} --seed {params.seed} --out {output}"
+        " > {log} 2>&1"
+
+
+rule store:
+    """Read the raw files of {wildcards.corpus} into arrays; join task rows to users."""
+    input:
+        raw=raw_inputs,
+        code=code("data.store"),
+    output:
+        directory(f"{OUT}/data/{{corpus}}"),
+    log:
+        f"{OUT}/logs/store/{{corpus}}.log",
+    benchmark:
+        f"{OUT}/benchmarks/store/{{corpus}}.tsv"
+    message:
+        "Read the raw files of {wildcards.corpus} into {output}"
+    params:
+        format=lambda w: CORPORA[w.corpus]["format"],
+        raw=lambda w, input: RAW.get(w.corpus) or input.raw,
+        sources=lambda w: json.dumps(
+            {name: task.get("source", name) for name, task in tasks_of(w.corpus).items()}
+        ),
+        max_bad_rows=lambda w: CORPORA[w.corpus].get("max_bad_rows", 0),
+        checksums=lambda w: json.dumps(CORPORA[w.corpus].get("sha256", {})),
+    shell:
+        "python -m userbench.data.store --format {params.format} --raw {params.raw:q}"
+        " --sources {params.sources:q} --max-bad-rows {params.max_bad_rows}"
+        " --sha256 {params.checksums:q} --out {output} > {log} 2>&1"
+
+
+rule splits:
+    """Split pre-training 90/10 and every task of {wildcards.corpus} 6:2:2."""
+    input:
+        store=f"{OUT}/data/{{corpus}}",
+        code=code("data.splits"),
+    output:
+        directory(f"{OUT}/splits/{{corpus}}"),
+    log:
+        f"{OUT}/logs/splits/{{corpus}}.log",
+    benchmark:
+        f"{OUT}/benchmarks/splits/{{corpus}}.tsv"
+    message:
+        "Split the users and examples of {wildcards.corpus}"
+    params:
+        tasks=lambda w: list(tasks_of(w.corpus)),
+        by=config["splits"]["by"],
+        seed=config["splits"]["seed"],
+    shell:
+        "python -m userbench.data.splits --store {input.store} --tasks {params.tasks}"
+        " --by {params.by} --seed {params.seed} --out {output} > {log} 2>&1"
