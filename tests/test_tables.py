@@ -19,7 +19,7 @@ def tables():
     return tables
 
 
-def score_file(run: str, task: str, seed: int, metric: str, test: float, **changes: Any) -> dict:
+def score_file(run: str, task: str, seed: int, metric: str, test: float, /, **changes: Any) -> dict:
     """A score file of two epochs, the second of which was chosen and tested."""
     epoch = {"pretrain_epoch": 3, "metric": metric}
     return {
@@ -104,7 +104,7 @@ def test_every_value_is_one_sorted_row(tables, tmp_path):
     assert texts[0] == texts[1]
     scores = tables.read_scores(tmp_path / "scores.csv")
     assert len(scores) == 3 * len(contents)
-    assert scores["value"].iloc[-2] == value
+    assert scores["value"].iloc[-3] == value
     row = scores[(scores["run"] == "adaptssr") & (scores["task"] == "age")].iloc[0]
     assert row.to_dict() == {
         **{"corpus": "ttl", "run": "adaptssr", "task": "age", "seed": 0, "metric": "accuracy"},
@@ -164,7 +164,9 @@ def test_one_score_given_twice_is_refused(tables, tmp_path):
 
 def test_a_csv_that_is_no_score_table_is_refused(tables, tmp_path):
     # Wrong: a hand-edited table goes through, or ends in a traceback.
-    for text in ("a,b\n1,2\n", "", ",".join(tables.statistics.SCORE_COLUMNS) + "\n" + "x," * 9):
+    from userbench.report.statistics import SCORE_COLUMNS
+
+    for text in ("a,b\n1,2\n", "", ",".join(SCORE_COLUMNS) + "\n" + "x," * 9):
         (tmp_path / "scores.csv").write_text(text)
         with pytest.raises(ValueError, match=r"scores\.csv: .* Make it again"):
             tables.read_scores(tmp_path / "scores.csv")

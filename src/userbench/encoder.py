@@ -119,39 +119,47 @@ class UserEncoder(nn.Module):
 
     def forward(self, items: Items) -> UserVectors:
         """One vector per user."""
-        return by_length(lambda rows: self.pool(self.encode(rows), rows != 0), items)
+        return self.by_length(items, self.pool)
 
     def hidden(self, items: Items) -> Hidden:
         """Last hidden state of every behaviour; at padding, anything."""
         length = items.shape[1]
-        return by_length(lambda rows: pad_to(self.encode(rows), length), items)
+        return self.by_length(items, lambda hidden, rows: pad_to(hidden, length))
 
-    def encode(self, items: Items) -> Hidden:
+    def by_length(
+        self, items: Items, finish: Callable[[Hidden, Items], Tensor]
+    ) -> Float[Tensor, "users ..."]:
+        """Encode and `finish` groups of rows of similar length, each cut to its longest row.
+
+        Batches are random, so most rows are shorter than the longest: here padding is saved.
+        """
+        if items.is_cuda:  # one group: cutting each to its own length would wait for the device
+            return finish(self.encode(self.items(items), items), items)
+        lengths, order = (items != 0).sum(1).sort()
+        # Why: looked up once, because each look-up has a gradient as large as the item table.
+        embedded = self.items(items[order]).split(ROWS_PER_GROUP)
+        groups = []
+        for vectors, rows, counts in zip(
+            embedded, items[order].split(ROWS_PER_GROUP), lengths.split(ROWS_PER_GROUP), strict=True
+        ):
+            longest = int(counts[-1])
+            rows = rows[:, :longest]
+            groups.append(finish(self.encode(vectors[:, :longest], rows), rows))
+        return torch.cat(groups)[order.argsort()]
+
+    def encode(self, embedded: Hidden, items: Items) -> Hidden:
         """The Transformer on rows as they are, padding included."""
-        hidden = self.items(items) + self.positions.weight[: items.shape[1]]
+        hidden = embedded + self.positions.weight[: items.shape[1]]
         hidden = self.dropout(self.norm(hidden))
         allowed = (items != 0)[:, None, None, :]
         for layer in self.layers:
             hidden = layer(hidden, allowed)
         return hidden
 
-    def pool(self, hidden: Hidden, real: Bool[Tensor, "users length"]) -> UserVectors:
+    def pool(self, hidden: Hidden, items: Items) -> UserVectors:
         """Attention pooling: one learned query, no projection, no scaling (as released)."""
-        scores = (hidden @ self.query).masked_fill(~real, torch.finfo(hidden.dtype).min)
+        scores = (hidden @ self.query).masked_fill(items == 0, torch.finfo(hidden.dtype).min)
         return (scores.softmax(-1)[:, None, :] @ hidden).squeeze(1)
-
-
-def by_length(encode: Callable[[Items], Tensor], items: Items) -> Float[Tensor, "users ..."]:
-    """Apply `encode` to groups of rows of similar length, each cut to its longest; keep the order.
-
-    Batches are random, so most rows are shorter than the longest: this is where padding is saved.
-    """
-    if items.is_cuda:  # one group: cutting each to its own length would wait for the device
-        return encode(items)
-    lengths = (items != 0).sum(1)
-    order = lengths.argsort()
-    groups = [encode(items[rows, : int(lengths[rows[-1]])]) for rows in order.split(ROWS_PER_GROUP)]
-    return torch.cat(groups)[order.argsort()]
 
 
 def pad_to(hidden: Hidden, length: int) -> Float[Tensor, "users padded dim"]:

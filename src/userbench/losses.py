@@ -12,8 +12,12 @@ def item_softmax(
     table: Float[Tensor, "items dim"],
     bias: Float[Tensor, " items"],
 ) -> Float[Tensor, ""]:
-    """Mean cross-entropy of predicting `targets` by a softmax over all items, exact."""
-    return F.cross_entropy(F.linear(states, table, bias), targets)
+    """Mean cross-entropy of predicting `targets` by a softmax over all items, exact.
+
+    A batch with nothing to predict (all users have one behaviour) has loss 0.
+    """
+    total = F.cross_entropy(F.linear(states, table, bias), targets, reduction="sum")
+    return total / max(len(targets), 1)
 
 
 def sampled_item_softmax(
@@ -35,7 +39,8 @@ def sampled_item_softmax(
     logits = logits.masked_fill_(targets[:, None] == negatives, -torch.inf)
     own = (states * table[targets]).sum(-1, keepdim=True) + bias[targets, None]
     first = torch.zeros_like(targets)
-    return F.cross_entropy(torch.cat([own, logits], dim=1), first)
+    total = F.cross_entropy(torch.cat([own, logits], dim=1), first, reduction="sum")
+    return total / max(len(targets), 1)
 
 
 def finite(loss: Tensor, step: int, lr: float) -> float:

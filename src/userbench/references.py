@@ -120,7 +120,8 @@ def tfidf(store: Path) -> csr_array:
     items, offsets = read_array(store, "items.npy"), read_array(store, "offsets.npy")
     counts = csr_array((np.ones(len(items)), items, offsets))
     counts.sum_duplicates()
-    return TfidfTransformer(sublinear_tf=True).fit_transform(counts)
+    # Which of SciPy's two kinds scikit-learn returns depends on its version.
+    return csr_array(TfidfTransformer(sublinear_tf=True).fit_transform(counts))
 
 
 def bag_of_items(

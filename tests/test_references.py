@@ -1,0 +1,239 @@
+"""References against slow versions on tiny data, and their scores on the real excerpt."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+SPLITS = {"seed": 3, "by": "interaction"}
+
+
+@pytest.fixture
+def references():
+    from userbench import references
+
+    return references
+
+
+@pytest.fixture
+def corpus(tmp_path) -> tuple[Path, Path]:
+    """Store and splits of 90 users whose label is told by an item, with targets of a few kinds."""
+    rng = np.random.default_rng(5)
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    lines = {name: [] for name in ("pretrain", "gender", "age", "finetune_click_nouserID")}
+    for user in range(90):
+        label = user % 3 + 1
+        others = rng.choice(np.arange(10, 40), rng.integers(2, 8), replace=False)
+        # Why 100 + user: no two users may have the same sequence.
+        items = [*others.tolist(), label, label, 100 + user]
+        row = ",".join(map(str, [0] * (12 - len(items)) + items))
+        targets = rng.choice(15, rng.integers(1, 5), replace=False, p=POPULARITY) + 1
+        lines["pretrain"].append(row)
+        lines["age"].append(f"{row},,{label}")
+        lines["gender"].append(f"{row},,{1 + (label == 2)}")
+        lines["finetune_click_nouserID"].append(f"{row},,{','.join(map(str, targets))}")
+    for name, rows in lines.items():
+        (raw / f"original_desen_{name}.csv").write_text("\n".join(rows) + "\n")
+    return build(raw, tmp_path, ["age", "gender", "click"], max_bad_rows=0)
+
+
+POPULARITY = np.arange(15, 0, -1) / np.arange(15, 0, -1).sum()
+
+
+def build(raw: Path, folder: Path, tasks: list[str], max_bad_rows: int) -> tuple[Path, Path]:
+    from userbench.data.splits import write_splits
+    from userbench.data.store import write_store
+
+    store, splits = folder / "ttl", folder / "splits"
+    write_store(raw, "ttl", {task: task for task in tasks}, store, max_bad_rows)
+    write_splits(store, tasks, **SPLITS, out=splits)
+    return store, splits
+
+
+def score(references, corpus, folder: Path, **kinds: str) -> dict[str, dict]:
+    """Run the command on tasks by kind; the content of the score files by task."""
+    metric = {"classification": "accuracy", "binary": "auc", "top_n": "ndcg@10"}
+    flags, outs = [], {name: folder / f"{name}.json" for name in kinds}
+    for name, kind in kinds.items():
+        task = {"name": name, "kind": kind, "metric": metric[kind], "out": str(outs[name])}
+        flags += ["--task", json.dumps(task)]
+    store, splits = map(str, corpus)
+    references.main(["--store", store, "--splits", splits, "--seed", "4", *flags])
+    return {name: json.loads(out.read_text()) for name, out in outs.items()}
+
+
+def value_of(content: dict, metric: str) -> float:
+    found = [s for s in content["scores"] if (s["split"], s["metric"]) == ("test", metric)]
+    assert len(found) == 1
+    return found[0]["value"]
+
+
+def popularity_by_the_book(store: Path, splits: Path) -> tuple[dict[str, float], list[int]]:
+    """Metrics over test pairs: sort the other candidates by count in train, look up the target."""
+    targets = np.load(store / "tasks/click/targets.npy").tolist()
+    offsets = np.load(store / "tasks/click/target_offsets.npy").tolist()
+    part = np.load(splits / "click.npy").tolist()
+    trained = [target for target, p in zip(targets, part, strict=True) if p == 0]
+    ranks = []
+    for start, end in zip(offsets[:-1], offsets[1:], strict=True):
+        for example in range(start, end):
+            if part[example] == 2:
+                others = set(targets[start:end]) - {targets[example]}
+                candidates = [c for c in range(max(targets) + 1) if c not in others]
+                candidates.sort(key=lambda c: (-trained.count(c), c))
+                ranks.append(candidates.index(targets[example]) + 1)
+    metrics = {}
+    for k in (5, 10, 20):
+        hits = [rank for rank in ranks if rank <= k]
+        metrics[f"hr@{k}"] = len(hits) / len(ranks)
+        metrics[f"mrr@{k}"] = sum(1 / rank for rank in hits) / len(ranks)
+        metrics[f"ndcg@{k}"] = sum(1 / math.log2(rank + 1) for rank in hits) / len(ranks)
+    return metrics, ranks
+
+
+def test_popularity_is_that_of_the_book(references, corpus, tmp_path):
+    # Wrong: counts of test pairs leak in, other positives of the user are not left out, ties move.
+    content = score(references, corpus, tmp_path, click="top_n")["click"]
+    expected, ranks = popularity_by_the_book(*corpus)
+    assert len(set(ranks)) > 5
+    assert content["examples"]["test"] == len(ranks)
+    assert {name: value_of(content, name) for name in expected} == pytest.approx(expected)
+
+
+def test_bag_of_items_finds_the_item_that_tells_the_label(references, corpus, tmp_path):
+    # Wrong: bags and labels of different users, class columns mixed up, AUC of the wrong class.
+    found = score(references, corpus, tmp_path, age="classification", gender="binary")
+    assert value_of(found["age"], "accuracy") == 1.0
+    assert value_of(found["gender"], "auc") == 1.0
+
+
+def test_tfidf_is_that_of_the_book(references, corpus):
+    # Wrong: a repeated item counts as two items, or the columns of the matrix shift.
+    store, _ = corpus
+    items, offsets = np.load(store / "items.npy"), np.load(store / "offsets.npy")
+    users = [
+        items[start:end].tolist() for start, end in zip(offsets[:-1], offsets[1:], strict=True)
+    ]
+    found = references.tfidf(store).toarray()
+    for user, row in zip(users[:10], found[:10], strict=True):
+        expected = np.zeros(found.shape[1])
+        for item in set(user):
+            frequency = sum(item in other for other in users)
+            idf = math.log((1 + len(users)) / (1 + frequency)) + 1
+            expected[item] = (1 + math.log(user.count(item))) * idf
+        np.testing.assert_allclose(row, expected / np.linalg.norm(expected))
+
+
+def test_a_class_that_train_lacks_is_never_predicted(references, corpus):
+    # Wrong: probabilities land in the columns of other classes.
+    import torch
+
+    from userbench.data.store import load_labels
+
+    store, _ = corpus
+    examples = load_labels(store, "age", "cpu")
+    turn = torch.arange(90) // 3 % 3
+    split = torch.where(examples.labels == 0, 2, turn).to(torch.uint8)
+    task = references.ReferenceTask("age", "classification", "accuracy", "")
+    fitted = references.bag_of_items(references.tfidf(store), examples, split, task)
+    test = (split == 2).nonzero().squeeze(1)
+    known = (examples.labels[test] != 0).double().mean()
+    assert fitted.evaluate(test)["accuracy"] == known
+
+
+def test_regularisation_is_chosen_on_validation(references, corpus):
+    # Wrong: C is chosen on test or train.
+    import torch
+    from sklearn.linear_model import LogisticRegression
+
+    from userbench.data.store import load_labels
+
+    store, _ = corpus
+    generator = torch.Generator().manual_seed(0)
+    examples = load_labels(store, "gender", "cpu")
+    noise = torch.randint(2, (90,), generator=generator)  # so that C matters
+    examples = examples._replace(labels=noise)
+    bags, labels = references.tfidf(store)[examples.users.numpy()], noise.numpy()
+    task = references.ReferenceTask("gender", "binary", "auc", "")
+    chosen = set()
+    for _ in range(8):
+        split = torch.randint(3, (90,), generator=generator).to(torch.uint8)
+        train, validation = ((split == part).numpy() for part in (0, 1))
+        aucs = {}
+        for c in references.INVERSE_REGULARISATION:
+            model = LogisticRegression(C=c, max_iter=1000).fit(bags[train], labels[train])
+            high = model.decision_function(bags[validation & (labels == 1)])
+            low = model.decision_function(bags[validation & (labels == 0)])
+            aucs[c] = np.mean([a > b for a in high for b in low])
+        best = references.bag_of_items(references.tfidf(store), examples, split, task)
+        chosen.add(best.settings["C"])
+        assert aucs[best.settings["C"]] == max(aucs.values())
+    assert len(chosen) > 1
+
+
+def test_score_files_are_what_the_tables_read(references, corpus, tmp_path):
+    # Wrong: the report refuses the references, or two runs of one command differ.
+    from userbench.report.statistics import gather_scores
+
+    kinds = {"age": "classification", "click": "top_n"}
+    first = score(references, corpus, tmp_path, **kinds)
+    assert score(references, corpus, tmp_path, **kinds) == first
+    scores = gather_scores([tmp_path / "age.json", tmp_path / "click.json"])
+    assert set(zip(scores["run"], scores["task"], strict=True)) == {
+        ("bag-of-items", "age"),
+        ("popularity", "click"),
+    }
+    assert set(scores["corpus"]) == {"ttl"}
+    assert set(scores["seed"]) == {4}
+    assert len(scores) == 2 * (1 + 9)
+    settings = json.loads((tmp_path / "age.json.provenance.json").read_text())["config"]
+    assert settings["C"] in references.INVERSE_REGULARISATION
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"metric": "auc"}, "task age: no 'auc' of a 'classification' task"),
+        ({"kind": "regression"}, "of a 'regression' task"),
+        ({"epochs": 3}, "its keys must be name, kind, metric, out"),
+        ({"name": "cvr"}, "cvr.npy: not in the manifest"),
+    ],
+)
+def test_a_wrong_task_is_reported(references, corpus, tmp_path, changes, reason):
+    # Wrong: a traceback, or a score under a metric that it is not.
+    task = {"name": "age", "kind": "classification", "metric": "accuracy", "out": "age.json"}
+    store, splits = map(str, corpus)
+    flags = ["--store", store, "--splits", splits, "--seed", "0"]
+    with pytest.raises(SystemExit, match=reason) as stop:
+        references.main([*flags, "--task", json.dumps(task | changes)])
+    assert str(stop.value.code).startswith("error: ")
+
+
+def test_splits_that_cannot_be_scored_are_reported(references, corpus):
+    # Wrong: NaN, or scikit-learn's words for a mistake in the data.
+    import torch
+
+    from userbench.data.store import load_labels
+
+    store, _ = corpus
+    examples, users = load_labels(store, "age", "cpu"), references.tfidf(store)
+    task = references.ReferenceTask("age", "classification", "accuracy", "")
+    with pytest.raises(ValueError, match="task age: no example in validation"):
+        references.bag_of_items(users, examples, torch.zeros(90, dtype=torch.uint8), task)
+    split = torch.where(examples.labels == 0, 0, 1).to(torch.uint8)
+    with pytest.raises(ValueError, match="task age: all training examples are of one class"):
+        references.bag_of_items(users, examples, split, task)
+
+
+@pytest.mark.slow
+def test_references_on_the_real_excerpt(references, ttl10k, tmp_path):
+    # Wrong: the references are weaker than the data allows, and flatter whatever they stand beside.
+    corpus = build(ttl10k, tmp_path, ["gender", "click", "like"], max_bad_rows=1)
+    found = score(references, corpus, tmp_path, gender="binary", click="top_n", like="top_n")
+    assert value_of(found["gender"], "auc") == pytest.approx(0.90, abs=0.015)
+    # Per pair; a user has 1.9 click targets, so 0.06 of the users have one among the ten.
+    assert value_of(found["click"], "hr@10") == pytest.approx(0.035, abs=0.01)
+    assert value_of(found["like"], "hr@10") == pytest.approx(0.06, abs=0.025)

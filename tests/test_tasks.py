@@ -1,0 +1,77 @@
+from collections import Counter
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+
+def target_examples():
+    """Three rows: user 0 wants {1, 3}, user 1 wants {0}, user 2 wants {1, 2, 4}; 6 candidates."""
+    from userbench.data.store import TargetExamples
+
+    rows = torch.tensor([0, 0, 1, 2, 2, 2])
+    targets = torch.tensor([3, 1, 0, 4, 1, 2])
+    return TargetExamples(rows, targets, rows, 6, targets, torch.tensor([0, 2, 3, 6]))
+
+
+def test_negatives_are_uniform_among_the_unknown():
+    """A negative that is a positive of the user would teach the model the opposite."""
+    from userbench.tasks import padded_targets, unknown_candidates
+
+    torch.manual_seed(0)
+    known = padded_targets(target_examples())
+    assert known.tolist() == [[1, 3, 6], [0, 6, 6], [1, 2, 4]]
+    drawn = unknown_candidates(known.repeat_interleave(4000, dim=0), 6).view(3, 4000)
+    for row, allowed in zip(drawn.tolist(), ({0, 2, 4, 5}, {1, 2, 3, 4, 5}, {0, 3, 5}), strict=True):
+        counts = Counter(row)
+        assert set(counts) == allowed
+        share = 1 / len(allowed)
+        spread = (4000 * share * (1 - share)) ** 0.5
+        assert all(abs(count - 4000 * share) < 5 * spread for count in counts.values())
+
+
+def test_top_n_loss_is_bpr_of_the_head():
+    """The shortcut that scores two candidates must equal the full head's difference."""
+    from userbench import tasks
+
+    torch.manual_seed(0)
+    task = tasks.TopNTask(target_examples(), dim=8)
+    torch.nn.init.normal_(task.head.score.bias)
+    users, picked = torch.randn(4, 8), torch.tensor([0, 2, 3, 5])
+    torch.manual_seed(1)
+    loss = task.loss(users, picked)
+    torch.manual_seed(1)
+    negative = tasks.unknown_candidates(task.known[task.examples.rows[picked]], 6)
+    scores = task.head(users)
+    rows = torch.arange(4)
+    margin = scores[rows, task.examples.targets[picked]] - scores[rows, negative]
+    assert_close(loss, -margin.sigmoid().log().mean())
+
+
+def test_label_task_scores():
+    from userbench.data.store import LabelledExamples
+    from userbench.metrics import accuracy, auc
+    from userbench.tasks import LabelTask
+
+    torch.manual_seed(0)
+    labels = torch.randint(2, (50,))
+    examples = LabelledExamples(torch.arange(50), labels, 2)
+    users, picked = torch.randn(30, 8), torch.randperm(50)[:30]
+    binary = LabelTask(examples, 8, "binary")
+    logits = binary.head(users)
+    expected = auc(logits.softmax(-1)[:, 1].double(), labels[picked] == 1)
+    assert_close(binary.evaluate(users, picked)["auc"], expected)
+    classes = LabelTask(examples, 8, "classification")
+    expected = accuracy(classes.head(users), labels[picked])
+    assert_close(classes.evaluate(users, picked)["accuracy"], expected)
+
+
+def test_mistakes_are_refused():
+    from userbench.data.store import LabelledExamples
+    from userbench.tasks import LabelTask, Task
+
+    with pytest.raises(ValueError, match="top_m"):
+        Task("click", "top_m", 1e-3, 128, 5)
+    three = LabelledExamples(torch.arange(3), torch.arange(3), 3)
+    with pytest.raises(ValueError, match="2 classes"):
+        LabelTask(three, 8, "binary")
