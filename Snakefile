@@ -12,6 +12,7 @@ if "corpora" not in config:
 
 include: "workflow/rules/config.smk"
 include: "workflow/rules/code.smk"
+include: "workflow/rules/inputs.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/pretrain.smk"
 include: "workflow/rules/finetune.smk"

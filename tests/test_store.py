@@ -42,10 +42,13 @@ def arrays_of(folder: Path) -> dict[str, list]:
 
 
 def slow_arrays(users, age, click) -> dict[str, list]:
-    """The store's arrays by dictionaries and loops."""
+    """The store's arrays by dictionaries and loops; task rows of no user are left out."""
     first = {}
     for user, row in enumerate(users):
         first.setdefault(tuple(row), user)
+    age, click = (
+        [(row, tail) for row, tail in rows if tuple(row) in first] for rows in (age, click)
+    )
     item_ids = [0, *sorted({item for row in users for item in row})]
     classes = sorted({tail[0] for _, tail in age})
     target_ids = sorted({target for _, tail in click for target in tail})
@@ -73,15 +76,16 @@ def slow_arrays(users, age, click) -> dict[str, list]:
 
 @st.composite
 def corpora(draw):
-    """Users from so few ids that duplicates are common, and task rows of these users."""
+    """Users from so few ids that duplicates are common; task rows of these users and others."""
     sequence = st.lists(st.sampled_from([1, 2, 2**31 - 1]), min_size=1, max_size=4)
     users = draw(st.lists(sequence, min_size=1, max_size=12))
     label, targets = st.tuples(st.integers(1, 9)), st.lists(st.integers(1, 9), min_size=1)
     rows = [
-        draw(st.lists(st.tuples(st.sampled_from(users), tail.map(list)), min_size=1, max_size=12))
+        draw(st.lists(st.tuples(st.sampled_from(users) | sequence, tail.map(list)), max_size=12))
         for tail in (label, targets)
     ]
-    return users, *rows
+    known = [(users[0], [1])]  # a task without any row is an error
+    return users, rows[0] + known, known + rows[1]
 
 
 @given(corpus=corpora(), weak_hash=st.booleans())
@@ -96,10 +100,12 @@ def test_equals_dictionaries_and_loops(tmp_path_factory, corpus, weak_hash):
         if weak_hash:
             lengths = lambda items, offsets: np.diff(offsets).astype(np.uint64)  # noqa: E731
             patch.setattr(store, "hash_rows", lengths)
-        write_store(write_raw(tmp_path / "raw", *corpus), "ttl", SOURCES, tmp_path / "store")
+        write_store(write_raw(tmp_path / "raw", *corpus), "ttl", SOURCES, tmp_path / "store", 99)
     assert arrays_of(tmp_path / "store") == slow_arrays(*corpus)
-    users = corpus[0]
-    counts = store.read_manifest(tmp_path / "store")["counts"]
+    users, age, click = corpus
+    manifest = store.read_manifest(tmp_path / "store")
+    assert manifest["bad_rows"] == sum(row not in users for row, _ in age + click)
+    counts = manifest["counts"]
     distinct = set(map(tuple, users))
     assert counts["duplicate_users"] == len(users) - len(distinct)
     hashed = {len(row) for row in distinct} if weak_hash else distinct

@@ -22,7 +22,9 @@ def test_negatives_are_uniform_among_the_unknown():
     known = padded_targets(target_examples())
     assert known.tolist() == [[1, 3, 6], [0, 6, 6], [1, 2, 4]]
     drawn = unknown_candidates(known.repeat_interleave(4000, dim=0), 6).view(3, 4000)
-    for row, allowed in zip(drawn.tolist(), ({0, 2, 4, 5}, {1, 2, 3, 4, 5}, {0, 3, 5}), strict=True):
+    for row, allowed in zip(
+        drawn.tolist(), ({0, 2, 4, 5}, {1, 2, 3, 4, 5}, {0, 3, 5}), strict=True
+    ):
         counts = Counter(row)
         assert set(counts) == allowed
         share = 1 / len(allowed)

@@ -32,8 +32,8 @@ def atomic(path: Path) -> Iterator[Path]:
     try:
         yield partial
         if path.is_dir() and partial.is_dir():
-            shutil.rmtree(path)  # os.replace refuses a folder that is not empty
-        os.replace(partial, path)
+            shutil.rmtree(path)  # a rename refuses a folder that is not empty
+        partial.replace(path)
     finally:
         if partial.is_dir():
             shutil.rmtree(partial)

@@ -1,11 +1,11 @@
-"""Checkpoints: named tensors in safetensors, written whole, checked when read, nothing executable."""
+"""Checkpoints: named tensors in safetensors, written whole, checked when read; no code."""
 
 import json
 import os
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -22,13 +22,22 @@ def trained_tensors(encoder: nn.Module) -> dict[str, Tensor]:
     return {name: value for name, value in encoder.state_dict().items() if name in trained}
 
 
-def save(path: Path, tensors: dict[str, Tensor], config: dict[str, Any], **facts: Any) -> None:
+def save(
+    path: Path, tensors: dict[str, Tensor], config: dict[str, Any], epoch: int, **facts: Any
+) -> None:
     """Write tensors with their resolved config, and the provenance record beside them."""
     contiguous = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     with atomic(path) as partial:
-        save_file(contiguous, partial, metadata={"config": json.dumps(config, default=os.fspath)})
+        told = {"config": json.dumps(config, default=os.fspath), "epoch": str(epoch)}
+        save_file(contiguous, partial, metadata=told)
         digest = sha256(partial)
-    record(path, config, sha256=digest, **facts)
+    record(path, config, sha256=digest, epoch=epoch, **facts)
+
+
+def epoch_of(path: Path) -> int:
+    """The pre-training epoch after which a checkpoint was written."""
+    with safe_open(path, framework="numpy") as file:
+        return int(file.metadata()["epoch"])
 
 
 def load(path: Path) -> dict[str, Tensor]:

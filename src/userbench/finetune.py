@@ -2,11 +2,11 @@
 
 python -m userbench.finetune --store DATA --splits SPLITS --run adaptssr --seed 0
     --init epoch1.safetensors epoch20.safetensors
-    --task '{"name": "age", "kind": "classification", "lr": 2e-4, "batch_size": 128, "epochs": 5}'
-    --out age.json
+    --task '{"name": "age", "kind": "classification", "lr": 2e-4, "batch_size": 128, "epochs": 5,
+    "out": "age.json"}'
 
-One process takes any number of tasks, each `--task` with its `--out`. Several `--init` are
-candidates: each is fine-tuned and the one best on validation is tested. None: end to end training.
+One process takes any number of tasks. Several `--init` are candidates: each is fine-tuned and the
+one best on validation is tested. Without any, the model is trained end to end.
 """
 
 import argparse
@@ -23,8 +23,8 @@ from jaxtyping import Int
 from torch import Tensor
 from tqdm import tqdm
 
-from userbench.artifact import provenance_of, record, write_json
-from userbench.checkpoint import start_from
+from userbench.artifact import record, write_json
+from userbench.checkpoint import epoch_of, start_from
 from userbench.data.splits import TEST, TRAIN, VALIDATION, load_split
 from userbench.data.store import BehaviourStore
 from userbench.encoder import EncoderConfig, UserEncoder, UserVectors, pick_device
@@ -62,24 +62,22 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--init", type=Path, nargs="*", default=[], help="candidate checkpoints")
     parser.add_argument("--encoder", type=json.loads, default={}, help="encoder sizes, as JSON")
     parser.add_argument("--task", type=json.loads, action="append", required=True, help="as JSON")
-    parser.add_argument("--out", type=Path, action="append", required=True, help="per task")
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:<n>")
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    if len(args.task) != len(args.out):
-        parser.error("give one --out for each --task")
     try:
+        outputs = [Path(task.pop("out")) for task in args.task]
         tasks = [Task(**task) for task in args.task]
         device = pick_device(args.device)
         sizes = EncoderConfig(n_items=0, **args.encoder)
         store = BehaviourStore.open(args.store, sizes.max_length, device)
-        for task, out in zip(tasks, args.out, strict=True):
+        for task, out in zip(tasks, outputs, strict=True):
             started = time.perf_counter()
             scores = finetune(task, store, device, args)
             write_json(out, scores)
             seconds = time.perf_counter() - started
-            record(out, {**vars(args), "task": asdict(task), "out": out}, task_seconds=seconds)
+            record(out, {**vars(args), "task": asdict(task)}, task_seconds=seconds)
     except ValueError as mistake:
         sys.exit(f"error: {mistake}")
 
@@ -101,7 +99,7 @@ def finetune(
             start_from(encoder, init)
         head = build_task(task, args.store, sizes.dim, device)
         model = torch.nn.ModuleDict({"encoder": encoder, "head": head}).to(device)
-        pretrain_epoch = provenance_of(init)["epoch"] if init else 0
+        pretrain_epoch = epoch_of(init) if init else 0
         candidate, curve = train(task, model, store, split)
         scores += [{"pretrain_epoch": pretrain_epoch, **point} for point in curve]
         if best is None or candidate.value > best.value:

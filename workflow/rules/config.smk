@@ -4,6 +4,7 @@ import difflib
 import importlib.util
 import json
 import os
+import shlex
 import shutil
 import sys
 from pathlib import Path

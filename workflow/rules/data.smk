@@ -3,14 +3,6 @@
 # Out: data/<corpus>/ (items, offsets, tasks, manifest), splits/<corpus>/
 
 
-def raw_inputs(wildcards):
-    """What the reader reads: the simulated folder, the zip, or every CSV file of the real folder."""
-    if "simulate" in CORPORA[wildcards.corpus]:
-        return f"{OUT}/raw/{wildcards.corpus}"
-    path = Path(RAW[wildcards.corpus])
-    return [str(path)] if path.is_file() else sorted(map(str, path.rglob("*.csv")))
-
-
 rule simulate:
     """Write the raw files of {wildcards.corpus} from the simulated world."""
     input:
@@ -21,17 +13,22 @@ rule simulate:
         f"{OUT}/logs/simulate/{{corpus}}.log",
     benchmark:
         f"{OUT}/benchmarks/simulate/{{corpus}}.tsv"
-    message:
-        "Simulate the raw files of {wildcards.corpus}"
+    conda:
+        "userbench"
     params:
         format=lambda w: CORPORA[w.corpus]["format"],
-        world=lambda w: json.dumps(CORPORA[w.corpus]["simulate"].get("set", {})),
+        world=lambda w: "".join(
+            f" {name}={shlex.quote(json.dumps(value))}"
+            for name, value in CORPORA[w.corpus]["simulate"].get("set", {}).items()
+        ),
         users=lambda w: CORPORA[w.corpus]["simulate"]["users"],
         n_items=lambda w: CORPORA[w.corpus]["simulate"]["items"],
         seed=lambda w: CORPORA[w.corpus]["simulate"]["seed"],
+    message:
+        "Simulate the raw files of {wildcards.corpus}"
     shell:
         "python -m userbench.data.simulate --format {params.format} --users {params.users}"
-        " --items {params.n_items} --set {params.world:q} --seed {params.seed} --out {output}"
+        " --items {params.n_items} {params.world} --seed {params.seed} --out {output}"
         " > {log} 2>&1"
 
 
@@ -46,8 +43,8 @@ rule store:
         f"{OUT}/logs/store/{{corpus}}.log",
     benchmark:
         f"{OUT}/benchmarks/store/{{corpus}}.tsv"
-    message:
-        "Read the raw files of {wildcards.corpus} into {output}"
+    conda:
+        "userbench"
     params:
         format=lambda w: CORPORA[w.corpus]["format"],
         raw=lambda w, input: RAW.get(w.corpus) or input.raw,
@@ -56,6 +53,8 @@ rule store:
         ),
         max_bad_rows=lambda w: CORPORA[w.corpus].get("max_bad_rows", 0),
         checksums=lambda w: json.dumps(CORPORA[w.corpus].get("sha256", {})),
+    message:
+        "Read the raw files of {wildcards.corpus} into {output}"
     shell:
         "python -m userbench.data.store --format {params.format} --raw {params.raw:q}"
         " --sources {params.sources:q} --max-bad-rows {params.max_bad_rows}"
@@ -73,12 +72,14 @@ rule splits:
         f"{OUT}/logs/splits/{{corpus}}.log",
     benchmark:
         f"{OUT}/benchmarks/splits/{{corpus}}.tsv"
-    message:
-        "Split the users and examples of {wildcards.corpus}"
+    conda:
+        "userbench"
     params:
         tasks=lambda w: list(tasks_of(w.corpus)),
         by=config["splits"]["by"],
         seed=config["splits"]["seed"],
+    message:
+        "Split the users and examples of {wildcards.corpus}"
     shell:
         "python -m userbench.data.splits --store {input.store} --tasks {params.tasks}"
         " --by {params.by} --seed {params.seed} --out {output} > {log} 2>&1"

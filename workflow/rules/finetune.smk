@@ -5,33 +5,6 @@
 # Why a loop: the outputs of a rule are fixed, and corpora differ in their tasks.
 
 
-def task_flags(tasks, outputs, settings):
-    """--task and --out of every task of a job."""
-    return " ".join(
-        f"--task '{json.dumps({'name': name, **settings(task)})}' --out {out}"
-        for (name, task), out in zip(tasks.items(), outputs)
-    )
-
-
-def finetune_settings(task):
-    """How a task is fine-tuned: the same for every run."""
-    shared = config["finetune"]
-    return {
-        "kind": task["kind"],
-        "lr": task["lr"],
-        "batch_size": task["batch_size"],
-        "epochs": task.get("epochs", shared["epochs"]),
-        "dropout": shared["dropout"],
-    }
-
-
-def candidates(wildcards, corpus):
-    """The checkpoints that fine-tuning may start from; none where nothing is pre-trained."""
-    if "method" not in RUNS[wildcards.run]:
-        return []
-    return expand(checkpoints(wildcards.run, FROM_EPOCHS), corpus=corpus, seed=wildcards.seed)
-
-
 for corpus_name in CORPORA:
 
     rule:
@@ -48,8 +21,8 @@ for corpus_name in CORPORA:
             f"{OUT}/logs/finetune/{{run}}/{corpus_name}/seed{{seed}}.log",
         benchmark:
             f"{OUT}/benchmarks/finetune/{{run}}/{corpus_name}/seed{{seed}}.tsv"
-        message:
-            "Fine-tune {wildcards.run}, seed {wildcards.seed} (follow: tail -f {log})"
+        conda:
+            "userbench"
         threads: 1
         resources:
             gpu=GPUS,
@@ -60,6 +33,8 @@ for corpus_name in CORPORA:
                 tasks_of(corpus), output, finetune_settings
             ),
             device=DEVICE,
+        message:
+            "Fine-tune {wildcards.run}, seed {wildcards.seed} (follow: tail -f {log})"
         shell:
             "python -m userbench.finetune --store {input.store} --splits {input.splits}"
             " --run {wildcards.run} {params.init} --encoder {params.encoder:q}"
@@ -81,14 +56,16 @@ for corpus_name in CORPORA:
             f"{OUT}/logs/references/{corpus_name}.log",
         benchmark:
             f"{OUT}/benchmarks/references/{corpus_name}.tsv"
-        message:
-            "Score the simple references (bag of items, popularity)"
+        conda:
+            "userbench"
         threads: 1
         params:
             tasks=lambda w, output, corpus=corpus_name: task_flags(
-                tasks_of(corpus), output, lambda task: {"kind": task["kind"]}
+                tasks_of(corpus), output, reference_settings
             ),
             seed=SEEDS[0],
+        message:
+            "Score the simple references (bag of items, popularity)"
         shell:
             "python -m userbench.references --store {input.store} --splits {input.splits}"
             " --seed {params.seed} {params.tasks} > {log} 2>&1"

@@ -3,17 +3,6 @@
 # Out: pretrain/<run>/<corpus>/seed<k>/epoch<e>.safetensors for every kept epoch, curve.json
 
 
-def checkpoints(run, epochs):
-    """Paths of a run's checkpoints, with the wildcards corpus and seed."""
-    return [f"{OUT}/pretrain/{run}/{{corpus}}/seed{{seed}}/epoch{e}.safetensors" for e in epochs]
-
-
-def warm_start(wildcards):
-    """The last checkpoint of the run that this one starts from, if it starts from one."""
-    start = RUNS[wildcards.run].get("init_from")
-    return expand(checkpoints(start, [LAST_EPOCH]), **wildcards) if start else []
-
-
 rule pretrain:
     """Pre-train run {wildcards.run} on {wildcards.corpus}, seed {wildcards.seed}."""
     input:
@@ -29,8 +18,8 @@ rule pretrain:
         f"{OUT}/logs/pretrain/{{run}}/{{corpus}}/seed{{seed}}.log",
     benchmark:
         f"{OUT}/benchmarks/pretrain/{{run}}/{{corpus}}/seed{{seed}}.tsv"
-    message:
-        "Pre-train {wildcards.run} on {wildcards.corpus}, seed {wildcards.seed} (follow: tail -f {log})"
+    conda:
+        "userbench"
     threads: 1
     resources:
         gpu=GPUS,
@@ -44,6 +33,8 @@ rule pretrain:
         batch_size=config["pretrain"]["batch_size"],
         device=DEVICE,
         out=subpath(output.curve, parent=True),
+    message:
+        "Pre-train {wildcards.run} on {wildcards.corpus}, seed {wildcards.seed} (follow: tail -f {log})"
     shell:
         "python -m userbench.pretrain --store {input.store} --splits {input.splits}"
         " --method {params.method} --set {params.changes:q} {params.init}"

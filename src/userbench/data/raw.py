@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Int32, Int64
 
-BLOCK = 16 << 20  # bytes read at once
+BLOCK = 4 << 20  # bytes read at once; parsing larger blocks is slower, they leave the cache
 LINE_LIMIT = 1 << 20  # bytes; a line of 100 ids has at most 1,100
 INT32_MAX = 2**31 - 1
 BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
@@ -125,7 +125,8 @@ def find_file(raw: Path, format: str, source: str) -> RawFile:
         found = [RawFile(path, "", facts) for path in sorted(raw.rglob("*.csv")) if path.is_file()]
     elif zipfile.is_zipfile(raw):
         with explained(raw), zipfile.ZipFile(raw) as archive:
-            found = [RawFile(raw, member, facts) for member in sorted(archive.namelist())]
+            members = [member.filename for member in archive.infolist() if not member.is_dir()]
+            found = [RawFile(raw, member, facts) for member in sorted(members)]
     elif raw.exists():
         raise ValueError(f"{raw}: neither a folder nor a zip. Pass the folder of the raw files")
     else:

@@ -37,6 +37,7 @@ USERS_PER_CHUNK = 8192
 CLICK_COUNTS = (4753, 2284, 1365, 808, 280)
 LIKE_COUNTS = (1625, 126, 4, 1)
 ATTRIBUTES = ("age", "life", "gender")
+Value = int | float | tuple  # of a parameter of the world
 
 
 @dataclass(frozen=True)
@@ -52,21 +53,22 @@ class World:
     drift: float = 0.6  # how far interest weights move from the first to the last behaviour
     noise: float = 0.15  # share of behaviours drawn from global popularity
     head: float = 0.0007  # share of a cluster's members that are about as popular as its first
-    tail: float = 1.28  # exponent of popularity below the head; higher: fewer items, used oftener
-    lengths: tuple[tuple[float, int], ...] = (  # (share of users with at most n behaviours, n)
-        (0.0, 0),
-        (0.002, 6),
-        (0.02, 9),
-        (0.056, 10),
-        (0.117, 12),
-        (0.21, 16),
-        (0.307, 22),
-        (0.403, 31),
-        (0.502, 45),
-        (0.6, 68),
-        (0.65, 84),
-        (0.686, 99),
-        (1.0, 100),
+    tail: float = 1.33  # exponent of popularity below the head; higher: fewer items, used oftener
+    rare: float = 0.04  # share of draws in a cluster that take any member, so that all are used
+    lengths: tuple[tuple[float, float], ...] = (  # (share of users with n behaviours or fewer, n)
+        (0.0, 0.0),
+        (0.002, 6.0),
+        (0.02, 9.0),
+        (0.056, 10.0),
+        (0.117, 12.0),
+        (0.21, 16.0),
+        (0.307, 22.0),
+        (0.405, 31.0),
+        (0.504, 45.0),
+        (0.603, 68.0),
+        (0.652, 84.0),
+        (0.686, 99.0),
+        (1.0, 100.0),
     )
     age_prior: tuple[float, ...] = (0.04, 0.17, 0.39, 0.2, 0.1, 0.06, 0.03, 0.01)
     life_prior: tuple[float, ...] = (0.4, 0.2, 0.15, 0.12, 0.08, 0.05)
@@ -83,13 +85,13 @@ class World:
     gender_label_noise: float = 0.02  # the same for gender
     target_recency: float = 0.3  # share of targets from the interest of the last session
     target_noise: float = 0.2  # share of targets drawn from global popularity
-    target_tail: float = 1.1  # as `tail`, for targets
+    target_tail: float = 1.05  # as `tail`, for targets
     conversion_rate: float = 0.2  # share of positive CVR labels, nearly (App)
     conversion_strength: float = 1.2  # slope of the CVR log odds on the user's interests (App)
 
     def __post_init__(self) -> None:
         """Refuse a value outside its range with a ValueError."""
-        shares = ["persistence", "drift", "noise", "target_recency", "target_noise"]
+        shares = ["persistence", "drift", "noise", "rare", "target_recency", "target_noise"]
         shares += [f"{name}_{kind}" for name in ATTRIBUTES for kind in ("reveal", "label_noise")]
         priors = [f"{name}_prior" for name in ATTRIBUTES]
         strengths = [f"{name}_interest" for name in ATTRIBUTES] + ["conversion_strength"]
@@ -118,7 +120,7 @@ class World:
             and 1 not in (self.tail, self.target_tail),
             "life_width must be 0.1 or more": self.life_width >= 0.1,
             "conversion_rate must lie between 0 and 1": 0 < self.conversion_rate < 1,
-            f"lengths must rise from [0, 0] to [1, n], n at most {WIDTH}": is_quantile_table(
+            f"lengths must rise from [0, n] to [1, m], m at most {WIDTH}": is_quantile_table(
                 self.lengths
             ),
         }
@@ -129,15 +131,16 @@ class World:
 
 def is_prior(shares: tuple[float, ...]) -> bool:
     """Whether shares are positive and sum to one."""
-    return np.ndim(shares) == 1 and min(shares) > 0 and abs(sum(shares) - 1) < 1e-9
+    return min(shares, default=0) > 0 and abs(sum(shares) - 1) < 1e-9
 
 
-def is_quantile_table(table: tuple[tuple[float, int], ...]) -> bool:
-    """Whether (share, length) pairs rise from nobody at length 0 to everybody."""
-    if {np.shape(pair) for pair in table} != {(2,)}:
+def is_quantile_table(table: tuple[tuple[float, ...], ...]) -> bool:
+    """Whether (share, length) pairs rise from nobody to everybody."""
+    if len(table) < 2 or {len(pair) for pair in table} != {2}:
         return False
+    (first, least), (last, most) = table[0], table[-1]
     rises = bool((np.diff(table, axis=0) > 0).all())
-    return rises and table[0] == (0, 0) and table[-1][0] == 1 and table[-1][1] <= WIDTH
+    return rises and first == 0 and last == 1 and least >= 0 and most <= WIDTH
 
 
 TTL = World()
@@ -147,15 +150,15 @@ APP = World(
     persistence=0.0,  # a set of installed apps has no sessions
     drift=0.0,
     lengths=(
-        (0.0, 0),
-        (0.01, 8),
-        (0.05, 14),
-        (0.25, 29),
-        (0.5, 43),
-        (0.75, 57),
-        (0.95, 76),
-        (0.99, 90),
-        (1.0, 100),
+        (0.0, 4.0),
+        (0.01, 8.0),
+        (0.05, 14.0),
+        (0.25, 29.0),
+        (0.5, 43.0),
+        (0.75, 56.0),
+        (0.95, 76.0),
+        (0.99, 89.0),
+        (1.0, 100.0),
     ),
     gender_prior=(0.55, 0.45),
     gender_interest=0.6,
@@ -171,6 +174,7 @@ class Clusters(NamedTuple):
     sizes: Int[np.ndarray, " clusters"]
     heads: Float[np.ndarray, " clusters"]  # ranks about as popular as the first
     tail: float
+    rare: float
     cumulative: Float[np.ndarray, " clusters"]  # of each cluster's share of all use
     ids: Int[np.ndarray, " members"]  # as written in the files
 
@@ -212,11 +216,11 @@ def build_population(world: World, rng: np.random.Generator) -> Population:
     conversion = rng.standard_normal(world.interests)
     conversion -= interest_usage @ conversion
     conversion /= np.sqrt(interest_usage @ conversion**2)
-    click = build_clusters(interest_usage, world.click_targets, world.head, world.target_tail, rng)
+    click = build_clusters(interest_usage, world.click_targets, world.target_tail, world, rng)
     return Population(
         np.cumsum(prior.reshape(-1)),
         np.cumsum(likings, axis=1),
-        build_clusters(usage / usage.sum(), world.items, world.head, world.tail, rng),
+        build_clusters(usage / usage.sum(), world.items, world.tail, world, rng),
         click,
         choose_members(click, world.like_targets, rng),
         conversion,
@@ -265,8 +269,8 @@ def neighbouring_normals(
 def build_clusters(
     usage: Float[np.ndarray, " clusters"],
     members: int,
-    head: float,
     tail: float,
+    world: World,
     rng: np.random.Generator,
 ) -> Clusters:
     """Make clusters as large as they are used, ids in a random order of first appearance."""
@@ -274,15 +278,16 @@ def build_clusters(
     sizes = used + np.floor(usage * (members - used.sum())).astype(np.int64)
     sizes[np.argmax(usage)] += members - sizes.sum()
     starts = np.cumsum(sizes) - sizes
-    heads = np.maximum(LEAST_HEAD, head * sizes)
+    heads = np.maximum(LEAST_HEAD, world.head * sizes)
     rank = np.arange(members) - np.repeat(starts, sizes)
     density = (rank + np.repeat(heads, sizes)) ** -tail
-    total = np.add.reduceat(density, starts[used])
-    share = density * np.repeat(usage[used] / total, sizes[used])
+    total = np.repeat(np.add.reduceat(density, starts[used]), sizes[used])
+    popularity = (1 - world.rare) * density / total + world.rare / np.repeat(sizes, sizes)
+    rate = np.repeat(usage, sizes) * popularity
     ids = np.empty(members, dtype=np.int64)
     # Why: a member used at rate r first appears after a time that is exponential with mean 1 / r.
-    ids[np.argsort(rng.standard_exponential(members) / share)] = np.arange(1, members + 1)
-    return Clusters(starts, sizes, heads, tail, np.cumsum(usage), ids)
+    ids[np.argsort(rng.standard_exponential(members) / rate)] = np.arange(1, members + 1)
+    return Clusters(starts, sizes, heads, tail, world.rare, np.cumsum(usage), ids)
 
 
 def choose_members(clusters: Clusters, members: int, rng: np.random.Generator) -> Clusters:
@@ -436,13 +441,15 @@ def draw_distinct(
 def draw_members(
     clusters: Clusters, cluster: Int[np.ndarray, " draws"], rng: np.random.Generator
 ) -> Int[np.ndarray, " draws"]:
-    """Draw a member of each given cluster; the density at rank r is (r + head) ** -tail."""
+    """Draw a member of each given cluster: any, or at rank r with density (r + head) ** -tail."""
+    size, head = clusters.sizes[cluster], clusters.heads[cluster]
     power = 1 - clusters.tail
-    low = clusters.heads**power
-    span = (clusters.heads + clusters.sizes) ** power - low
-    reached = (low[cluster] + rng.random(len(cluster)) * span[cluster]) ** (1 / power)
-    rank = (reached - clusters.heads[cluster]).astype(np.int64)
-    return clusters.starts[cluster] + np.clip(rank, 0, clusters.sizes[cluster] - 1)
+    low, high = clusters.heads**power, (clusters.heads + clusters.sizes) ** power
+    is_rare = rng.random(len(cluster)) < clusters.rare
+    uniform = rng.random(len(cluster))
+    popular = (low[cluster] + uniform * (high - low)[cluster]) ** (1 / power) - head
+    rank = np.where(is_rare, uniform * size, popular).astype(np.int64)
+    return clusters.starts[cluster] + np.clip(rank, 0, size - 1)
 
 
 def repeats(
@@ -525,7 +532,7 @@ FORMATS = {
 }
 
 
-def choose_world(format: str, users: int, **changes: int | float | tuple) -> World:
+def choose_world(format: str, users: int, **changes: Value) -> World:
     """The world of a format at a number of users: catalogues to scale, then the given changes.
 
     ValueError for an unknown format or parameter, and for a value that does not fit.
@@ -534,18 +541,31 @@ def choose_world(format: str, users: int, **changes: int | float | tuple) -> Wor
         raise ValueError(f"unknown format {format!r}. Choose one of: {', '.join(FORMATS)}")
     facts = FORMATS[format]
     defaults = asdict(facts.world)
-    for name, value in changes.items():
+    for name in changes:
         if name not in defaults:
             known = ", ".join(field.name for field in fields(World))
             raise ValueError(f"a world has no parameter {name!r}. Choose one of: {known}")
-        fitting = (int, float) if isinstance(defaults[name], float) else type(defaults[name])
-        if not isinstance(value, fitting):
-            raise ValueError(f"{name} must be {type(defaults[name]).__name__}, not {value!r}")
     scaled = {
         name: max(least, round(defaults[name] * users / facts.users))
         for name, least in facts.least.items()
     }
-    return replace(facts.world, **(scaled | changes))
+    given = {name: shape_like(defaults[name], value, name) for name, value in changes.items()}
+    return replace(facts.world, **(scaled | given))
+
+
+def shape_like(default: Value, value: Value, name: str) -> Value:
+    """The value with the types of a default, integers as floats where need be.
+
+    ValueError names the parameter that has a value of another kind.
+    """
+    if isinstance(default, tuple) and isinstance(value, tuple):
+        return tuple(shape_like(default[0], part, name) for part in value)
+    if isinstance(default, float) and isinstance(value, int | float):
+        return float(value)
+    if isinstance(default, int) and isinstance(value, int):
+        return value
+    kind = {tuple: "a list", float: "a number", int: "an integer"}[type(default)]
+    raise ValueError(f"{name}: expected {kind}, not {value!r}")
 
 
 def simulate(format: str, world: World, users: int, seed: int, out: Path) -> None:
@@ -607,7 +627,7 @@ def render_rows(
     return block.tobytes().translate(None, b"\0").split(b"\n,")[1:]
 
 
-def parse_change(text: str) -> tuple[str, int | float | tuple]:
+def parse_change(text: str) -> tuple[str, Value]:
     """Name and value of `name=value`; ValueError unless the value is a number or JSON list."""
     name, _, value = text.partition("=")
     try:
@@ -616,7 +636,7 @@ def parse_change(text: str) -> tuple[str, int | float | tuple]:
         raise ValueError(f"--set {text}: expected NAME=NUMBER or NAME=[NUMBER, ...]") from None
 
 
-def numbers(content: object) -> int | float | tuple:
+def numbers(content: object) -> Value:
     """A number, or nested lists of numbers as tuples; ValueError for anything else."""
     if isinstance(content, list):
         return tuple(numbers(part) for part in content)
@@ -625,8 +645,8 @@ def numbers(content: object) -> int | float | tuple:
     raise ValueError(f"not a number: {content!r}")
 
 
-def main() -> None:
-    """Command line: see the module docstring."""
+def main(argv: list[str] | None = None) -> None:
+    """Write the raw files of a simulated corpus."""
     parser = argparse.ArgumentParser(
         prog="python -m userbench.data.simulate",
         description="Write raw TTL or App files of a simulated world into a folder.",
@@ -644,7 +664,7 @@ def main() -> None:
     )
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     try:
         changes = dict(parse_change(text) for text in args.set)
         if args.items is not None:

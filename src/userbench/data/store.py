@@ -322,9 +322,8 @@ def find_users(
     rows = np.arange(len(hashes))
     # Why a loop: users of equal hash are tried one by one. A collision costs a turn, no error.
     while len(rows):
-        here = places[rows]
-        rows = rows[corpus.hashes[np.minimum(here, len(corpus.hashes) - 1)] == hashes[rows]]
         rows = rows[places[rows] < len(corpus.hashes)]
+        rows = rows[corpus.hashes[places[rows]] == hashes[rows]]
         users = corpus.users[places[rows]]
         same = same_sequence(corpus, users, items, offsets, rows)
         found[rows[same]] = users[same]
