@@ -45,6 +45,12 @@ def corpora(tmp_path_factory) -> dict[str, Path]:
     return {format: write(format, root / format, USERS) for format in ("ttl", "app")}
 
 
+@pytest.fixture(scope="module")
+def like_the_excerpt() -> "Drawn":
+    """As many users as the real excerpt has, from the full catalogue."""
+    return Drawn(TTL, 10_000)
+
+
 class Drawn:
     """Users drawn in memory, and the population they come from."""
 
@@ -164,22 +170,22 @@ def test_a_simulated_folder_is_replaced_whole(tmp_path):
 # --- Marginals of the real data
 
 
-def test_lengths_are_those_of_the_real_data():
+def test_lengths_are_those_of_the_real_data(like_the_excerpt):
     # Else padding, truncation and speed would be measured on sequences of another length.
-    lengths = (Drawn(TTL, 20_000).people.items > 0).sum(axis=1)
+    lengths = (like_the_excerpt.people.items > 0).sum(axis=1)
     assert lengths.mean() == pytest.approx(54.84, abs=1)
     assert np.median(lengths) == pytest.approx(45, abs=2)
     assert (lengths == 100).mean() == pytest.approx(0.314, abs=0.015)
     assert (lengths <= 10).mean() == pytest.approx(0.056, abs=0.007)
     assert lengths.min() >= 1
-    apps = (Drawn(APP, 20_000).people.items > 0).sum(axis=1)
-    assert apps.mean() == pytest.approx(44.13, abs=0.7)
+    apps = (Drawn(APP, 5_000).people.items > 0).sum(axis=1)
+    assert apps.mean() == pytest.approx(44.13, abs=1)
     assert apps.max() <= 100
 
 
-def test_item_popularity_has_the_real_head_and_tail():
+def test_item_popularity_has_the_real_head_and_tail(like_the_excerpt):
     # Else caches, softmaxes and rare-item effects would be those of another catalogue.
-    items = Drawn(TTL, 10_000).people.items
+    items = like_the_excerpt.people.items
     counts = np.sort(np.bincount(items[items > 0]))[::-1]
     seen = counts[counts > 0]
     assert len(counts) <= TTL.items + 1
@@ -192,7 +198,7 @@ def test_item_popularity_has_the_real_head_and_tail():
 
 def test_targets_per_user_are_as_many_as_in_the_real_data():
     # Else Table 1 and the number of training pairs would be off.
-    drawn = Drawn(small_world(), 20_000)
+    drawn = Drawn(small_world(), 8_000)
     for name, counts in (("click", CLICK_COUNTS), ("like", LIKE_COUNTS)):
         targets = drawn.targets(name)
         number = (targets != simulate.ABSENT).sum(axis=1)
@@ -214,10 +220,9 @@ def test_like_targets_are_click_targets():
     assert [owners[target] for target in population.like.ids] == list(owner_of(population.like))
 
 
-def test_labels_follow_the_priors():
+def test_labels_follow_the_priors(like_the_excerpt):
     # Else the majority class, hence the chance level of every table, would not be the stated one.
-    drawn = Drawn(TTL, 20_000)
-    people = drawn.people
+    people = like_the_excerpt.people
     for labels, prior in (
         (people.age, TTL.age_prior),
         (people.life, TTL.life_prior),
@@ -226,7 +231,7 @@ def test_labels_follow_the_priors():
         assert np.bincount(labels) / len(labels) == pytest.approx(prior, abs=0.015)
     assert 0.35 <= max(TTL.age_prior) <= 0.45
     assert 0.35 <= max(TTL.life_prior) <= 0.45
-    assert np.corrcoef(people.age, people.life)[0, 1] > 0.2
+    assert np.corrcoef(people.age, people.life)[0, 1] > 0.3
 
 
 def test_catalogues_scale_with_users():
@@ -250,30 +255,32 @@ def bag_of_items(people: simulate.People, n_items: int) -> sparse.csr_matrix:
     return sparse.csr_matrix((ones, (row, people.items[row, column])), shape=shape)
 
 
-def bag_accuracy(drawn: Drawn, name: str) -> float:
-    """Accuracy of naive Bayes on the items, half of the users for training."""
+def bag_auc(drawn: Drawn, name: str) -> float:
+    """AUC of naive Bayes on the items for the most frequent value, half the users for training."""
     bag, labels = bag_of_items(drawn.people, drawn.world.items), getattr(drawn.people, name)
+    is_usual = labels == np.bincount(labels).argmax()
     half = len(labels) // 2
-    guess = BernoulliNB(alpha=0.1).fit(bag[:half], labels[:half]).predict(bag[half:])
-    return float((guess == labels[half:]).mean())
+    model = BernoulliNB(alpha=0.1).fit(bag[:half], is_usual[:half])
+    return float(roc_auc_score(is_usual[half:], model.predict_log_proba(bag[half:])[:, 1]))
 
 
 @pytest.mark.parametrize("name", ["age", "life", "gender"])
 @pytest.mark.parametrize(
-    ("knob", "values"),
+    ("knob", "low", "high"),
     [
-        ("noise", (0.7, 0.4, 0.0)),
-        ("{}_interest", (0.0, 0.8, 2.0)),
-        ("{}_reveal", (0.0, 0.02, 0.08)),
-        ("{}_label_noise", (0.6, 0.3, 0.0)),
+        ("noise", 0.6, 0.0),
+        ("{}_interest", 0.2, 1.5),
+        ("{}_reveal", 0.0, 0.05),
+        ("{}_label_noise", 0.4, 0.0),
     ],
 )
-def test_label_knobs_move_accuracy(name, knob, values):
+def test_label_knobs_move_how_well_labels_are_known(name, knob, low, high):
     # Else the level of a task could not be set.
-    changes = [{knob.format(name): value} for value in values]
-    accuracies = [bag_accuracy(Drawn(small_world(**change)), name) for change in changes]
-    assert accuracies[1] > accuracies[0] + 0.01
-    assert accuracies[2] > accuracies[1] + 0.01
+    worse, better = (
+        bag_auc(Drawn(small_world(**{knob.format(name): value}), 3_000), name)
+        for value in (low, high)
+    )
+    assert better > worse + 0.02
 
 
 def owner_of(clusters: simulate.Clusters) -> np.ndarray:
@@ -352,7 +359,7 @@ def conversion_auc(drawn: Drawn) -> float:
 def test_knobs_move_what_they_claim(knob, values, measure):
     # Else a parameter would be without effect, or turn the wrong way.
     low, middle, high = (
-        measure(Drawn(choose_world("ttl", 2_000, items=20_000, **{knob: value}), 2_000))
+        measure(Drawn(choose_world("ttl", 2_000, items=20_000, **{knob: value}), 1_000))
         for value in values
     )
     assert low < middle < high
@@ -362,7 +369,8 @@ def test_knobs_move_what_they_claim(knob, values, measure):
 def test_conversion_rate_is_nearly_the_stated_one(rate):
     # Else the base rate of T6 could not be set.
     shares = [
-        conversion_share(Drawn(replace(APP, conversion_rate=rate), seed=seed)) for seed in range(4)
+        conversion_share(Drawn(replace(APP, conversion_rate=rate), users=1_000, seed=seed))
+        for seed in range(6)
     ]
     assert np.mean(shares) == pytest.approx(rate, abs=0.03)
 

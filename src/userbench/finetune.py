@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from userbench.artifact import record, write_json
 from userbench.checkpoint import epoch_of, start_from
-from userbench.data.splits import TEST, TRAIN, VALIDATION, load_split
+from userbench.data.splits import TEST, TRAIN, VALIDATION, check_store, load_split
 from userbench.data.store import BehaviourStore
 from userbench.encoder import EncoderConfig, UserEncoder, UserVectors, pick_device
 from userbench.losses import finite
@@ -71,6 +71,7 @@ def main(argv: list[str] | None = None) -> None:
         tasks = [Task(**task) for task in args.task]
         device = pick_device(args.device)
         sizes = EncoderConfig(n_items=0, **args.encoder)
+        check_store(args.splits, args.store)
         store = BehaviourStore.open(args.store, sizes.max_length, device)
         for task, out in zip(tasks, outputs, strict=True):
             started = time.perf_counter()

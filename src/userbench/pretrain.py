@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from userbench.artifact import record, write_json
 from userbench.checkpoint import save, start_from, trained_tensors
-from userbench.data.splits import TRAIN, VALIDATION, load_split
+from userbench.data.splits import TRAIN, VALIDATION, check_store, load_split
 from userbench.data.store import BehaviourStore
 from userbench.encoder import EncoderConfig, UserEncoder, pick_device
 from userbench.losses import finite
@@ -67,6 +67,7 @@ def pretrain(args: argparse.Namespace) -> None:
     sizes = EncoderConfig(n_items=0, **args.encoder)
     store = BehaviourStore.open(args.store, sizes.max_length, device)
     sizes = EncoderConfig(n_items=store.n_items, **args.encoder)
+    check_store(args.splits, args.store)
     split = load_split(args.splits, "pretrain").to(device)
     train, validation = ((split == part).nonzero().squeeze(1) for part in (TRAIN, VALIDATION))
 

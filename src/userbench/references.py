@@ -75,6 +75,7 @@ def main(argv: list[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     try:
         tasks = [read_task(task) for task in args.task]
+        check_store(args.splits, args.store)
         users = None
         for task in tasks:
             split = load_split(args.splits, task.name)

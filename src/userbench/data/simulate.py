@@ -73,7 +73,7 @@ class World:
     age_prior: tuple[float, ...] = (0.04, 0.17, 0.39, 0.2, 0.1, 0.06, 0.03, 0.01)
     life_prior: tuple[float, ...] = (0.4, 0.2, 0.15, 0.12, 0.08, 0.05)
     gender_prior: tuple[float, ...] = (0.731, 0.269)
-    life_width: float = 0.5  # spread of life status at a given age; lower ties it closer to age
+    life_width: float = 0.35  # spread of life status at a given age; lower ties it closer to age
     age_interest: float = 1.2  # standard deviation of the log liking of an interest over ages
     life_interest: float = 0.8  # the same over life statuses
     gender_interest: float = 0.7  # the same over genders
