@@ -25,7 +25,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from userbench.artifact import record, write_json
-from userbench.data.splits import TEST, TRAIN, VALIDATION, load_split
+from userbench.data.splits import TEST, TRAIN, VALIDATION, check_store, load_split
 from userbench.data.store import (
     LabelledExamples,
     TargetExamples,
