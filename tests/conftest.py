@@ -64,3 +64,19 @@ def encoder_with(values: dict[str, np.ndarray]):
             state[f"{ours}.network_norm.{kind}"] = weight[f"{theirs}.ffn.layer_norm.{kind}"]
     encoder.load_state_dict(state)
     return encoder.eval()
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory) -> Path:
+    """A folder with a store and splits of 200 simulated users: store/ and splits/."""
+    from userbench.data import simulate, splits, store
+
+    folder = tmp_path_factory.mktemp("tiny")
+    size = ["--users", "200", "--items", "300", "--seed", "0"]
+    simulate.main(["--format", "ttl", *size, "--out", str(folder / "raw")])
+    tasks = '{"age": "age", "click": "click", "gender": "gender"}'
+    raw = ["--format", "ttl", "--raw", str(folder / "raw"), "--sources", tasks]
+    store.main([*raw, "--out", str(folder / "store")])
+    chosen = ["--tasks", "age", "click", "gender", "--by", "interaction", "--seed", "0"]
+    splits.main(["--store", str(folder / "store"), *chosen, "--out", str(folder / "splits")])
+    return folder

@@ -1,0 +1,56 @@
+import hashlib
+import json
+
+import pytest
+
+from userbench import artifact
+
+
+def test_written_whole_or_not_at_all(tmp_path):
+    """A failure half-way leaves the old file as it was and no rubbish beside it."""
+    path = tmp_path / "deep" / "scores.json"
+    artifact.write_json(path, {"value": 0.1})
+    with pytest.raises(RuntimeError), artifact.atomic(path) as partial:
+        partial.write_text("half")
+        raise RuntimeError
+    assert json.loads(path.read_text()) == {"value": 0.1}
+    assert [p.name for p in path.parent.iterdir()] == ["scores.json"]
+
+
+def test_folders_are_replaced_whole(tmp_path):
+    path = tmp_path / "store"
+    for name in ("first", "second"):
+        with artifact.atomic(path) as partial:
+            partial.mkdir()
+            (partial / name).write_text(name)
+    assert [p.name for p in path.iterdir()] == ["second"]
+    assert [p.name for p in tmp_path.iterdir()] == ["store"]
+
+
+def test_nan_is_refused(tmp_path):
+    """A score that is not a number must never reach a file."""
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        artifact.write_json(tmp_path / "scores.json", {"value": float("nan")})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_record_traces_an_artefact(tmp_path):
+    path = tmp_path / "epoch1.safetensors"
+    artifact.record(path, {"seed": 3, "store": tmp_path}, epoch=1)
+    told = artifact.provenance_of(path)
+    assert told["config"] == {"seed": 3, "store": str(tmp_path)}
+    assert told["epoch"] == 1
+    assert told["libraries"]["torch"]
+    assert told["hardware"]["cores"] >= 1
+    assert told["wall_seconds"] > 0
+    assert "commit" in told["git"] or told["git"] == {}
+
+
+def test_checksum_is_that_of_the_bytes(tmp_path):
+    """Known answer: SHA-256 of three bytes, and of a file longer than one reading."""
+    path = tmp_path / "file"
+    path.write_bytes(b"abc")
+    assert artifact.sha256(path).startswith("ba7816bf8f01cfea")
+    path.write_bytes(b"a" * 1_000_000 + b"b" * 1_000_000)
+    whole = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert artifact.sha256(path) == whole

@@ -1,0 +1,141 @@
+"""The two loops, run as the commands they are, on a tiny simulated corpus."""
+
+import json
+
+import pytest
+
+SMALL = '{"dim": 8, "layers": 1, "heads": 2, "max_length": 20}'
+
+
+def data_flags(tiny):
+    folder = ["--store", str(tiny / "store"), "--splits", str(tiny / "splits")]
+    return [*folder, "--encoder", SMALL, "--seed", "0", "--device", "cpu"]
+
+
+def pretrain(tiny, out, *flags, method="mlm", epochs=2):
+    from userbench import pretrain
+
+    size = ["--epochs", str(epochs), "--batch-size", "64", "--keep", "1", str(epochs)]
+    pretrain.main([*data_flags(tiny), "--method", method, *size, "--out", str(out), *flags])
+    return out
+
+
+def finetune(tiny, out, *flags, **changes):
+    from userbench import finetune
+
+    tasks = []
+    for name, kind in (("age", "classification"), ("click", "top_n"), ("gender", "binary")):
+        task = {"name": name, "kind": kind, "lr": 1e-2, "batch_size": 64, "epochs": 2}
+        tasks += ["--task", json.dumps({**task, **changes, "out": str(out / f"{name}.json")})]
+    finetune.main([*data_flags(tiny), "--run", "test", *flags, *tasks])
+    return [(out / f"{name}.json").read_bytes() for name in ("age", "click", "gender")]
+
+
+def test_whole_chain_twice_gives_the_same_bits(tiny, tmp_path):
+    """Warm start, ranking method, three kinds of task: same seed, same machine, same scores."""
+    results = []
+    for attempt in ("first", "second"):
+        mlm = pretrain(tiny, tmp_path / attempt / "mlm")
+        warm = ["--init", str(mlm / "epoch2.safetensors")]
+        ours = pretrain(tiny, tmp_path / attempt / "adaptssr", *warm, method="adaptssr")
+        candidates = [str(ours / f"epoch{epoch}.safetensors") for epoch in (1, 2)]
+        scores = finetune(tiny, tmp_path / attempt / "scores", "--init", *candidates)
+        curves = [(ours / "curve.json").read_bytes(), (mlm / "curve.json").read_bytes()]
+        results.append((scores, curves))
+    assert results[0] == results[1]
+
+
+def test_score_file_says_what_was_chosen(tiny, tmp_path):
+    """The tested epoch must be the best on validation, and only that one may be tested."""
+    finetune(tiny, tmp_path)
+    for name, metric in (("age", "accuracy"), ("click", "ndcg@10"), ("gender", "auc")):
+        scores = json.loads((tmp_path / f"{name}.json").read_text())
+        points = [point for point in scores["scores"] if point["metric"] == metric]
+        on_validation = {p["epoch"]: p["value"] for p in points if p["split"] == "validation"}
+        assert len(on_validation) == 2
+        assert scores["best"]["epoch"] == max(on_validation, key=on_validation.get)
+        tested = [point for point in points if point["split"] == "test"]
+        assert [point["epoch"] for point in tested] == [scores["best"]["epoch"]]
+        told = json.loads((tmp_path / f"{name}.json.provenance.json").read_text())
+        assert told["config"]["seed"] == 0
+        assert told["config"]["task"]["lr"] == 1e-2
+
+
+def test_checkpoint_tells_its_config(tiny, tmp_path):
+    out = pretrain(tiny, tmp_path, "--set", '{"mask_ratio": 0.5}')
+    told = json.loads((out / "epoch2.safetensors.provenance.json").read_text())
+    assert told["config"]["config"]["mask_ratio"] == 0.5
+    assert told["config"]["config"]["lr"] == 5e-4
+    curve = json.loads((out / "curve.json").read_text())
+    assert [(p["epoch"], p["split"]) for p in curve] == [
+        (1, "train"),
+        (1, "validation"),
+        (2, "train"),
+        (2, "validation"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--method", "mml"], "no method 'mml'"),
+        (["--set", '{"mask_ration": 0.5}'], "no hyper-parameter 'mask_ration'"),
+        (["--keep", "9"], "epochs run from 1 to 2"),
+        (["--init", "absent.safetensors"], "absent.safetensors: cannot be read"),
+        (["--set", '{"lr": 1e30}'], "the loss is nan"),
+    ],
+)
+def test_pretraining_mistakes_are_one_line(tiny, tmp_path, flags, message):
+    with pytest.raises(SystemExit, match=message) as stop:
+        pretrain(tiny, tmp_path / "out", *flags)
+    assert "\n" not in str(stop.value)
+    assert not list(tmp_path.rglob("*"))
+
+
+def test_nan_in_finetuning_leaves_no_score(tiny, tmp_path):
+    with pytest.raises(SystemExit, match="the loss is nan"):
+        finetune(tiny, tmp_path, lr=1e30)
+    assert not list(tmp_path.rglob("*"))
+
+
+def test_splits_of_another_store_are_refused(tiny, tmp_path):
+    from userbench.data import splits
+
+    strange = tmp_path / "splits"
+    splits.main(
+        ["--store", str(tiny / "store"), "--tasks", "age", "--by", "user", "--seed", "1"]
+        + ["--out", str(strange)]
+    )
+    manifest = json.loads((strange / "manifest.json").read_text())
+    (strange / "manifest.json").write_text(json.dumps({**manifest, "store": "another"}))
+    with pytest.raises(SystemExit, match="another store"):
+        pretrain(tiny, tmp_path / "out", "--splits", str(strange))
+
+
+def test_one_user_alone_makes_no_batch():
+    """Ranking one user against no others is undefined (the release crashes there)."""
+    import torch
+
+    from userbench.pretrain import batches
+
+    assert [len(part) for part in batches(torch.arange(9), 4)] == [4, 4]
+    assert [len(part) for part in batches(torch.arange(10), 4)] == [4, 4, 2]
+
+
+def test_same_validation_draws_at_every_epoch(tiny):
+    """Otherwise epochs would be compared on different masks; training draws must go on as before."""
+    import torch
+
+    from userbench.data.store import BehaviourStore
+    from userbench.encoder import EncoderConfig, UserEncoder
+    from userbench.methods import mlm
+    from userbench.pretrain import validate
+
+    store = BehaviourStore.open(tiny / "store", 20, "cpu")
+    method = mlm.Method(UserEncoder(EncoderConfig(store.n_items, 8), 0.5), mlm.Config())
+    torch.manual_seed(3)
+    first = validate(method, store, torch.arange(40), 16)
+    drawn = torch.rand(1)
+    assert validate(method, store, torch.arange(40), 16) == first
+    torch.manual_seed(3)
+    assert torch.rand(1) == drawn
