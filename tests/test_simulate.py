@@ -277,7 +277,7 @@ def bag_auc(drawn: Drawn, name: str) -> float:
 def test_label_knobs_move_how_well_labels_are_known(name, knob, low, high):
     # Else the level of a task could not be set.
     worse, better = (
-        bag_auc(Drawn(small_world(**{knob.format(name): value}), 3_000), name)
+        bag_auc(Drawn(small_world(**{knob.format(name): value}), 2_000), name)
         for value in (low, high)
     )
     assert better > worse + 0.02

@@ -320,7 +320,7 @@ def draw_people(
     # One search for all combinations: row i of the cumulative likings is shifted by i.
     shifted = (population.likings + np.arange(len(population.likings))[:, None]).reshape(-1)
     found = pick(shifted, combination[:, None] + rng.random((users, SLOTS)))
-    interests = np.minimum(found - combination[:, None] * world.interests, world.interests - 1)
+    interests = np.clip(found - combination[:, None] * world.interests, 0, world.interests - 1)
     slots = 1 + rng.binomial(SLOTS - 1, (world.diversity - 1) / (SLOTS - 1), users)
     weights = rng.standard_exponential((2, users, SLOTS)) * (np.arange(SLOTS) < slots[:, None])
     early, aim = weights / weights.sum(axis=2, keepdims=True)
