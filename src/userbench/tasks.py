@@ -4,6 +4,7 @@ Three kinds: classification (accuracy), binary (AUC), top-N recommendation (NDCG
 """
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -53,7 +54,7 @@ class Head(nn.Module):
         super().__init__()
         self.widen = nn.Linear(dim, dim)
         self.score = nn.Linear(dim, outputs)
-        self.apply(initialise)
+        self.apply(partial(initialise, std=0.02))
 
     def forward(self, users: UserVectors) -> Float[Tensor, "users outputs"]:
         """Scores of all classes or candidates."""
