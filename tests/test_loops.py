@@ -123,7 +123,7 @@ def test_one_user_alone_makes_no_batch():
 
 
 def test_same_validation_draws_at_every_epoch(tiny):
-    """Otherwise epochs would be compared on different masks; training draws must go on as before."""
+    """Otherwise epochs are compared on different masks; training draws must go on as before."""
     import torch
 
     from userbench.data.store import BehaviourStore

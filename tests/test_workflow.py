@@ -108,7 +108,7 @@ def test_absent_real_data_is_one_clear_line(checkout, name):
         ({"runs": {"none": {}, "mlm": {"methd": "mlm"}}}, "did you mean 'method'?"),
         ({"runs": {"none": {}, "mlm": {"method": "mlm", "init_from": "x"}}}, "run 'x'"),
         ({"table2": {"rows": ["none", "peter"], "baseline": "none"}}, "no run 'peter'"),
-        ({"finetune": {"epochs": 1, "dropout": 0.5, "from_epochs": [9]}}, "epoch 9 is above"),
+        ({"pretrain": {"epochs": 2, "batch_size": 64, "keep": [9]}}, "epoch 9 is above"),
     ],
 )
 def test_config_mistakes_stop_before_anything_runs(checkout, changes, message):

@@ -6,7 +6,6 @@ AdaptSSR's release: d 64, 2 layers, 2 heads, exact GELU, LayerNorm eps 1e-12, on
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -31,9 +30,6 @@ class EncoderConfig:
     layers: int = 2
     heads: int = 2
     max_length: int = 150
-    init_std: float = 0.02
-    """Spread of the initial weights. The released 0.02 is small at d 64: a sequence's context then
-    weighs little, and training needs hundreds of steps before it uses any (EXPERIMENTS.md)."""
 
     @property
     def mask_id(self) -> int:
@@ -113,8 +109,8 @@ class UserEncoder(nn.Module):
         self.layers = nn.ModuleList(TransformerLayer(config, dropout) for _ in range(config.layers))
         self.query = nn.Parameter(torch.empty(config.dim))
         self.dropout = Dropout(dropout)
-        self.apply(partial(initialise, std=config.init_std))
-        nn.init.normal_(self.query, std=config.init_std)
+        self.apply(initialise)
+        nn.init.normal_(self.query, std=0.02)
 
     @property
     def item_table(self) -> Float[Tensor, "items dim"]:
@@ -171,10 +167,10 @@ def pad_to(hidden: Hidden, length: int) -> Float[Tensor, "users padded dim"]:
     return F.pad(hidden, (0, 0, 0, length - hidden.shape[1]))
 
 
-def initialise(part: nn.Module, std: float) -> None:
-    """N(0, std) for every matrix, zero for every bias, as released (the pad row is random too)."""
+def initialise(part: nn.Module) -> None:
+    """N(0, 0.02) for every matrix, zero for every bias, as released (the pad row is random too)."""
     if isinstance(part, nn.Linear | nn.Embedding):
-        nn.init.normal_(part.weight, std=std)
+        nn.init.normal_(part.weight, std=0.02)
     if isinstance(part, nn.Linear):
         nn.init.zeros_(part.bias)
 

@@ -98,7 +98,7 @@ def finetune(
         encoder = UserEncoder(sizes, task.dropout)
         if init is not None:
             start_from(encoder, init)
-        head = build_task(task, args.store, sizes.dim, device)
+        head = build_task(task, args.store, split.train, sizes.dim, device)
         model = torch.nn.ModuleDict({"encoder": encoder, "head": head}).to(device)
         pretrain_epoch = epoch_of(init) if init else 0
         candidate, curve = train(task, model, store, split)

@@ -5,6 +5,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+BIAS_STARTS = ("zero", "frequency")
+
 
 def item_softmax(
     states: Float[Tensor, "predictions dim"],
@@ -41,6 +43,11 @@ def sampled_item_softmax(
     first = torch.zeros_like(targets)
     total = F.cross_entropy(torch.cat([own, logits], dim=1), first, reduction="sum")
     return total / max(len(targets), 1)
+
+
+def log_frequency(counts: Int[Tensor, " outputs"]) -> Float[Tensor, " outputs"]:
+    """Log relative frequency of each output, with one added to every count."""
+    return ((counts + 1) / (counts + 1).sum()).log()
 
 
 def finite(loss: Tensor, step: int, lr: float) -> float:

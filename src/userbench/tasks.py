@@ -4,7 +4,6 @@ Three kinds: classification (accuracy), binary (AUC), top-N recommendation (NDCG
 """
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from userbench.data.store import LabelledExamples, TargetExamples, load_labels, load_targets
 from userbench.encoder import UserVectors, initialise
+from userbench.losses import BIAS_STARTS, log_frequency
 from userbench.metrics import accuracy, auc, ranking_metrics, ranks
 
 SELECTION_METRIC = {"classification": "accuracy", "binary": "auc", "top_n": "ndcg@10"}
@@ -34,8 +34,16 @@ class Task:
     batch_size: int
     epochs: int
     dropout: float = 0.5
+    bias_start: str = "zero"
+    """Bias of the last layer at the start: "zero" as released, or "frequency", the log frequency of
+    each class or target in the training split (why: see `methods/mlm.py`)."""
 
     def __post_init__(self) -> None:
+        if self.bias_start not in BIAS_STARTS:
+            raise ValueError(
+                f"task {self.name}: bias_start {self.bias_start!r} is none of "
+                f"{', '.join(BIAS_STARTS)}"
+            )
         if self.kind not in SELECTION_METRIC:
             raise ValueError(
                 f"task {self.name}: kind {self.kind!r} is none of {', '.join(SELECTION_METRIC)}"
@@ -54,11 +62,16 @@ class Head(nn.Module):
         super().__init__()
         self.widen = nn.Linear(dim, dim)
         self.score = nn.Linear(dim, outputs)
-        self.apply(partial(initialise, std=0.02))
+        self.apply(initialise)
 
     def forward(self, users: UserVectors) -> Float[Tensor, "users outputs"]:
         """Scores of all classes or candidates."""
         return self.score(F.relu(self.widen(users)))
+
+    def start_at_frequencies(self, outputs: Int[Tensor, " examples"]) -> None:
+        """Set the last bias to the log frequency of each class or candidate in `outputs`."""
+        counts = outputs.bincount(minlength=len(self.score.bias))
+        self.score.bias.data.copy_(log_frequency(counts))
 
 
 class LabelTask(nn.Module):
@@ -150,8 +163,16 @@ def unknown_candidates(
     return drawn
 
 
-def build_task(task: Task, store: Path, dim: int, device: torch.device) -> LabelTask | TopNTask:
-    """Read the examples of a task from the store and build its head."""
+def build_task(
+    task: Task, store: Path, train: Int[Tensor, " train"], dim: int, device: torch.device
+) -> LabelTask | TopNTask:
+    """Read the examples of a task from the store and build its head; `train` are those to fit."""
     if task.kind == "top_n":
-        return TopNTask(load_targets(store, task.name, device), dim).to(device)
-    return LabelTask(load_labels(store, task.name, device), dim, task.kind).to(device)
+        built = TopNTask(load_targets(store, task.name, device), dim)
+        outputs = built.examples.targets
+    else:
+        built = LabelTask(load_labels(store, task.name, device), dim, task.kind)
+        outputs = built.examples.labels
+    if task.bias_start == "frequency":
+        built.head.start_at_frequencies(outputs[train])
+    return built.to(device)

@@ -14,11 +14,11 @@ rule simulate:
     benchmark:
         f"{OUT}/benchmarks/simulate/{{corpus}}.tsv"
     conda:
-        "userbench"
+        "../../environment.yml"
     params:
         format=lambda w: CORPORA[w.corpus]["format"],
-        world=lambda w: "".join(
-            f" {name}={shlex.quote(json.dumps(value))}"
+        world=lambda w: " ".join(
+            shlex.quote(f"{name}={json.dumps(value)}")
             for name, value in CORPORA[w.corpus]["simulate"].get("set", {}).items()
         ),
         users=lambda w: CORPORA[w.corpus]["simulate"]["users"],
@@ -28,7 +28,7 @@ rule simulate:
         "Simulate the raw files of {wildcards.corpus}"
     shell:
         "python -m userbench.data.simulate --format {params.format} --users {params.users}"
-        " --items {params.n_items} {params.world} --seed {params.seed} --out {output}"
+        " --items {params.n_items} --seed {params.seed} --set {params.world} --out {output}"
         " > {log} 2>&1"
 
 
@@ -44,7 +44,7 @@ rule store:
     benchmark:
         f"{OUT}/benchmarks/store/{{corpus}}.tsv"
     conda:
-        "userbench"
+        "../../environment.yml"
     params:
         format=lambda w: CORPORA[w.corpus]["format"],
         raw=lambda w, input: RAW.get(w.corpus) or input.raw,
@@ -73,7 +73,7 @@ rule splits:
     benchmark:
         f"{OUT}/benchmarks/splits/{{corpus}}.tsv"
     conda:
-        "userbench"
+        "../../environment.yml"
     params:
         tasks=lambda w: list(tasks_of(w.corpus)),
         by=config["splits"]["by"],

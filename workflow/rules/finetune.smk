@@ -22,7 +22,7 @@ for corpus_name in CORPORA:
         benchmark:
             f"{OUT}/benchmarks/finetune/{{run}}/{corpus_name}/seed{{seed}}.tsv"
         conda:
-            "userbench"
+            "../../environment.yml"
         threads: 1
         resources:
             gpu=GPUS,
@@ -57,7 +57,7 @@ for corpus_name in CORPORA:
         benchmark:
             f"{OUT}/benchmarks/references/{corpus_name}.tsv"
         conda:
-            "userbench"
+            "../../environment.yml"
         threads: 1
         params:
             tasks=lambda w, output, corpus=corpus_name: task_flags(

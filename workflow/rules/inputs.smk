@@ -37,6 +37,7 @@ def finetune_settings(task):
         "batch_size": task["batch_size"],
         "epochs": task.get("epochs", shared["epochs"]),
         "dropout": shared["dropout"],
+        "bias_start": shared["bias_start"],
     }
 
 

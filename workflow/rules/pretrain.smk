@@ -19,7 +19,7 @@ rule pretrain:
     benchmark:
         f"{OUT}/benchmarks/pretrain/{{run}}/{{corpus}}/seed{{seed}}.tsv"
     conda:
-        "userbench"
+        "../../environment.yml"
     threads: 1
     resources:
         gpu=GPUS,

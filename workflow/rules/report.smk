@@ -30,7 +30,7 @@ rule scores:
     log:
         f"{OUT}/logs/scores.log",
     conda:
-        "userbench"
+        "../../environment.yml"
     message:
         "Gather the scores"
     shell:
@@ -53,7 +53,7 @@ rule table2:
     log:
         f"{OUT}/logs/table2.log",
     conda:
-        "userbench"
+        "../../environment.yml"
     params:
         layout=json.dumps(table2_layout()),
     message:
@@ -76,7 +76,7 @@ rule table1:
     log:
         f"{OUT}/logs/table1.log",
     conda:
-        "userbench"
+        "../../environment.yml"
     params:
         stores=[f"{name}={OUT}/data/{name}/manifest.json" for name in CORPORA],
         tasks=json.dumps(
@@ -102,7 +102,7 @@ rule publish:
     log:
         f"{OUT}/logs/publish.log",
     conda:
-        "userbench"
+        "../../environment.yml"
     message:
         f"Publish the tables of experiment {EXPERIMENT} in results/"
     shell:

@@ -656,7 +656,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--items", type=int, help="catalogue size; by default to scale with users")
     parser.add_argument(
         "--set",
-        nargs="+",
+        nargs="*",
         action="extend",
         default=[],
         metavar="NAME=VALUE",

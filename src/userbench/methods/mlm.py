@@ -12,7 +12,7 @@ from torch import nn
 from userbench.augment import mask
 from userbench.data.store import Batch, BehaviourStore
 from userbench.encoder import UserEncoder
-from userbench.losses import item_softmax, sampled_item_softmax
+from userbench.losses import BIAS_STARTS, item_softmax, log_frequency, sampled_item_softmax
 from userbench.method import Objective, PretrainMethod, TrainingConfig
 
 
@@ -25,6 +25,14 @@ class Config(TrainingConfig):
     mask_ratio: float = 0.3
     negatives: int | None = None
     """Items a sampled softmax draws per batch; None: the exact softmax over all items."""
+    bias_start: str = "zero"
+    """Output bias at the start: "zero" as released, or "frequency", the items' log frequency. From
+    zero, hidden states first learn what is popular and stop telling users apart; leaving that takes
+    hundreds of steps, most of a short training (EXPERIMENTS.md)."""
+
+    def __post_init__(self) -> None:
+        if self.bias_start not in BIAS_STARTS:
+            raise ValueError(f"bias_start={self.bias_start!r}: use one of {', '.join(BIAS_STARTS)}")
 
 
 class Method(PretrainMethod):
@@ -41,6 +49,8 @@ class Method(PretrainMethod):
         self.behaviours = store.items
         counts = store.items.bincount(minlength=store.n_items + 1)
         self.frequency = counts / counts.sum()
+        if self.config.bias_start == "frequency":
+            self.bias.data.copy_(log_frequency(counts))
 
     def forward(self, batch: Batch, progress: float) -> Objective:
         """Mean cross-entropy over the masked behaviours of the batch."""
