@@ -163,3 +163,12 @@ def test_mlm_hides_what_it_says(store):
     batch = store.batch(torch.arange(USERS))
     hidden = mask(batch.items, 0.3, N_ITEMS + 1) != batch.items
     assert torch.equal(hidden.sum(1), proper_share(store.lengths, 0.3))
+
+
+def test_mlm_may_start_at_item_frequencies(store):
+    """The first prediction, before anything is learnt, is then the unigram distribution."""
+    method = build("mlm", store, bias_start="frequency")
+    counts = np.bincount(store.items.numpy(), minlength=N_ITEMS + 1) + 1
+    assert method.bias.exp().tolist() == pytest.approx((counts / counts.sum()).tolist())
+    with pytest.raises(ValueError, match="bias_start"):
+        build("mlm", store, bias_start="popular")

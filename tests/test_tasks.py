@@ -77,3 +77,26 @@ def test_mistakes_are_refused():
     three = LabelledExamples(torch.arange(3), torch.arange(3), 3)
     with pytest.raises(ValueError, match="2 classes"):
         LabelTask(three, 8, "binary")
+
+
+@pytest.mark.parametrize(("name", "kind"), [("age", "classification"), ("click", "top_n")])
+def test_heads_may_start_at_training_frequencies(tiny, name, kind):
+    """Counted on the training split alone: anything else would leak labels of the test split."""
+    from userbench.data.splits import TEST, TRAIN, load_split
+    from userbench.tasks import Task, build_task
+
+    split = load_split(tiny / "splits", name)
+    train, test = ((split == part).nonzero().squeeze(1) for part in (TRAIN, TEST))
+    cpu = torch.device("cpu")
+
+    def bias(start, picked):
+        task = Task(name, kind, 1e-3, 32, 1, bias_start=start)
+        return build_task(task, tiny / "store", picked, 8, cpu).head.score.bias.detach()
+
+    assert_close(bias("zero", train), torch.zeros_like(bias("zero", train)))
+    built = build_task(Task(name, kind, 1e-3, 32, 1), tiny / "store", train, 8, cpu)
+    outputs = built.examples.labels if kind == "classification" else built.examples.targets
+    counts = Counter(outputs[train].tolist())
+    slow = torch.tensor([counts[c] + 1.0 for c in range(len(built.head.score.bias))])
+    assert_close(bias("frequency", train), (slow / slow.sum()).log())
+    assert not torch.equal(bias("frequency", train), bias("frequency", test))
