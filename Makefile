@@ -16,7 +16,7 @@ smoke: install
 	$(RUN) snakemake --cores all --configfile workflow/config/smoke.yaml -- results/table2.csv
 
 test: install
-	$(RUN) pytest
+	$(RUN) OMP_NUM_THREADS=1 pytest
 
 # All linters.
 check: install

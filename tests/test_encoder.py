@@ -1,3 +1,4 @@
+import pytest
 import torch
 import torch.nn.functional as F
 from torch.testing import assert_close
@@ -104,3 +105,23 @@ def test_initial_weights_are_the_releases():
         else:
             assert abs(value.std() - 0.02) < 0.006, name
     assert F.normalize(encoder.items.weight[0], dim=0).norm() > 0.9  # random, not zero
+
+
+def test_absent_gpu_is_refused():
+    from userbench.encoder import pick_device
+
+    assert pick_device("cpu").type == "cpu"
+    if not torch.cuda.is_available():
+        assert pick_device("auto").type == "cpu"
+        with pytest.raises(ValueError, match="no GPU"):
+            pick_device("cuda")
+
+
+def test_gpu_gives_the_cpus_vectors(released_encoder, reference):
+    """The GPU path (one group, fused attention) must be the same function."""
+    if not torch.cuda.is_available():
+        pytest.skip("no GPU here")
+    items = torch.from_numpy(reference("encoder")["item_seq"])
+    on_cpu = released_encoder(items)
+    on_gpu = released_encoder.cuda()(items.cuda()).cpu()
+    assert_close(on_gpu, on_cpu, rtol=1e-4, atol=1e-4)

@@ -83,6 +83,7 @@ def test_checkpoint_tells_its_config(tiny, tmp_path):
         (["--keep", "9"], "epochs run from 1 to 2"),
         (["--init", "absent.safetensors"], "absent.safetensors: cannot be read"),
         (["--set", '{"lr": 1e30}'], "the loss is nan"),
+        (["--set", '{"bias_start": "popular"}'], "bias_start='popular': use one of"),
     ],
 )
 def test_pretraining_mistakes_are_one_line(tiny, tmp_path, flags, message):

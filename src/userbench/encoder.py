@@ -176,7 +176,9 @@ def initialise(part: nn.Module) -> None:
 
 
 def pick_device(name: str) -> torch.device:
-    """`auto`: a GPU where torch sees one, else the CPU."""
+    """`auto`: a GPU where torch sees one, else the CPU; ValueError for a GPU that is not there."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"device {name}: torch sees no GPU here. Use device cpu")
     return torch.device(name)
