@@ -318,7 +318,7 @@ table {{ border-collapse: collapse; font-variant-numeric: tabular-nums;
   border-block: 2px solid; }}
 caption {{ text-align: start; padding-block: .5rem; max-width: 60rem; }}
 th, td {{ padding: .2rem .6rem; text-align: end; white-space: nowrap; font-weight: normal; }}
-thead th {{ text-align: center; font-weight: 600; }}
+thead th {{ text-align: center; font-weight: 600; white-space: normal; }}
 tbody th {{ text-align: start; }}
 tbody tr:first-child th {{ border-top: 1px solid; font-style: italic; }}
 </style>
