@@ -26,6 +26,9 @@ def test_warm_start_loads_all_but_what_was_never_trained(encoder, tmp_path):
     for name, value in other.named_parameters():
         assert torch.equal(value, query if name == "query" else encoder.get_parameter(name))
     assert epoch_of(path) == 3
+    again = tmp_path / "again.safetensors"
+    save(again, trained_tensors(encoder), {"seed": 0}, epoch=3)
+    assert again.read_bytes() == path.read_bytes()
 
 
 def test_damage_is_found(encoder, tmp_path):

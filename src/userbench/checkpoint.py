@@ -28,8 +28,9 @@ def save(
     """Write tensors with their resolved config, and the provenance record beside them."""
     contiguous = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     with atomic(path) as partial:
-        told = {"config": json.dumps(config, default=os.fspath), "epoch": str(epoch)}
-        save_file(contiguous, partial, metadata=told)
+        # Why one key: safetensors writes several in no fixed order, and equal runs would differ.
+        told = json.dumps({"epoch": epoch, "config": config}, default=os.fspath)
+        save_file(contiguous, partial, metadata={"userbench": told})
         digest = sha256(partial)
     record(path, config, sha256=digest, epoch=epoch, **facts)
 
@@ -37,7 +38,7 @@ def save(
 def epoch_of(path: Path) -> int:
     """The pre-training epoch after which a checkpoint was written."""
     with safe_open(path, framework="numpy") as file:
-        return int(file.metadata()["epoch"])
+        return json.loads(file.metadata()["userbench"])["epoch"]
 
 
 def load(path: Path) -> dict[str, Tensor]:
