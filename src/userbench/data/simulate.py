@@ -671,6 +671,7 @@ def main(argv: list[str] | None = None) -> None:
             changes["items"] = args.items
         world = choose_world(args.format, args.users, **changes)
         simulate(args.format, world, args.users, args.seed, args.out)
+        artifact.record(args.out, {**vars(args), "world": asdict(world)})
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
 
