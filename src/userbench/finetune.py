@@ -136,6 +136,7 @@ def train(
     best: Candidate | None = None
     for epoch in range(1, task.epochs + 1):
         model.train()
+        # Deviation: the release walks one fixed order in every epoch.
         shuffled = split.train[torch.randperm(len(split.train), device=split.train.device)]
         parts = shuffled.split(task.batch_size)
         total = torch.zeros((), device=shuffled.device)

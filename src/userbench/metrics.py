@@ -44,6 +44,7 @@ def ranks(
     own = scores.gather(1, targets[:, None])
     others = torch.cat([scores, torch.empty_like(own)], dim=1)  # one more column takes the padding
     others = others.scatter(1, known, -torch.inf).scatter(1, targets[:, None], -torch.inf)
+    # Deviation: the release sorts all candidates and leaves ties to the sort.
     return (others[:, :-1] >= own).sum(1) + 1
 
 

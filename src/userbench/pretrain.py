@@ -97,6 +97,7 @@ def pretrain(args: argparse.Namespace) -> None:
     step, last_line = 0, started
     for epoch in range(1, args.epochs + 1):
         method.train()
+        # Deviation: the release walks twenty fixed orders; here the run's seed shuffles each epoch.
         shuffled = train[torch.randperm(len(train), device=device)]
         total = torch.zeros((), device=device)
         bar = tqdm(

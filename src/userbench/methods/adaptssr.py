@@ -37,6 +37,7 @@ class Config(TrainingConfig):
     crop_ratio: float = 0.4
     mask_ratio: float = 0.6
     reorder_ratio: float = 0.6
+    # Deviation: the released code has one coefficient per batch, not clamped; the paper wins.
     coefficient: str | float = "paper"
     """Weight of the first order: per user ("paper"), one per batch ("released"), or a number."""
     pairs: str = "hardest"
