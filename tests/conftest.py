@@ -48,7 +48,7 @@ def encoder_with(values: dict[str, np.ndarray]):
         "positions.weight": weight["pos_embedding.weight"],
         "norm.weight": weight["layer_norm.weight"],
         "norm.bias": weight["layer_norm.bias"],
-        "query": weight["pooler.query"][0],
+        "pooling.query": weight["pooler.query"],
     }
     for layer in range(2):
         theirs, ours = f"trm_encoder.layers.{layer}", f"layers.{layer}"

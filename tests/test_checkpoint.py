@@ -12,22 +12,26 @@ def encoder():
 
 def test_warm_start_loads_all_but_what_was_never_trained(encoder, tmp_path):
     """After masked item prediction exactly one tensor, the pooling query, is new."""
-    from userbench.checkpoint import epoch_of, save, start_from, trained_tensors
+    from userbench.checkpoint import epoch_of, load, save, start_from, trained_tensors
     from userbench.encoder import EncoderConfig, UserEncoder
+    from userbench.method import PretrainMethod, TrainingConfig
 
+    method = PretrainMethod(encoder, TrainingConfig())
+    method.bias = torch.nn.Parameter(torch.ones(3))  # what a method trains beside its encoder
     items = torch.tensor([[1, 2, 21, 4]])  # 21 is the mask
-    encoder.hidden(items).sum().backward()
+    (encoder.hidden(items).sum() + method.bias.sum()).backward()
     path = tmp_path / "epoch3.safetensors"
-    save(path, trained_tensors(encoder), {"seed": 0}, epoch=3)
+    save(path, trained_tensors(method), {"seed": 0}, epoch=3)
     torch.manual_seed(1)
     other = UserEncoder(EncoderConfig(n_items=20, dim=8, max_length=6), dropout=0.5)
-    query = other.query.detach().clone()
-    assert start_from(other, path) == ["query"]
+    query = other.pooling.query.detach().clone()
+    assert start_from(other, path) == ["pooling.query"]
     for name, value in other.named_parameters():
-        assert torch.equal(value, query if name == "query" else encoder.get_parameter(name))
+        assert torch.equal(value, query if name == "pooling.query" else encoder.get_parameter(name))
+    assert load(path)["method.bias"].tolist() == [1, 1, 1]
     assert epoch_of(path) == 3
     again = tmp_path / "again.safetensors"
-    save(again, trained_tensors(encoder), {"seed": 0}, epoch=3)
+    save(again, trained_tensors(method), {"seed": 0}, epoch=3)
     assert again.read_bytes() == path.read_bytes()
 
 

@@ -50,7 +50,7 @@ def test_groups_by_length_keep_order_and_gradients():
     grouped.square().sum().backward()
     gradients = {name: value.grad.clone() for name, value in encoder.named_parameters()}
     encoder.zero_grad()
-    whole = encoder.pool(encoder.encode(encoder.items(items), items), items)
+    whole = encoder.pooling(encoder.encode(encoder.items(items), items), items)
     whole.square().sum().backward()
     assert_close(grouped, whole)
     for name, value in encoder.named_parameters():

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from conftest import encoder_with
@@ -44,3 +46,49 @@ def test_finite_refuses_nan():
     assert finite(torch.tensor(1.5), 3, 0.1) == 1.5
     with pytest.raises(ValueError, match="step 3"):
         finite(torch.tensor(torch.nan), 3, 0.1)
+
+
+@pytest.mark.parametrize("case", ["dot_tau1", "dot_tau05", "cos_tau01", "cos_tau1"])
+def test_nt_xent_equals_the_released_codes(reference, case):
+    """CoSeRec's and DuoRec's code agree on this loss; it and its gradients are recorded."""
+    from userbench.losses import nt_xent
+
+    values = {
+        name.removeprefix(f"{case}/"): torch.from_numpy(value)
+        for name, value in reference("nt_xent").items()
+        if name.startswith(f"{case}/")
+    }
+    views = [values[name].requires_grad_() for name in ("view1", "view2")]
+    similarity = "cosine" if case.startswith("cos") else "dot"
+    loss = nt_xent(*views, similarity, values["tau"].item())
+    loss.backward()
+    assert loss.item() == pytest.approx(values["loss"].item(), rel=1e-5)
+    for view, name in zip(views, ("grad1", "grad2"), strict=True):
+        torch.testing.assert_close(view.grad, values[name], rtol=1e-4, atol=1e-6)
+
+
+def test_nt_xent_without_excluded_negatives():
+    """Two users of one group: by the book, with the pairs written out."""
+    from userbench.losses import nt_xent
+
+    torch.manual_seed(0)
+    first, second = torch.randn(2, 3, 4)
+    groups = torch.tensor([7, 8, 7])
+    excluded = groups[:, None] == groups
+    views = torch.cat([first, second])
+    total = 0.0
+    for i in range(6):
+        allowed = [
+            j for j in range(6) if j != i and (groups[j % 3] != groups[i % 3] or j % 3 == i % 3)
+        ]
+        scores = torch.stack([views[i] @ views[j] / 0.5 for j in allowed])
+        total += scores.logsumexp(0) - views[i] @ views[(i + 3) % 6] / 0.5
+    assert nt_xent(first, second, "dot", 0.5, excluded).item() == pytest.approx(total.item() / 6)
+
+
+def test_nt_xent_of_vectors_that_say_nothing():
+    """Equal cosines everywhere: the loss of guessing among 2B - 1 candidates."""
+    from userbench.losses import nt_xent
+
+    same = torch.ones(8, 4)
+    assert nt_xent(same, same, "cosine", 0.1).item() == pytest.approx(math.log(15))

@@ -47,7 +47,7 @@ def build(name, store, **changes):
     config = replace(module.Config(), **changes)
     encoder = UserEncoder(EncoderConfig(N_ITEMS, dim=16, max_length=16), config.dropout)
     method = module.Method(encoder, config)
-    method.prepare(store)
+    method.prepare(store, torch.arange(USERS))
     return method.train()
 
 

@@ -11,15 +11,22 @@ from torch import Tensor, nn
 
 from userbench.artifact import atomic, provenance_of, record, sha256
 
+OWN = "method."
+"""Prefix of what a method trains beside its encoder, e.g. the output bias of a softmax."""
 
-def trained_tensors(encoder: nn.Module) -> dict[str, Tensor]:
-    """Tensors of the encoder that the stage just run has trained.
+
+def trained_tensors(method: nn.Module) -> dict[str, Tensor]:
+    """Tensors that the stage just run has trained: the encoder's by their names, others as `OWN`.
 
     What it never touched (the pooling query in masked item prediction) is left out: whoever starts
     from this checkpoint draws it anew, as AdaptSSR's release does.
     """
-    trained = {name for name, value in encoder.named_parameters() if value.grad is not None}
-    return {name: value for name, value in encoder.state_dict().items() if name in trained}
+    trained = [name for name, value in method.named_parameters() if value.grad is not None]
+    return {
+        name.removeprefix("encoder.") if name.startswith("encoder.") else OWN + name: value
+        for name, value in method.state_dict().items()
+        if name in trained
+    }
 
 
 def save(
@@ -59,9 +66,10 @@ def load(path: Path) -> dict[str, Tensor]:
 def start_from(encoder: nn.Module, path: Path) -> list[str]:
     """Load a checkpoint into an encoder; return the names it does not hold, which stay as drawn.
 
-    Raises ValueError where the checkpoint has other tensors or sizes than the encoder.
+    What the checkpoint's method trained beside its encoder is left. Raises ValueError where the
+    checkpoint has other tensors or sizes than the encoder.
     """
-    tensors = load(path)
+    tensors = {name: value for name, value in load(path).items() if not name.startswith(OWN)}
     own = encoder.state_dict()
     for name, value in tensors.items():
         expected = tuple(own[name].shape) if name in own else None

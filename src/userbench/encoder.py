@@ -15,7 +15,7 @@ from torch import Tensor, nn
 Items = Int[Tensor, "users length"]
 """Item ids, oldest first, right-padded with 0; `mask_id` stands for the learned mask vector."""
 Hidden = Float[Tensor, "users length dim"]
-UserVectors = Float[Tensor, "users dim"]
+UserVectors = Float[Tensor, "users width"]
 
 # Why: rows of one length group fit in a core's cache; measured, larger groups are slower per row.
 ROWS_PER_GROUP = 64
@@ -63,8 +63,8 @@ class SelfAttention(nn.Module):
         self.merge = nn.Linear(config.dim, config.dim)
         self.dropout = Dropout(dropout)
 
-    def forward(self, hidden: Hidden, allowed: Bool[Tensor, "users 1 1 length"]) -> Hidden:
-        """Mix every position with all the `allowed` positions of its sequence."""
+    def forward(self, hidden: Hidden, allowed: Bool[Tensor, "users 1 #length length"]) -> Hidden:
+        """Mix every position with the `allowed` positions of its sequence."""
         users, length, dim = hidden.shape
         projected = self.project(hidden).view(users, length, 3, self.heads, dim // self.heads)
         query, key, value = projected.permute(2, 0, 3, 1, 4)
@@ -89,12 +89,31 @@ class TransformerLayer(nn.Module):
         self.narrow = nn.Linear(4 * config.dim, config.dim)
         self.network_norm = nn.LayerNorm(config.dim, eps=1e-12)
         self.dropout = Dropout(dropout)
+        # Why: places where a method may graft something of its own (see `methods/peterrec.py`).
+        self.after_attention, self.after_network = nn.Identity(), nn.Identity()
 
-    def forward(self, hidden: Hidden, allowed: Bool[Tensor, "users 1 1 length"]) -> Hidden:
+    def forward(self, hidden: Hidden, allowed: Bool[Tensor, "users 1 #length length"]) -> Hidden:
         """One layer; hidden states of padding are computed but never read."""
-        hidden = self.attention_norm(hidden + self.dropout(self.attention(hidden, allowed)))
-        network = self.narrow(F.gelu(self.widen(hidden)))
+        attended = self.after_attention(self.attention(hidden, allowed))
+        hidden = self.attention_norm(hidden + self.dropout(attended))
+        network = self.after_network(self.narrow(F.gelu(self.widen(hidden))))
         return self.network_norm(hidden + self.dropout(network))
+
+
+class AttentionPooling(nn.Module):
+    """One vector per learned query, side by side: no projection, no scaling (as released)."""
+
+    def __init__(self, dim: int, queries: int = 1):
+        super().__init__()
+        self.query = nn.Parameter(torch.empty(queries, dim))
+        nn.init.normal_(self.query, std=0.02)
+        self.width = queries * dim
+
+    def forward(self, hidden: Hidden, items: Items) -> UserVectors:
+        """Mean of the hidden states, weighted by the softmax of their dot product with a query."""
+        padding = (items == 0)[:, :, None]
+        scores = (hidden @ self.query.T).masked_fill(padding, torch.finfo(hidden.dtype).min)
+        return (scores.softmax(1).transpose(1, 2) @ hidden).flatten(1)
 
 
 class UserEncoder(nn.Module):
@@ -107,10 +126,16 @@ class UserEncoder(nn.Module):
         self.positions = nn.Embedding(config.max_length, config.dim)
         self.norm = nn.LayerNorm(config.dim, eps=1e-12)
         self.layers = nn.ModuleList(TransformerLayer(config, dropout) for _ in range(config.layers))
-        self.query = nn.Parameter(torch.empty(config.dim))
         self.dropout = Dropout(dropout)
         self.apply(initialise)
-        nn.init.normal_(self.query, std=0.02)
+        self.pooling: nn.Module = AttentionPooling(config.dim)
+        # Every behaviour attends to all of its sequence, or, where causal, to no later one.
+        self.causal = False
+
+    @property
+    def width(self) -> int:
+        """Length of a user vector: more than `dim` where a method pools several interests."""
+        return self.pooling.width
 
     @property
     def item_table(self) -> Float[Tensor, "items dim"]:
@@ -119,7 +144,7 @@ class UserEncoder(nn.Module):
 
     def forward(self, items: Items) -> UserVectors:
         """One vector per user."""
-        return self.by_length(items, self.pool)
+        return self.by_length(items, self.pooling)
 
     def hidden(self, items: Items) -> Hidden:
         """Last hidden state of every behaviour; at padding, anything."""
@@ -152,14 +177,11 @@ class UserEncoder(nn.Module):
         hidden = embedded + self.positions.weight[: items.shape[1]]
         hidden = self.dropout(self.norm(hidden))
         allowed = (items != 0)[:, None, None, :]
+        if self.causal:
+            allowed = allowed & allowed.new_ones(items.shape[1], items.shape[1]).tril()
         for layer in self.layers:
             hidden = layer(hidden, allowed)
         return hidden
-
-    def pool(self, hidden: Hidden, items: Items) -> UserVectors:
-        """Attention pooling: one learned query, no projection, no scaling (as released)."""
-        scores = (hidden @ self.query).masked_fill(items == 0, torch.finfo(hidden.dtype).min)
-        return (scores.softmax(-1)[:, None, :] @ hidden).squeeze(1)
 
 
 def pad_to(hidden: Hidden, length: int) -> Float[Tensor, "users padded dim"]:

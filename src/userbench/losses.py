@@ -2,10 +2,11 @@
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 BIAS_STARTS = ("zero", "frequency")
+SIMILARITIES = ("dot", "cosine")
 
 
 def item_softmax(
@@ -43,6 +44,38 @@ def sampled_item_softmax(
     first = torch.zeros_like(targets)
     total = F.cross_entropy(torch.cat([own, logits], dim=1), first, reduction="sum")
     return total / max(len(targets), 1)
+
+
+def nt_xent(
+    first: Float[Tensor, "users width"],
+    second: Float[Tensor, "users width"],
+    similarity: str,
+    temperature: float,
+    excluded: Bool[Tensor, "users users"] | None = None,
+) -> Float[Tensor, ""]:
+    """Symmetric NT-Xent (Chen et al., ICML 2020): find the other view among 2B - 1 candidates.
+
+    L = 1/2B sum_i [ -S(i, p(i)) + log sum_(j != i) exp S(i, j) ], S = `similarity` / temperature,
+    over both views of all users; `excluded` pairs of users are no negatives of each other.
+    """
+    views = torch.cat([first, second]).float()  # Why: under bf16 autocast, exp would lose digits
+    if similarity == "cosine":
+        views = F.normalize(views, dim=-1)
+    scores = views @ views.T / temperature
+    itself = torch.eye(len(views), dtype=torch.bool, device=views.device)
+    positive = torch.arange(len(views), device=views.device).roll(len(first))
+    if excluded is not None:
+        partner = itself[positive]
+        itself = itself | (excluded.repeat(2, 2) & ~partner)
+    return F.cross_entropy(scores.masked_fill(itself, -torch.inf), positive)
+
+
+def check_contrast(similarity: str, temperature: float) -> None:
+    """ValueError for a similarity or a temperature that `nt_xent` does not have."""
+    if similarity not in SIMILARITIES:
+        raise ValueError(f"similarity={similarity!r}: use one of {', '.join(SIMILARITIES)}")
+    if not temperature > 0:
+        raise ValueError(f"temperature={temperature}: must be above 0")
 
 
 def log_frequency(counts: Int[Tensor, " outputs"]) -> Float[Tensor, " outputs"]:

@@ -1,15 +1,16 @@
 """The contract of a pre-training method: one file in `methods/` with a `Config` and a `Method`."""
 
 import importlib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from userbench.data.store import Batch, BehaviourStore
 from userbench.encoder import UserEncoder
+from userbench.view import load_views
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,12 @@ class PretrainMethod(nn.Module):
         self.encoder = encoder
         self.config = config
 
-    def prepare(self, store: BehaviourStore) -> None:
-        """Compute corpus statistics needed before the first step, e.g. item frequencies."""
+    def prepare(self, store: BehaviourStore, users: Int[Tensor, " users"]) -> None:
+        """Compute statistics of the corpus before the first step, of the training `users` alone."""
+
+    @staticmethod
+    def adapt(encoder: UserEncoder, config: TrainingConfig) -> None:
+        """Change an encoder that is about to load a checkpoint of this method and be fine-tuned."""
 
     def forward(self, batch: Batch, progress: float) -> Objective:
         """Loss of one batch; `progress` runs from 0 to 1 over training, for curricula."""
@@ -45,5 +50,39 @@ class PretrainMethod(nn.Module):
 
 
 def load_method(name: str) -> ModuleType:
-    """The file methods/<name>.py, or an importable module where the name has a dot."""
-    return importlib.import_module(name if "." in name else f"userbench.methods.{name}")
+    """The file methods/<name>.py, or an importable module where the name has a dot.
+
+    ValueError for a name that is neither.
+    """
+    path = name if "." in name else f"userbench.methods.{name}"
+    try:
+        return importlib.import_module(path)
+    except ModuleNotFoundError as missing:
+        if not (path == missing.name or path.startswith(f"{missing.name}.")):
+            raise  # the method is there; what it imports is not
+        raise ValueError(f"no method {name!r} ({missing}). See src/userbench/methods/") from None
+
+
+def configure(module: ModuleType, changes: dict[str, Any]) -> TrainingConfig:
+    """The method's defaults with `changes`; ValueError for a misspelt field.
+
+    `views` takes options of the way to make views that it has, or of the one that `kind` names.
+    """
+    check_fields(module.Config, changes, module.__name__)
+    changes = dict(changes)
+    if isinstance(views := changes.get("views"), dict):
+        default = module.Config().views
+        options = {name: value for name, value in views.items() if name != "kind"}
+        if views.get("kind", default.kind) != default.kind:
+            default = load_views(views["kind"]).Options()
+        check_fields(type(default), options, f"views {default.kind}")
+        changes["views"] = replace(default, **options)
+    return module.Config(**changes)
+
+
+def check_fields(kind: type, changes: dict[str, Any], of: str) -> None:
+    """ValueError for a name that is no field of a dataclass."""
+    known = [field.name for field in fields(kind) if field.init]
+    unknown = sorted(changes.keys() - set(known))
+    if unknown:
+        raise ValueError(f"{of} has no hyper-parameter {unknown[0]!r}. It has: {', '.join(known)}")

@@ -10,9 +10,8 @@ import logging
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -26,7 +25,7 @@ from userbench.data.splits import TRAIN, VALIDATION, check_store, load_split
 from userbench.data.store import BehaviourStore
 from userbench.encoder import EncoderConfig, UserEncoder, pick_device
 from userbench.losses import finite
-from userbench.method import PretrainMethod, TrainingConfig, load_method
+from userbench.method import PretrainMethod, configure, load_method
 
 log = logging.getLogger("userbench")
 
@@ -60,8 +59,8 @@ def pretrain(args: argparse.Namespace) -> None:
     """Run all epochs; write the kept checkpoints and the learning curve."""
     if not all(1 <= epoch <= args.epochs for epoch in args.keep):
         raise ValueError(f"--keep {args.keep}: epochs run from 1 to {args.epochs}")
-    module = load_module(args.method)
-    config = method_config(module, args.set)
+    module = load_method(args.method)
+    config = configure(module, args.set)
     torch.manual_seed(args.seed)
     device = pick_device(args.device)
     sizes = EncoderConfig(n_items=0, **args.encoder)
@@ -71,10 +70,9 @@ def pretrain(args: argparse.Namespace) -> None:
     split = load_split(args.splits, "pretrain").to(device)
     train, validation = ((split == part).nonzero().squeeze(1) for part in (TRAIN, VALIDATION))
 
-    encoder = UserEncoder(sizes, config.dropout)
-    new = start_from(encoder, args.init) if args.init else []
-    method: PretrainMethod = module.Method(encoder, config).to(device)
-    method.prepare(store)
+    method: PretrainMethod = module.Method(UserEncoder(sizes, config.dropout), config)
+    new = start_from(method.encoder, args.init) if args.init else []
+    method.to(device).prepare(store, train)
     resolved = {
         **{name: value for name, value in vars(args).items() if name != "set"},
         "config": asdict(config),
@@ -139,7 +137,7 @@ def pretrain(args: argparse.Namespace) -> None:
         )
         if epoch in args.keep:
             path = args.out / f"epoch{epoch}.safetensors"
-            save(path, trained_tensors(encoder), resolved, epoch=epoch, drawn_anew=new)
+            save(path, trained_tensors(method), resolved, epoch=epoch, drawn_anew=new)
     write_json(args.out / "curve.json", curve)
     record(args.out / "curve.json", resolved)
 
@@ -168,25 +166,6 @@ def validate(
             for name, value in {"loss": loss, **logs}.items():
                 sums[name] = sums.get(name, 0) + value
     return {name: float(total) / len(parts) for name, total in sums.items()}
-
-
-def load_module(name: str) -> ModuleType:
-    """A method's module; a wrong name is the user's mistake."""
-    try:
-        return load_method(name)
-    except ModuleNotFoundError as missing:
-        raise ValueError(f"no method {name!r} ({missing}). See src/userbench/methods/") from None
-
-
-def method_config(module: ModuleType, changes: dict[str, Any]) -> TrainingConfig:
-    """The method's defaults with `changes`; a misspelt field is the user's mistake."""
-    known = [field.name for field in fields(module.Config)]
-    unknown = sorted(changes.keys() - set(known))
-    if unknown:
-        raise ValueError(
-            f"{module.__name__} has no hyper-parameter {unknown[0]!r}. It has: {', '.join(known)}"
-        )
-    return module.Config(**changes)
 
 
 if __name__ == "__main__":

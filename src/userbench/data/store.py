@@ -422,6 +422,12 @@ class BehaviourStore:
         """Number of users, duplicates included."""
         return len(self.lengths)
 
+    def behaviours(self, users: Int[Tensor, " users"]) -> Int[Tensor, " behaviours"]:
+        """Items of these users, one after another."""
+        owned = torch.zeros(self.n_users, dtype=torch.bool, device=users.device)
+        owned[users] = True
+        return self.items[owned.repeat_interleave(self.lengths)]
+
     def batch(self, users: Int[Tensor, " users"]) -> Batch:
         """Items of these users, cut to the longest of them: the only synchronisation."""
         lengths = self.lengths[users]

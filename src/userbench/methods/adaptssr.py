@@ -11,13 +11,14 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from userbench.augment import random_view
-from userbench.data.store import Batch
-from userbench.encoder import Items, UserVectors
+from userbench.data.store import Batch, BehaviourStore
+from userbench.encoder import UserEncoder, UserVectors
 from userbench.method import Objective, PretrainMethod, TrainingConfig
+from userbench.view import ViewOptions
+from userbench.views import operators
 
 Weight = Float[Tensor, " users"] | Float[Tensor, ""]
 
@@ -32,11 +33,10 @@ class Similarities(NamedTuple):
 
 @dataclass(frozen=True)
 class Config(TrainingConfig):
-    """Learning rate, dropout and augmentation ratios of the release; the loss of the paper."""
+    """Learning rate, dropout and augmentations of the release; the loss of the paper."""
 
-    crop_ratio: float = 0.4
-    mask_ratio: float = 0.6
-    reorder_ratio: float = 0.6
+    views: ViewOptions = operators.Options()
+    """How the two explicit augmentations are made; Figure 3 takes those of other methods."""
     # Deviation: the released code has one coefficient per batch, not clamped; the paper wins.
     coefficient: str | float = "paper"
     """Weight of the first order: per user ("paper"), one per batch ("released"), or a number."""
@@ -58,17 +58,20 @@ class Method(PretrainMethod):
 
     config: Config
 
+    def __init__(self, encoder: UserEncoder, config: Config):
+        super().__init__(encoder, config)
+        self.views = config.views.views(encoder)
+
+    def prepare(self, store: BehaviourStore, users: Int[Tensor, " users"]) -> None:
+        """Let the views compute what they need of the corpus."""
+        self.views.prepare(store, users)
+
     def forward(self, batch: Batch, progress: float) -> Objective:
         """L = sum_i (L^_i + L~_i) / 2B."""
-        first, second = self.view(batch.items), self.view(batch.items)
+        first, second = self.views(batch, progress)
         # Encoding a view twice under different dropout masks gives its implicit positive.
         views = self.encoder(torch.cat([first, first, second, second]))
         return adaptssr(*views.chunk(4), self.config)
-
-    def view(self, items: Items) -> Items:
-        """One explicit augmentation per user."""
-        c, mask_id = self.config, self.encoder.config.mask_id
-        return random_view(items, c.crop_ratio, c.mask_ratio, c.reorder_ratio, mask_id)
 
 
 def adaptssr(

@@ -7,7 +7,8 @@ method, and the form in which PeterRec (Yuan et al., SIGIR 2020) enters AdaptSSR
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from jaxtyping import Int
+from torch import Tensor, nn
 
 from userbench.augment import mask
 from userbench.data.store import Batch, BehaviourStore
@@ -44,10 +45,10 @@ class Method(PretrainMethod):
         super().__init__(encoder, config)
         self.bias = nn.Parameter(torch.zeros(encoder.config.n_items + 1))
 
-    def prepare(self, store: BehaviourStore) -> None:
+    def prepare(self, store: BehaviourStore, users: Int[Tensor, " users"]) -> None:
         """Keep the behaviours to draw negatives from: drawing one draws an item by popularity."""
-        self.behaviours = store.items
-        counts = store.items.bincount(minlength=store.n_items + 1)
+        self.behaviours = store.behaviours(users)
+        counts = self.behaviours.bincount(minlength=store.n_items + 1)
         self.frequency = counts / counts.sum()
         if self.config.bias_start == "frequency":
             self.bias.data.copy_(log_frequency(counts))

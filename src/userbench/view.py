@@ -1,0 +1,59 @@
+"""The contract of a way to make two views of each user: one file in `views/` with its `Options`.
+
+A way to make views is independent of the loss that compares them: any two-view method takes any of
+them by `set: {views: {kind: <file>}}`, options of the way beside `kind`.
+"""
+
+import importlib
+from dataclasses import dataclass
+from types import ModuleType
+from typing import NamedTuple
+
+from jaxtyping import Int
+from torch import Tensor
+
+from userbench.data.store import Batch, BehaviourStore
+from userbench.encoder import Items, UserEncoder
+
+
+class Pair(NamedTuple):
+    """Two views of each user."""
+
+    first: Items
+    second: Items
+
+
+class Views:
+    """Makes two views of each user of a batch."""
+
+    def prepare(self, store: BehaviourStore, users: Int[Tensor, " users"]) -> None:
+        """Compute statistics of the corpus before the first step, of the training `users` alone."""
+
+    def __call__(self, batch: Batch, progress: float) -> Pair:
+        """Two views of each user; `progress` runs from 0 to 1 over training, for curricula."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class ViewOptions:
+    """Hyper-parameters of a way to make views; each file in `views/` extends it."""
+
+    kind: str
+
+    def views(self, encoder: UserEncoder) -> Views:
+        """What makes the views; `encoder` is the one being pre-trained."""
+        raise NotImplementedError
+
+
+def load_views(kind: str) -> ModuleType:
+    """The file views/<kind>.py, or an importable module where the name has a dot.
+
+    ValueError for a name that is neither.
+    """
+    path = kind if "." in kind else f"userbench.views.{kind}"
+    try:
+        return importlib.import_module(path)
+    except ModuleNotFoundError as missing:
+        if not (path == missing.name or path.startswith(f"{missing.name}.")):
+            raise
+        raise ValueError(f"no views {kind!r} ({missing}). See src/userbench/views/") from None
