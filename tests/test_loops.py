@@ -140,3 +140,71 @@ def test_same_validation_draws_at_every_epoch(tiny):
     assert validate(method, store, torch.arange(40), 16) == first
     torch.manual_seed(3)
     assert torch.rand(1) == drawn
+
+
+def test_fixed_order_does_not_depend_on_the_seed():
+    """The release walks the same orders whatever the seed; reshuffled ones must differ."""
+    import torch
+
+    from userbench.data.splits import order_of_epoch
+
+    users = torch.arange(100) * 2
+
+    def walk(order, seed, epoch):
+        torch.manual_seed(seed)
+        return order_of_epoch(users, order, epoch).tolist()
+
+    assert walk("fixed", 0, 1) == walk("fixed", 1, 1) != walk("fixed", 0, 2)
+    assert walk("reshuffled", 0, 1) == walk("reshuffled", 0, 2) != walk("reshuffled", 1, 1)
+    assert sorted(walk("fixed", 0, 1)) == sorted(walk("reshuffled", 0, 1)) == users.tolist()
+    with pytest.raises(ValueError, match="order"):
+        walk("random", 0, 1)
+
+
+def test_lazy_adam_leaves_rows_without_gradient():
+    """Against dense Adam: equal on rows touched in every step, and untouched rows stay."""
+    import torch
+
+    from userbench.optimizer import Adam
+
+    def trained(item_table):
+        torch.manual_seed(0)
+        table = torch.nn.Embedding(6, 3)
+        start = table.weight.detach().clone()
+        model = torch.nn.ModuleList([table, torch.nn.Linear(1, 1)])
+        optimizer = Adam(model, 0.1, item_table, table.weight)
+        for step in range(5):
+            rows = torch.tensor([1, 2, 3] if step == 0 else [1, 2])
+            optimizer.step(table(rows).square().sum())
+        return start, table.weight.detach()
+
+    (start, lazy), (_, dense) = trained("lazy"), trained("dense")
+    torch.testing.assert_close(lazy[1:3], dense[1:3])
+    assert torch.equal(lazy[[0, 4, 5]], start[[0, 4, 5]])
+    assert not torch.equal(lazy[3], dense[3])  # moved once; dense Adam goes on by momentum
+    with pytest.raises(ValueError, match="item_table"):
+        Adam(torch.nn.Linear(1, 1), 0.1, "sparse", torch.nn.Parameter(torch.ones(1)))
+
+
+def test_held_out_users_are_not_trained_on(tiny, tmp_path, caplog):
+    """Exactly the test users of the named tasks must be missing."""
+    from userbench.data.splits import TEST, TRAIN, load_split
+    from userbench.data.store import load_labels, load_targets
+
+    store, splits = tiny / "store", tiny / "splits"
+    tested = set()
+    for task, load in (("age", load_labels), ("click", load_targets)):
+        users = load(store, task, "cpu").users
+        tested |= set(users[load_split(splits, task) == TEST].tolist())
+    kept = set((load_split(splits, "pretrain") == TRAIN).nonzero().squeeze(1).tolist()) - tested
+    with caplog.at_level("INFO", logger="userbench"):
+        pretrain(tiny, tmp_path, "--hold-out", "age", "click", epochs=1)
+    assert f": {len(kept)} users, " in caplog.text
+
+
+def test_test_split_may_be_left_alone(tiny, tmp_path):
+    """Tuning must not even compute test scores."""
+    finetune(tiny, tmp_path, "--no-test", "--order", "fixed", "--item-table", "lazy")
+    scores = json.loads((tmp_path / "click.json").read_text())
+    assert {point["split"] for point in scores["scores"]} == {"validation"}
+    assert scores["width"] == 8

@@ -92,3 +92,77 @@ def test_nt_xent_of_vectors_that_say_nothing():
 
     same = torch.ones(8, 4)
     assert nt_xent(same, same, "cosine", 0.1).item() == pytest.approx(math.log(15))
+
+
+def softmax_without(logits, banned):
+    """Row by row, the definition."""
+    logits = logits.double().index_fill(1, torch.tensor([0]), -torch.inf)
+    return logits.scatter(1, banned[:, None], -torch.inf).softmax(1)
+
+
+@pytest.mark.parametrize(("chunk", "temperature"), [(1, 1.0), (13, 0.5), (50, 2.0)])
+def test_sampled_items_follow_the_softmax(chunk, temperature, monkeypatch):
+    """Whatever the chunks, also where the last one is not full, or holds nothing but a banned item.
+
+    The sum of squared deviations, each over its variance, is chi-squared.
+    """
+    from userbench import losses
+
+    monkeypatch.setattr(losses, "CHUNK", chunk)
+    monkeypatch.setattr(losses, "ROWS_AT_ONCE", {"cpu": 30_000})
+    monkeypatch.setattr(losses, "LOGITS_AT_ONCE", {"cpu": 200_000})
+    torch.manual_seed(0)
+    n_items, draws = 40, 100_000
+    states, table, bias = torch.randn(3, 8), torch.randn(n_items + 1, 8), torch.randn(n_items + 1)
+    logits = (states @ table.T + bias) / temperature
+    for banned in (torch.tensor([0, 0, 0]), logits[:, 1:].argmax(1) + 1):
+        without = banned.repeat_interleave(draws) if banned.any() else None
+        rows = states.repeat_interleave(draws, 0)
+        drawn = losses.sample_items(rows, table, bias, temperature, without).view(3, draws)
+        share = softmax_without(logits, banned)
+        for row, expected, one in zip(drawn, share * draws, banned, strict=True):
+            counts = row.bincount(minlength=n_items + 1)
+            assert counts[0] == counts[one] == 0
+            often = expected > 5
+            seldom = ~often & (expected > 0)
+            squares = ((counts - expected) ** 2 / expected)[often].sum()
+            assert squares < often.sum() + 5 * (2 * often.sum()) ** 0.5
+            rest = expected[seldom].sum()
+            assert abs(counts[seldom].sum() - rest) < 5 * rest.sqrt() + 1
+
+
+def test_sampled_items_need_no_gradient_and_may_be_none():
+    from userbench.losses import sample_items
+
+    table = torch.randn(5, 4, requires_grad=True)
+    bias = torch.zeros(5, requires_grad=True)
+    drawn = sample_items(torch.randn(0, 4), table, bias, 1.0, None)
+    assert drawn.shape == (0,)
+    certain = torch.tensor([0, -torch.inf, 0, -torch.inf, -torch.inf])
+    assert sample_items(torch.zeros(3, 4), table, certain, 1.0, None).tolist() == [2, 2, 2]
+    assert bias.tolist() == [0] * 5
+    assert certain[0] == 0  # the caller's bias is left as it was
+
+
+def test_sampled_items_never_hold_all_logits():
+    """At 600 thousand items, a thousand rows of logits would be gigabytes."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    from userbench.losses import LOGITS_AT_ONCE, sample_items
+
+    class Largest(TorchDispatchMode):
+        elements = 0
+
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            result = function(*args, **(kwargs or {}))
+            for tensor in result if isinstance(result, tuple | list) else [result]:
+                if isinstance(tensor, torch.Tensor):
+                    self.elements = max(self.elements, tensor.numel())
+            return result
+
+    torch.manual_seed(0)
+    table, states = torch.randn(20_000, 4), torch.randn(1100, 4)
+    banned = torch.randint(20_000, (1100,))
+    with Largest() as largest:
+        sample_items(states, table, torch.zeros(20_000), 1.0, banned)
+    assert largest.elements <= LOGITS_AT_ONCE["cpu"] < 20_000 * 1100 / 10

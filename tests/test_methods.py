@@ -1,129 +1,47 @@
-"""The contract, over every file in methods/: a new method is tested the moment its file exists."""
+"""The contract, over every file in methods/: a new method is tested the moment its file exists.
 
-from dataclasses import fields, is_dataclass, replace
+The checks are those that `python -m userbench.contract` runs on a method of somebody else.
+"""
+
+import random
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
 
 import userbench
+from userbench import contract
+from userbench.contract import CHECKS, EVERYONE, SIZES
+from userbench.encoder import AttentionPooling
+from userbench.losses import nt_xent
+from userbench.method import Objective, PretrainMethod, TrainingConfig, load_method
 
 NAMES = sorted(
     path.stem
     for path in Path(userbench.__file__).parent.glob("methods/*.py")
     if path.stem != "__init__"
 )
-N_ITEMS, USERS = 40, 48
 
 
 @pytest.fixture(scope="module")
 def store():
     """Users of two tastes, of every length from 1 up."""
-    from userbench.data.store import BehaviourStore
-
-    rng = np.random.default_rng(0)
-    lengths = torch.arange(USERS) % 12 + 1
-    taste = torch.arange(USERS) % 2
-    rows = [
-        rng.permutation(N_ITEMS // 2)[:n] + 1 + half * N_ITEMS // 2
-        for n, half in zip(lengths.tolist(), taste.tolist(), strict=True)
-    ]
-    return BehaviourStore(
-        items=torch.from_numpy(np.concatenate(rows)),
-        offsets=torch.cat([torch.zeros(1, dtype=torch.long), lengths.cumsum(0)]),
-        lengths=lengths,
-        n_items=N_ITEMS,
-        max_length=16,
-    )
+    return contract.toy_store()
 
 
 def build(name, store, **changes):
-    from userbench.encoder import EncoderConfig, UserEncoder
-    from userbench.method import load_method
-
-    torch.manual_seed(0)
     module = load_method(name)
-    config = replace(module.Config(), **changes)
-    encoder = UserEncoder(EncoderConfig(N_ITEMS, dim=16, max_length=16), config.dropout)
-    method = module.Method(encoder, config)
-    method.prepare(store, torch.arange(USERS))
-    return method.train()
+    return contract.build(contract.Case(module, replace(module.Config(), **changes), store))
 
 
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("name", NAMES)
-def test_config_is_a_dataclass_that_refuses_unknown_fields(name):
-    from userbench.method import TrainingConfig, load_method
-
-    config = load_method(name).Config
-    assert is_dataclass(config)
-    assert issubclass(config, TrainingConfig)
-    assert {"lr", "dropout"} <= {field.name for field in fields(config)}
-    with pytest.raises(TypeError, match="temprature"):
-        config(temprature=1)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_file_cites_its_paper(name):
-    """Whoever opens the file learns where the idea comes from."""
-    from userbench.method import load_method
-
-    assert any(year in load_method(name).__doc__ for year in map(str, range(2015, 2031)))
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_loss_is_finite_and_reaches_the_items(name, store):
-    method = build(name, store)
-    loss, logs = method(store.batch(torch.arange(USERS)), progress=0.0)
-    assert loss.shape == ()
-    assert loss.isfinite()
-    assert all(value.isfinite() and not value.requires_grad for value in logs.values())
-    loss.backward()
-    gradient = method.encoder.items.weight.grad
-    assert gradient is not None
-    assert gradient[1:-1].abs().sum() > 0
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_same_seed_same_loss(name, store):
-    def loss():
-        method = build(name, store)
-        return method(store.batch(torch.arange(USERS)), progress=0.5).loss.item()
-
-    assert loss() == loss()
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_two_users_of_one_behaviour_are_enough(name, store):
-    """The smallest batch the loop ever gives, of the shortest sequences there are."""
-    shortest = (store.lengths == 1).nonzero().squeeze(1)[:2]
-    loss, _ = build(name, store)(store.batch(shortest), progress=0.0)
-    assert loss.isfinite()
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_sixty_steps_on_one_batch_lower_the_loss(name, store):
-    method = build(name, store, dropout=0.1)
-    optimizer = torch.optim.Adam(method.parameters(), lr=3e-3)
-    batch = store.batch(torch.arange(USERS))
-    losses = []
-    for step in range(60):
-        loss, _ = method(batch, progress=step / 60)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    assert np.mean(losses[-10:]) < np.mean(losses[:10])
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_batch_is_left_as_it_was(name, store):
-    """A view that writes into its source would corrupt the other view (a known bug elsewhere)."""
-    method = build(name, store)
-    batch = store.batch(torch.arange(USERS))
-    before = batch.items.clone()
-    method(batch, progress=0.0)
-    assert torch.equal(batch.items, before)
+def test_contract(name, check, store):
+    module = load_method(name)
+    check(contract.Case(module, module.Config(), store))
 
 
 # Losses of the first four steps on the store above: a refactoring that moves one is not one.
@@ -139,7 +57,7 @@ def test_trajectory(name, store):
     method = build(name, store)
     optimizer = torch.optim.Adam(method.parameters(), lr=1e-2)
     losses = []
-    for users in torch.arange(USERS).view(4, -1):
+    for users in EVERYONE.view(4, -1):
         loss, _ = method(store.batch(users), progress=0.0)
         optimizer.zero_grad()
         loss.backward()
@@ -150,7 +68,7 @@ def test_trajectory(name, store):
 
 def test_mlm_sampled_form_trains_too(store):
     method = build("mlm", store, negatives=16)
-    loss, _ = method(store.batch(torch.arange(USERS)), progress=0.0)
+    loss, _ = method(store.batch(EVERYONE), progress=0.0)
     loss.backward()
     assert loss.isfinite()
 
@@ -160,15 +78,198 @@ def test_mlm_hides_what_it_says(store):
     from userbench.augment import mask, proper_share
 
     torch.manual_seed(0)
-    batch = store.batch(torch.arange(USERS))
-    hidden = mask(batch.items, 0.3, N_ITEMS + 1) != batch.items
+    batch = store.batch(EVERYONE)
+    hidden = mask(batch.items, 0.3, SIZES.mask_id) != batch.items
     assert torch.equal(hidden.sum(1), proper_share(store.lengths, 0.3))
 
 
 def test_mlm_may_start_at_item_frequencies(store):
     """The first prediction, before anything is learnt, is then the unigram distribution."""
     method = build("mlm", store, bias_start="frequency")
-    counts = np.bincount(store.items.numpy(), minlength=N_ITEMS + 1) + 1
+    counts = np.bincount(store.items.numpy(), minlength=SIZES.n_items + 1) + 1
     assert method.bias.exp().tolist() == pytest.approx((counts / counts.sum()).tolist())
     with pytest.raises(ValueError, match="bias_start"):
         build("mlm", store, bias_start="popular")
+
+
+# ---------------------------------------------------------------- does each check catch anything?
+
+
+@dataclass(frozen=True)
+class Config(TrainingConfig):
+    """Nothing of its own."""
+
+
+class Method(PretrainMethod):
+    """Keeps the contract: encoded twice under different dropout masks, a user attracts itself."""
+
+    def forward(self, batch, progress):
+        return Objective(self.contrast(batch.items))
+
+    def contrast(self, items):
+        return nt_xent(self.encoder(items), self.encoder(items), "cosine", 0.1)
+
+
+class Undecorated(TrainingConfig):
+    """Its temperature is no field."""
+
+    temperature: float = 0.1
+
+
+@dataclass(frozen=True)
+class Tolerant(TrainingConfig):
+    """Any field will do."""
+
+    def __init__(self, lr=2e-4, dropout=0.1, **others):
+        super().__init__(lr, dropout)
+
+
+def module_with(config=Config, doc="An idea (Somebody, 2020).", **parts):
+    """A module like a file of methods/, with a `Method` that differs in some parts."""
+    module = ModuleType("of_somebody", doc)
+    module.Config, module.Method = config, type("Method", (Method,), parts)
+    return module
+
+
+def loss_is(function):
+    """The part of a method that gives function(method, batch, progress) as its loss."""
+    return {"forward": lambda self, batch, progress: Objective(function(self, batch, progress))}
+
+
+def logs_its_graph(self, batch, progress):
+    loss = self.contrast(batch.items)
+    return Objective(loss, {"doubled": 2 * loss})
+
+
+def gradient_of_root_is_infinite(self, batch, progress):
+    spread = (batch.items != 0).sum(1).float().var()
+    return self.contrast(batch.items) + (spread * self.encoder.norm.weight[0]).sqrt()
+
+
+def climbs(self, batch, progress):
+    loss = self.contrast(batch.items)
+    return 2 * loss.detach() - loss
+
+
+def writes_into_the_batch(self, batch, progress):
+    batch.items[:, 0] = self.encoder.config.mask_id
+    return self.contrast(batch.items)
+
+
+def counts_everybody(self, store, users):
+    self.popularity = store.items.bincount(minlength=store.n_items + 1) / len(store.items)
+
+
+def pools_three_times(self, encoder, config):
+    PretrainMethod.__init__(self, encoder, config)
+    encoder.pooling = AttentionPooling(encoder.config.dim, queries=3)
+
+
+def pools_padding_too(encoder, config):
+    encoder.pooling.forward = lambda hidden, items: hidden.mean(1)
+
+
+def says_a_wrong_width(encoder, config):
+    encoder.pooling.width = 99
+
+
+BROKEN = [
+    ("config_is_a_frozen_dataclass", {"config": Undecorated}, "missing above Config"),
+    ("config_is_a_frozen_dataclass", {"config": Tolerant}, "temprature"),
+    ("docstring_names_a_source", {"doc": "An idea."}, "no year"),
+    (
+        "loss_and_logs_are_finite_scalars",
+        {"forward": lambda self, batch, progress: self.contrast(batch.items)},
+        "no Objective",
+    ),
+    (
+        "loss_and_logs_are_finite_scalars",
+        loss_is(lambda self, batch, progress: self.contrast(batch.items) / 0),
+        "the loss is inf at progress 0.0",
+    ),
+    ("loss_and_logs_are_finite_scalars", {"forward": logs_its_graph}, "doubled .* detach"),
+    (
+        "gradient_reaches_the_items",
+        loss_is(lambda self, batch, progress: self.encoder.norm.weight.sum()),
+        "no item",
+    ),
+    (
+        "same_seed_same_loss",
+        loss_is(lambda self, batch, progress: self.contrast(batch.items) * random.random()),
+        "own generator",
+    ),
+    (
+        "two_users_of_one_behaviour_are_enough",
+        loss_is(gradient_of_root_is_infinite),
+        "gradient of encoder.norm.weight is not finite",
+    ),
+    ("sixty_steps_on_one_batch_lower_the_loss", loss_is(climbs), "from .* to"),
+    ("batch_is_left_as_it_was", loss_is(writes_into_the_batch), "batch.items was written into"),
+    (
+        "held_out_users_teach_nothing",
+        {
+            "prepare": counts_everybody,
+            **loss_is(lambda self, batch, progress: self.popularity[batch.items].sum()),
+        },
+        "move the loss",
+    ),
+    ("fine_tuning_loads_what_was_trained", {"__init__": pools_three_times}, "pooling.query"),
+    (
+        "fine_tuning_loads_what_was_trained",
+        {"adapt": staticmethod(says_a_wrong_width)},
+        "width",
+    ),
+    ("padding_changes_no_vector", {"adapt": staticmethod(pools_padding_too)}, "vectors change"),
+]
+
+
+def test_every_check_has_something_to_catch():
+    assert {check for check, _, _ in BROKEN} == {check.__name__ for check in CHECKS}
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_small_method_keeps_the_contract(check, store):
+    """Without it, the next test could be green for another reason than the one it gives."""
+    module = module_with()
+    check(contract.Case(module, module.Config(), store))
+
+
+@pytest.mark.parametrize(("check", "parts", "message"), BROKEN)
+def test_check_catches(check, parts, message, store):
+    module = module_with(**parts)
+    with pytest.raises(ValueError, match=message):
+        getattr(contract, check)(contract.Case(module, module.Config(), store))
+
+
+def test_command_tells_what_is_broken_and_where(tmp_path, monkeypatch, capsys):
+    """An outsider sees one line per check, all of them, and the line of her file that raised."""
+    (tmp_path / "hers").mkdir()
+    (tmp_path / "hers/fancy.py").write_text(
+        '"""Fancy (Herself, 2024)."""\n'
+        "from userbench.method import PretrainMethod, TrainingConfig as Config\n"
+        "class Method(PretrainMethod):\n"
+        "    def forward(self, batch, progress):\n"
+        "        return 1 / 0\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(SystemExit, match="error: hers.fancy breaks 9 of 11 checks"):
+        contract.main(["hers.fancy"])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(CHECKS)
+    assert lines[3].startswith("FAIL  gradient reaches the items: ZeroDivisionError")
+    assert lines[3].endswith(f"(line 5 of {tmp_path}/hers/fancy.py)")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["mlmm"], "error: no method 'mlmm'"),
+        (["nowhere.mine"], "error: no method 'nowhere.mine'"),
+        (["userbench.losses"], "error: userbench.losses has no class Config"),
+        (["mlm", "--set", '{"mask_ratoi": 0.1}'], "error: .* has no hyper-parameter 'mask_ratoi'"),
+    ],
+)
+def test_command_refuses_in_one_line(words, message):
+    with pytest.raises(SystemExit, match=message) as refusal:
+        contract.main(words)
+    assert "\n" not in str(refusal.value)

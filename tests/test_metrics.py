@@ -70,3 +70,17 @@ def test_ndcg_of_a_rank():
     assert_close(float(found["ndcg@20"]), (1 + 1 / math.log2(4) + 1 / math.log2(12)) / 3)
     assert_close(float(found["mrr@5"]), (1 + 1 / 3) / 3)
     assert_close(float(found["hr@10"]), 2 / 3)
+
+
+def test_stable_ties_are_those_of_a_stable_sort():
+    """The order a plain sort gives: among equal scores the lower index first."""
+    from userbench.metrics import ranks
+
+    torch.manual_seed(0)
+    scores = torch.randint(0, 4, (50, 9)).float()
+    targets = torch.randint(0, 9, (50,))
+    nothing_known = torch.full((50, 1), 9)
+    order = scores.argsort(1, descending=True, stable=True)
+    slow = (order == targets[:, None]).nonzero()[:, 1] + 1
+    assert torch.equal(ranks(scores, targets, nothing_known, "stable"), slow)
+    assert (ranks(scores, targets, nothing_known) >= slow).all()

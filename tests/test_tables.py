@@ -29,6 +29,7 @@ def score_file(run: str, task: str, seed: int, metric: str, test: float, /, **ch
         "seed": seed,
         "kind": {"accuracy": "classification", "auc": "binary"}.get(metric, "top_n"),
         "metric": metric,
+        "width": 64,
         "examples": {"train": 6000, "validation": 2000, "test": 2001},
         "best": {"pretrain_epoch": 3, "epoch": 2},
         "scores": [
@@ -39,15 +40,25 @@ def score_file(run: str, task: str, seed: int, metric: str, test: float, /, **ch
     } | changes
 
 
+def reference_file(run: str, task: str, metric: str, test: float) -> dict:
+    """A score file of a reference: nothing was trained, so no epoch and no user vector."""
+    epoch = {"pretrain_epoch": 0, "epoch": 0}
+    scores = [
+        {**epoch, "split": part, "metric": metric, "value": test} for part in ("validation", "test")
+    ]
+    content = score_file(run, task, 0, metric, test, best=epoch, scores=scores)
+    return {key: value for key, value in content.items() if key != "width"}
+
+
 CONTENT = [
     *(score_file("none", "age", seed, "accuracy", [0.5, 0.6][seed]) for seed in (0, 1)),
     *(score_file("adaptssr", "age", seed, "accuracy", [0.6, 0.72][seed]) for seed in (0, 1)),
     *(score_file("mlm", "age", seed, "accuracy", [0.55, 0.57][seed]) for seed in (0, 1)),
-    score_file("bag-of-items", "age", 0, "accuracy", 0.9),
+    reference_file("bag-of-items", "age", "accuracy", 0.9),
     *(score_file("none", "click", seed, "ndcg@10", 0.02) for seed in (0, 1)),
     *(score_file("adaptssr", "click", seed, "ndcg@10", 0.03) for seed in (0, 1)),
     *(score_file("mlm", "click", seed, "ndcg@10", 0.015) for seed in (0, 1)),
-    score_file("popularity", "click", 0, "ndcg@10", 0.01),
+    reference_file("popularity", "click", "ndcg@10", 0.01),
 ]
 LAYOUT = {
     "caption_data": "TTL (10,000 users)",
@@ -103,13 +114,17 @@ def test_every_value_is_one_sorted_row(tables, tmp_path):
         texts.append((tmp_path / "scores.csv").read_text())
     assert texts[0] == texts[1]
     scores = tables.read_scores(tmp_path / "scores.csv")
-    assert len(scores) == 3 * len(contents)
+    assert len(scores) == sum(len(content["scores"]) for content in contents)
     assert scores["value"].iloc[-3] == value
     row = scores[(scores["run"] == "adaptssr") & (scores["task"] == "age")].iloc[0]
     assert row.to_dict() == {
         **{"corpus": "ttl", "run": "adaptssr", "task": "age", "seed": 0, "metric": "accuracy"},
-        **{"split": "test", "pretrain_epoch": 3, "epoch": 2, "examples": 2001, "value": 0.6},
+        **{"split": "test", "pretrain_epoch": 3, "epoch": 2, "examples": 2001},
+        **{"width": 64, "value": 0.6},
     }
+    references = scores["run"].isin(["bag-of-items", "popularity"])
+    assert scores.loc[references, "width"].isna().all()
+    assert (scores.loc[~references, "width"] == 64).all()
     assert (tmp_path / "scores.csv.provenance.json").exists()
 
 
@@ -130,6 +145,8 @@ BAD_FILES = {
     "exactly the best epoch": bad(best={"pretrain_epoch": 3, "epoch": 1}),
     "exactly the best epoch, (3, 2)": bad(scores=GOOD_SCORES[:2]),
     "no test score of its own metric": bad(metric="auc"),
+    "'width' is a required property": bad().replace('"width"', '"wide"'),
+    "0 is less than the minimum of 1": bad(width=0),
 }
 
 
@@ -300,6 +317,28 @@ def test_unequal_numbers_of_seeds_are_said(tables, tmp_path):
     assert "- Seeds: 2." in equal
     fewer = make_table2(tables, tmp_path, contents=CONTENT[:2] + CONTENT[3:])["md"]
     assert "differs: None 2 to 2, PeterRec 2 to 2, AdaptSSR 1 to 2." in fewer
+
+
+def test_user_vectors_of_different_widths_are_said(tables, tmp_path):
+    # Wrong: a row whose head reads four times as many numbers stands among others without a word.
+    texts = make_table2(tables, tmp_path)
+    assert read_csv(tmp_path / "t.csv")["width"].dropna().tolist() == [64, 64, 64]
+    assert "64" not in "".join(line for line in texts["md"].splitlines() if line.startswith("- "))
+    wider = [c | {"width": 256} if c["run"] == "mlm" else c for c in CONTENT]
+    texts = make_table2(tables, tmp_path, contents=wider)
+    assert read_csv(tmp_path / "t.csv")["width"].dropna().tolist() == [64, 256, 64]
+    assert "- User vectors are 64 wide; PeterRec's are 256." in texts["md"]
+    assert "User vectors are 64 wide; PeterRec's are 256." in texts["tex"]
+    each = [c | {"width": {"none": 64, "mlm": 256}.get(c["run"], 128)} for c in wider]
+    md = make_table2(tables, tmp_path, contents=each)["md"]
+    assert "- User vectors are 64 wide; AdaptSSR's are 128, PeterRec's are 256." in md
+
+
+def test_one_run_with_two_widths_is_an_error(tables, tmp_path):
+    # Wrong: scores of an older setting of a run are averaged with those of the present one.
+    contents = [CONTENT[0] | {"width": 128}, *CONTENT[1:]]
+    with pytest.raises(SystemExit, match="run 'none': user vectors of 64 and 128 numbers"):
+        make_table2(tables, tmp_path, contents=contents)
 
 
 def test_negative_and_vanishing_improvements(tables):

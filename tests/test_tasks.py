@@ -14,12 +14,20 @@ def target_examples():
     return TargetExamples(rows, targets, rows, 6, targets, torch.tensor([0, 2, 3, 6]))
 
 
+def top_n(examples, **changes):
+    """A recommendation task of user vectors of width 8, fitted to all its examples."""
+    from userbench.tasks import Task, build_head
+
+    task = Task("click", "top_n", 1e-3, 32, 1, **changes)
+    return build_head(task, examples, torch.arange(len(examples.targets)), 8, 8)
+
+
 def test_negatives_are_uniform_among_the_unknown():
     """A negative that is a positive of the user would teach the model the opposite."""
     from userbench.tasks import padded_targets, unknown_candidates
 
     torch.manual_seed(0)
-    known = padded_targets(target_examples())
+    known = padded_targets(target_examples(), torch.ones(6, dtype=torch.bool))
     assert known.tolist() == [[1, 3, 6], [0, 6, 6], [1, 2, 4]]
     drawn = unknown_candidates(known.repeat_interleave(4000, dim=0), 6).view(3, 4000)
     for row, allowed in zip(
@@ -37,7 +45,7 @@ def test_top_n_loss_is_bpr_of_the_head():
     from userbench import tasks
 
     torch.manual_seed(0)
-    task = tasks.TopNTask(target_examples(), dim=8)
+    task = top_n(target_examples())
     torch.nn.init.normal_(task.head.score.bias)
     users, picked = torch.randn(4, 8), torch.tensor([0, 2, 3, 5])
     torch.manual_seed(1)
@@ -59,11 +67,11 @@ def test_label_task_scores():
     labels = torch.randint(2, (50,))
     examples = LabelledExamples(torch.arange(50), labels, 2)
     users, picked = torch.randn(30, 8), torch.randperm(50)[:30]
-    binary = LabelTask(examples, 8, "binary")
+    binary = LabelTask(examples, 8, 8, "binary")
     logits = binary.head(users)
     expected = auc(logits.softmax(-1)[:, 1].double(), labels[picked] == 1)
     assert_close(binary.evaluate(users, picked)["auc"], expected)
-    classes = LabelTask(examples, 8, "classification")
+    classes = LabelTask(examples, 8, 8, "classification")
     expected = accuracy(classes.head(users), labels[picked])
     assert_close(classes.evaluate(users, picked)["accuracy"], expected)
 
@@ -76,27 +84,59 @@ def test_mistakes_are_refused():
         Task("click", "top_m", 1e-3, 128, 5)
     three = LabelledExamples(torch.arange(3), torch.arange(3), 3)
     with pytest.raises(ValueError, match="2 classes"):
-        LabelTask(three, 8, "binary")
+        LabelTask(three, 8, 8, "binary")
 
 
 @pytest.mark.parametrize(("name", "kind"), [("age", "classification"), ("click", "top_n")])
 def test_heads_may_start_at_training_frequencies(tiny, name, kind):
     """Counted on the training split alone: anything else would leak labels of the test split."""
     from userbench.data.splits import TEST, TRAIN, load_split
-    from userbench.tasks import Task, build_task
+    from userbench.tasks import Task, build_head, load_examples
 
     split = load_split(tiny / "splits", name)
     train, test = ((split == part).nonzero().squeeze(1) for part in (TRAIN, TEST))
-    cpu = torch.device("cpu")
+    plain = Task(name, kind, 1e-3, 32, 1)
+    examples = load_examples(plain, tiny / "store", torch.device("cpu"))
 
     def bias(start, picked):
         task = Task(name, kind, 1e-3, 32, 1, bias_start=start)
-        return build_task(task, tiny / "store", picked, 8, cpu).head.score.bias.detach()
+        return build_head(task, examples, picked, 8, 8).head.score.bias.detach()
 
     assert_close(bias("zero", train), torch.zeros_like(bias("zero", train)))
-    built = build_task(Task(name, kind, 1e-3, 32, 1), tiny / "store", train, 8, cpu)
-    outputs = built.examples.labels if kind == "classification" else built.examples.targets
+    outputs = examples.labels if kind == "classification" else examples.targets
     counts = Counter(outputs[train].tolist())
-    slow = torch.tensor([counts[c] + 1.0 for c in range(len(built.head.score.bias))])
+    slow = torch.tensor([counts[c] + 1.0 for c in range(len(bias("zero", train)))])
     assert_close(bias("frequency", train), (slow / slow.sum()).log())
     assert not torch.equal(bias("frequency", train), bias("frequency", test))
+
+
+def test_positives_of_other_splits_may_stay_unknown():
+    """Then a user's test target may be drawn as her negative and is ranked beside the others."""
+    from userbench.tasks import Task, build_head
+
+    task = Task("click", "top_n", 1e-3, 32, 1, known_targets="train")
+    built = build_head(task, target_examples(), torch.tensor([0, 3, 5]), 8, 8)
+    assert built.known.tolist() == [[3, 6, 6], [6, 6, 6], [2, 4, 6]]
+
+
+def test_mean_over_users_counts_every_user_once():
+    """A user with many targets must not count more than one with a single target."""
+    torch.manual_seed(0)
+    examples = target_examples()
+    users, picked = torch.randn(6, 8), torch.arange(6)
+    found = top_n(examples, average="users")
+    torch.nn.init.normal_(found.head.score.weight)
+    per_pair = []
+    for i in range(6):
+        per_pair.append(found.evaluate(users[i : i + 1], picked[i : i + 1])["ndcg@5"].item())
+    by_user = [sum(per_pair[:2]) / 2, per_pair[2], sum(per_pair[3:]) / 3]
+    assert found.evaluate(users, picked)["ndcg@5"].item() == pytest.approx(sum(by_user) / 3)
+
+
+def test_head_of_a_wider_user_vector():
+    """Several interests side by side meet a wider first layer; candidates keep their size."""
+    from userbench.tasks import Task, build_head
+
+    built = build_head(Task("c", "top_n", 1e-3, 32, 1), target_examples(), torch.arange(6), 24, 8)
+    assert built.head.widen.weight.shape == (8, 24)
+    assert built.head.score.weight.shape == (6, 8)

@@ -12,6 +12,18 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parent.parent
+ROWS = [
+    "none",
+    "peterrec",
+    "ptum",
+    "clue",
+    "ccl",
+    "idicl",
+    "cl4srec",
+    "coserec",
+    "duorec",
+    "adaptssr",
+]
 SCRIPTS = Path(sys.executable).parent
 
 
@@ -63,13 +75,42 @@ def job_counts(said):
 
 
 def test_default_config_plans_the_whole_table(checkout):
-    """3 runs x 3 seeds x 2 corpora; MLM is trained once per seed and shared as warm start."""
+    """Ten rows x 3 seeds x 2 corpora; MLM is trained once, is PeterRec, and starts seven others."""
     status, said = snakemake(checkout, "-n", "results/table2.csv")
     assert status == 0, said
     counts = job_counts(said)
-    assert counts["pretrain"] == 2 * 2 * 3
-    assert counts["finetune_ttl"] == counts["finetune_app"] == 3 * 3
-    assert counts["simulate"] == counts["store"] == counts["splits"] == 2
+    assert counts["pretrain"] == 9 * 2 * 3
+    assert counts["finetune_ttl"] == counts["finetune_app"] == 10 * 3
+    assert counts["simulate"] == counts["store"] == counts["splits"] == counts["neighbours"] == 2
+
+
+def test_tuning_plans_equal_budgets(checkout, tmp_path):
+    """Four trials for every row, on the simulated world and, where it is there, the excerpt."""
+    words = ["-n", "--configfile", "workflow/config/tune.yaml", "--", "results/tuning.csv"]
+    status, said = snakemake(checkout, *words)
+    assert status == 0, said
+    counts = job_counts(said)
+    assert counts["finetune_ttl"] == 4 * 9
+    assert counts["pretrain"] == 4 * 9 + 1  # and the warm start
+    assert "finetune_excerpt" not in counts
+    (tmp_path / "original_desen_pretrain.csv").write_text("0,1\n")
+    status, said = snakemake(checkout, *words, USERBENCH_TTL10K=str(tmp_path))
+    assert job_counts(said)["finetune_excerpt"] == 4 * 9
+
+
+def test_sensitivity_runs_every_other_choice_of_the_ledger(checkout):
+    """One run per choice that is not the current one; fine-tuning switches share its encoder."""
+    words = ["-n", "--configfile", "workflow/config/sensitivity.yaml", "--"]
+    status, said = snakemake(checkout, *words, "results/ambiguities.md")
+    assert status == 0, said
+    ledger = yaml.safe_load((ROOT / "workflow/ambiguities.yaml").read_text())
+    others = {"pretrain": 0, "finetune": 0}
+    for entry in ledger:
+        if entry["where"] != "none":
+            others[entry["stage"]] += len(entry["choices"]) - 1
+    counts = job_counts(said)
+    assert counts["finetune_ttl"] == 3 * (1 + others["pretrain"] + others["finetune"])
+    assert counts["pretrain"] == 3 * 2 * (2 + others["pretrain"])  # and AdaptSSR, and its start
 
 
 def test_paper_config_without_app_says_so(checkout, tmp_path):
@@ -80,7 +121,7 @@ def test_paper_config_without_app_says_so(checkout, tmp_path):
     assert status == 0, said
     assert "Corpus app is absent (no folder set): gender, cvr stay empty." in said
     counts = job_counts(said)
-    assert counts["finetune_ttl"] == 3 * 5
+    assert counts["finetune_ttl"] == 10 * 5
     assert "simulate" not in counts
     assert "finetune_app" not in counts
 
@@ -104,9 +145,17 @@ def test_absent_real_data_is_one_clear_line(checkout, name):
         ({"seeds": []}, "seeds: "),
         ({"device": "gpu"}, "device: 'gpu' is not one of"),
         ({"experiment": "../../elsewhere"}, "experiment: '../../elsewhere' does not match"),
-        ({"runs": {"none": {}, "mlm": {"method": "mml"}}}, "runs.mlm.method: no file methods/mml"),
+        (
+            {"runs": {"none": {}, "mlm": {"method": "mml"}}},
+            "no method 'mml': no file methods/mml",
+        ),
         ({"runs": {"none": {}, "mlm": {"methd": "mlm"}}}, "did you mean 'method'?"),
         ({"runs": {"none": {}, "mlm": {"method": "mlm", "init_from": "x"}}}, "run 'x'"),
+        ({"runs": {"none": {}, "mine": {"method": "my_package.mine"}}}, "Set PYTHONPATH"),
+        ({"runs": {"none": {}, "clue": {"method": "clue"}}}, "would start from a run 'mlm'"),
+        ({"protocol": {"ties": "kind"}}, "protocol.ties: 'kind' is not one of"),
+        ({"protocol": {"tie": "stable"}}, "unknown key 'tie'; did you mean 'ties'?"),
+        ({"sensitivity": "adapt"}, "no run 'adapt'"),
         ({"table2": {"rows": ["none", "peter"], "baseline": "none"}}, "no run 'peter'"),
         ({"pretrain": {"epochs": 2, "batch_size": 64, "keep": [9]}}, "epoch 9 is above"),
     ],
@@ -122,16 +171,17 @@ def test_config_mistakes_stop_before_anything_runs(checkout, changes, message):
 @pytest.mark.slow
 def test_smoke_run_from_raw_files_to_table(checkout):
     """Every rule once; then nothing is left to do; then an edit reruns what it can affect."""
-    target = ["--configfile", "workflow/config/smoke.yaml", "--", "results/table2.csv"]
+    target = [*config(checkout, seeds=[0]), "results/table2.csv", "results/agreement.csv"]
     status, said = snakemake(checkout, *target)
     assert status == 0, said
     with (checkout / "results/table2.csv").open() as file:
         rows = {row["run"]: row for row in csv.DictReader(file)}
-    assert list(rows) == ["none", "mlm", "adaptssr", "bag-of-items", "popularity"]
+    assert list(rows) == [*ROWS, "bag-of-items", "popularity"]
     for task in ("age", "life_status", "click", "like", "gender", "cvr"):
-        for run in ("none", "mlm", "adaptssr"):
+        for run in ROWS:
             assert 0 <= float(rows[run][f"{task}.mean"]) <= 100
-            assert rows[run][f"{task}.seeds"] == "2"
+            assert rows[run][f"{task}.seeds"] == "1"
+    assert [rows[run]["width"] for run in ("none", "idicl", "adaptssr")] == ["16", "64", "16"]
     assert rows["none"]["data"] == "simulated"
     for kind in ("md", "tex", "html"):
         assert "SIMULATED" in (checkout / f"results/table2.{kind}").read_text()
@@ -150,10 +200,10 @@ def test_smoke_run_from_raw_files_to_table(checkout):
         return job_counts(said)
 
     counts = rerun_after_edit("methods/adaptssr.py")
-    assert counts["pretrain"] == 2 * 2  # not masked item prediction
-    assert counts["finetune_ttl"] == 2
+    assert counts["pretrain"] == 2  # no other method
+    assert counts["finetune_ttl"] == 1
     counts = rerun_after_edit("report/tables.py")
-    assert set(counts) <= {"scores", "table1", "table2", "publish", "total"}
+    assert "pretrain" not in counts and "finetune_ttl" not in counts
     counts = rerun_after_edit("metrics.py")
     assert "pretrain" not in counts
-    assert counts["finetune_ttl"] == 6
+    assert counts["finetune_ttl"] == 10

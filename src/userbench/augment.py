@@ -4,12 +4,30 @@ Every operator takes right-padded item ids and gives right-padded item ids; posi
 Counts use exact integer arithmetic: ratios are read in thousandths, so float error never decides.
 """
 
+from typing import NamedTuple
+
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
 Items = Int[Tensor, "users length"]
 Counts = Int[Tensor, " users"]
+Neighbours = Int[Tensor, " items_and_padding"]
+"""The one neighbour of each item; [0] = 0."""
+
+
+class LastDropped(NamedTuple):
+    """A sequence without its last behaviour, and that behaviour."""
+
+    past: Items
+    last: Counts
+
+
+class Periods(NamedTuple):
+    """Two periods of each sequence."""
+
+    early: Items
+    late: Items
 
 
 def lengths_of(items: Items) -> Counts:
@@ -20,6 +38,11 @@ def lengths_of(items: Items) -> Counts:
 def ceil_share(lengths: Counts, ratio: float) -> Counts:
     """ceil(ratio * length)."""
     return (lengths * round(ratio * 1000) + 999) // 1000
+
+
+def floor_share(lengths: Counts, ratio: float) -> Counts:
+    """floor(ratio * length), at least one."""
+    return (lengths * round(ratio * 1000) // 1000).clamp(min=1)
 
 
 def proper_share(lengths: Counts, ratio: float) -> Counts:
@@ -47,13 +70,18 @@ def random_start(lengths: Counts, widths: Counts) -> Int[Tensor, "users 1"]:
     return torch.minimum((uniform * choices).long(), choices - 1)[:, None]
 
 
+def window(items: Items, start: Int[Tensor, "users 1"], widths: Counts) -> Items:
+    """Each sequence's `widths` behaviours from `start` on."""
+    position = torch.arange(items.shape[1], device=items.device)
+    source = (start + position).clamp(max=items.shape[1] - 1)
+    return items.gather(1, source) * (position < widths[:, None])
+
+
 def crop(items: Items, ratio: float) -> Items:
     """Keep a contiguous run of ceil(ratio * n) behaviours."""
     lengths = lengths_of(items)
     kept = ceil_share(lengths, ratio).clamp(min=1)
-    position = torch.arange(items.shape[1], device=items.device)
-    source = (random_start(lengths, kept) + position).clamp(max=items.shape[1] - 1)
-    return items.gather(1, source) * (position < kept[:, None])
+    return window(items, random_start(lengths, kept), kept)
 
 
 def reorder(items: Items, ratio: float) -> Items:
@@ -78,15 +106,117 @@ def mask(items: Items, ratio: float, mask_id: int) -> Items:
     return items.masked_fill(chosen, mask_id)
 
 
+def substitute(items: Items, ratio: float, neighbours: Neighbours) -> Items:
+    """Replace max(1, floor(ratio * n)) behaviours by their neighbours."""
+    lengths = lengths_of(items)
+    chosen = random_subset(lengths, floor_share(lengths, ratio), items.shape[1])
+    return torch.where(chosen, neighbours[items], items)
+
+
+def insert(
+    items: Items, ratio: float, neighbours: Neighbours, width: int
+) -> Int[Tensor, "users {width}"]:
+    """Put the neighbours of max(1, floor(ratio * n)) behaviours before them.
+
+    Of what exceeds `width`, the oldest is dropped.
+    """
+    lengths = lengths_of(items)
+    added = floor_share(lengths, ratio)
+    length = items.shape[1]
+    anchors = random_subset(lengths, added, length)
+    before = anchors.cumsum(1)
+    # Why: padding, and neighbours of no anchor, go to a last column that is never read.
+    unread = torch.full_like(items, 2 * length)
+    own = torch.where(items != 0, torch.arange(length, device=items.device) + before, unread)
+    grown = items.new_zeros(len(items), 2 * length + 1).scatter_(1, own, items)
+    grown.scatter_(1, torch.where(anchors, own - 1, unread), neighbours[items])
+    total = lengths + added
+    position = torch.arange(width, device=items.device)
+    source = (total - width).clamp(min=0)[:, None] + position
+    return grown.gather(1, source.clamp(max=2 * length)) * (position < total[:, None])
+
+
+def drop_last(items: Items) -> LastDropped:
+    """All behaviours but the last, and the last; a sequence of one behaviour stays whole."""
+    lengths = lengths_of(items)
+    end = (lengths - 1)[:, None]
+    position = torch.arange(items.shape[1], device=items.device)
+    dropped = (position == end) & (end > 0)
+    return LastDropped(items.masked_fill(dropped, 0), items.gather(1, end).squeeze(1))
+
+
+def halves(items: Items, least: float) -> Periods:
+    """Cut each sequence at a uniform place that leaves ceil(least * n) behaviours on both sides.
+
+    A sequence of one behaviour is both periods.
+    """
+    lengths = lengths_of(items)
+    low = torch.minimum(ceil_share(lengths, least), lengths // 2).clamp(min=1)
+    high = torch.maximum(lengths - low, low)
+    cut = low[:, None] + random_start(high, low)
+    late = window(items, cut, lengths - cut.squeeze(1))
+    position = torch.arange(items.shape[1], device=items.device)
+    return Periods(items * (position < cut), torch.where(lengths[:, None] > 1, late, items))
+
+
+def adjacent(items: Items, width: int) -> Periods:
+    """Two windows of min(width, floor(n / 2)) behaviours, the second right after the first.
+
+    A sequence of one behaviour is both periods.
+    """
+    lengths = lengths_of(items)
+    widths = (lengths // 2).clamp(min=1, max=width)
+    both = torch.minimum(2 * widths, lengths)
+    start = random_start(lengths, both)
+    return Periods(
+        window(items, start, widths), window(items, start + (both - widths)[:, None], widths)
+    )
+
+
+def draw_operator(offered: Bool[Tensor, "users operators"]) -> Counts:
+    """Number of one operator per user, uniform among those `offered` to the user."""
+    choices = offered.sum(1)
+    uniform = torch.rand(len(offered), device=offered.device, dtype=torch.float64)
+    drawn = torch.minimum((uniform * choices).long(), choices - 1)
+    return (offered.cumsum(1) > drawn[:, None]).int().argmax(1)
+
+
+def by_operator(operator: Counts, views: list[Items]) -> Items:
+    """Row i of `views[operator[i]]`."""
+    chosen = views[0]
+    for number, view in enumerate(views[1:], start=1):
+        chosen = torch.where(operator[:, None] == number, view, chosen)
+    return chosen
+
+
+def offered_operators(items: Items) -> Bool[Tensor, "users 3"]:
+    """Crop, reorder and mask; no mask for a user with one behaviour (as in AdaptSSR's release)."""
+    several = lengths_of(items) > 1
+    return torch.stack([torch.ones_like(several), torch.ones_like(several), several], dim=1)
+
+
+def operator_view(
+    items: Items,
+    operator: Counts,
+    crop_ratio: float,
+    mask_ratio: float,
+    reorder_ratio: float,
+    mask_id: int,
+) -> Items:
+    """Apply to each user the given one of crop (0), reorder (1) and mask (2)."""
+    views = [crop(items, crop_ratio), reorder(items, reorder_ratio)]
+    return by_operator(operator, [*views, mask(items, mask_ratio, mask_id)])
+
+
 def random_view(
     items: Items, crop_ratio: float, mask_ratio: float, reorder_ratio: float, mask_id: int
 ) -> Items:
-    """Apply one operator per user, drawn uniformly from crop, reorder and mask.
+    """Apply one operator per user, drawn uniformly from `offered_operators`."""
+    operator = draw_operator(offered_operators(items))
+    return operator_view(items, operator, crop_ratio, mask_ratio, reorder_ratio, mask_id)
 
-    Mask is not offered to a user with one behaviour (as in AdaptSSR's release).
-    """
-    offered = torch.where(lengths_of(items) > 1, 3, 2)
-    uniform = torch.rand(len(items), device=items.device, dtype=torch.float64)
-    operator = torch.minimum((uniform * offered).long(), offered - 1)[:, None]
-    view = torch.where(operator == 0, crop(items, crop_ratio), reorder(items, reorder_ratio))
-    return torch.where(operator == 2, mask(items, mask_ratio, mask_id), view)
+
+def check_ratio(name: str, ratio: float) -> None:
+    """ValueError for a ratio outside (0, 1]."""
+    if not 0 < ratio <= 1:
+        raise ValueError(f"{name}={ratio}: must be above 0 and at most 1")

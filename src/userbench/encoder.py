@@ -112,7 +112,8 @@ class AttentionPooling(nn.Module):
     def forward(self, hidden: Hidden, items: Items) -> UserVectors:
         """Mean of the hidden states, weighted by the softmax of their dot product with a query."""
         padding = (items == 0)[:, :, None]
-        scores = (hidden @ self.query.T).masked_fill(padding, torch.finfo(hidden.dtype).min)
+        scores = hidden @ self.query.T
+        scores = scores.masked_fill(padding, torch.finfo(scores.dtype).min)
         return (scores.softmax(1).transpose(1, 2) @ hidden).flatten(1)
 
 

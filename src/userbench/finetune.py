@@ -1,7 +1,7 @@
 """Fine-tune a pre-trained encoder on downstream tasks: the second loop, and a command.
 
 python -m userbench.finetune --store DATA --splits SPLITS --run adaptssr --seed 0
-    --init epoch1.safetensors epoch20.safetensors
+    --method adaptssr --init epoch1.safetensors epoch20.safetensors
     --task '{"name": "age", "kind": "classification", "lr": 2e-4, "batch_size": 128, "epochs": 5,
     "out": "age.json"}'
 
@@ -25,11 +25,20 @@ from tqdm import tqdm
 
 from userbench.artifact import record, write_json
 from userbench.checkpoint import epoch_of, start_from
-from userbench.data.splits import TEST, TRAIN, VALIDATION, check_store, load_split
+from userbench.data.splits import (
+    TEST,
+    TRAIN,
+    VALIDATION,
+    check_store,
+    load_split,
+    order_of_epoch,
+)
 from userbench.data.store import BehaviourStore
 from userbench.encoder import EncoderConfig, UserEncoder, UserVectors, pick_device
 from userbench.losses import finite
-from userbench.tasks import LabelTask, Task, TopNTask, build_task
+from userbench.method import configure, load_method
+from userbench.optimizer import Adam
+from userbench.tasks import LabelTask, Task, TopNTask, build_head, load_examples
 
 log = logging.getLogger("userbench")
 
@@ -60,9 +69,14 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--splits", type=Path, required=True, help="folder of split files")
     parser.add_argument("--run", required=True, help="name of the run in the score files")
     parser.add_argument("--init", type=Path, nargs="*", default=[], help="candidate checkpoints")
+    parser.add_argument("--method", help="method of the run, which may adapt the encoder")
+    parser.add_argument("--set", type=json.loads, default={}, help="fields of its Config, as JSON")
     parser.add_argument("--encoder", type=json.loads, default={}, help="encoder sizes, as JSON")
     parser.add_argument("--task", type=json.loads, action="append", required=True, help="as JSON")
     parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--order", default="reshuffled", help="of examples: reshuffled or fixed")
+    parser.add_argument("--item-table", default="dense", help="its Adam: dense or lazy")
+    parser.add_argument("--no-test", action="store_true", help="leave the test split alone")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:<n>")
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
@@ -89,30 +103,29 @@ def finetune(
     """Fine-tune every candidate on one task; test the best epoch on validation."""
     split = load_split(args.splits, task.name).to(device)
     split = Split(*((split == part).nonzero().squeeze(1) for part in (TRAIN, VALIDATION, TEST)))
+    examples = load_examples(task, args.store, device)
     scores: list[dict[str, Any]] = []
     best: Candidate | None = None
     chosen = {}
     for init in args.init or [None]:
         torch.manual_seed(args.seed)
-        sizes = EncoderConfig(n_items=store.n_items, **args.encoder)
-        encoder = UserEncoder(sizes, task.dropout)
-        if init is not None:
-            start_from(encoder, init)
-        head = build_task(task, args.store, split.train, sizes.dim, device)
+        encoder = build_encoder(store.n_items, task.dropout, init, args)
+        head = build_head(task, examples, split.train, encoder.width, encoder.config.dim)
         model = torch.nn.ModuleDict({"encoder": encoder, "head": head}).to(device)
         pretrain_epoch = epoch_of(init) if init else 0
-        candidate, curve = train(task, model, store, split)
+        candidate, curve = train(task, model, store, split, args)
         scores += [{"pretrain_epoch": pretrain_epoch, **point} for point in curve]
         if best is None or candidate.value > best.value:
             best = candidate
             chosen = {"pretrain_epoch": pretrain_epoch, "epoch": candidate.epoch}
-    model.load_state_dict(best.weights)
-    tested = evaluate(model, store, split.test)
-    log.info("%s: test %s %.4f", task.name, task.metric, tested[task.metric])
-    scores += [
-        {**chosen, "split": "test", "metric": metric, "value": value}
-        for metric, value in tested.items()
-    ]
+    if not args.no_test:
+        model.load_state_dict(best.weights)
+        tested = evaluate(model, store, split.test)
+        log.info("%s: test %s %.4f", task.name, task.metric, tested[task.metric])
+        scores += [
+            {**chosen, "split": "test", "metric": metric, "value": value}
+            for metric, value in tested.items()
+        ]
     return {
         "run": args.run,
         "task": task.name,
@@ -120,32 +133,47 @@ def finetune(
         "seed": args.seed,
         "kind": task.kind,
         "metric": task.metric,
+        "width": encoder.width,
         "examples": {part: len(examples) for part, examples in split._asdict().items()},
         "best": chosen,
         "scores": scores,
     }
 
 
+def build_encoder(
+    n_items: int, dropout: float, init: Path | None, args: argparse.Namespace
+) -> UserEncoder:
+    """The encoder as its method wants it fine-tuned, with the weights of a checkpoint if any."""
+    encoder = UserEncoder(EncoderConfig(n_items=n_items, **args.encoder), dropout)
+    if args.method is not None:
+        module = load_method(args.method)
+        module.Method.adapt(encoder, configure(module, args.set))
+    if init is not None:
+        start_from(encoder, init)
+    return encoder
+
+
 def train(
-    task: Task, model: torch.nn.ModuleDict, store: BehaviourStore, split: Split
+    task: Task,
+    model: torch.nn.ModuleDict,
+    store: BehaviourStore,
+    split: Split,
+    args: argparse.Namespace,
 ) -> tuple[Candidate, list[dict[str, Any]]]:
-    """Train all parameters; evaluate on validation after every epoch and keep the best one."""
+    """Train what may be trained; evaluate on validation after every epoch, keep the best one."""
     head: LabelTask | TopNTask = model["head"]
-    optimizer = torch.optim.Adam(model.parameters(), lr=task.lr, fused=True)
+    optimizer = Adam(model, task.lr, args.item_table, model["encoder"].items.weight)
     curve: list[dict[str, Any]] = []
     best: Candidate | None = None
     for epoch in range(1, task.epochs + 1):
         model.train()
-        # Deviation: the release walks one fixed order in every epoch.
-        shuffled = split.train[torch.randperm(len(split.train), device=split.train.device)]
-        parts = shuffled.split(task.batch_size)
-        total = torch.zeros((), device=shuffled.device)
+        # Deviation: the release walks one fixed order in every epoch (`--order fixed`).
+        parts = order_of_epoch(split.train, args.order, epoch=0).split(task.batch_size)
+        total = torch.zeros((), device=split.train.device)
         for picked in tqdm(parts, f"{task.name} epoch {epoch}", disable=None, leave=False):
             users = model["encoder"](store.batch(head.examples.users[picked]).items)
             loss = head.loss(users, picked)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
+            optimizer.step(loss)
             total += loss.detach()
         mean_loss = finite(total / len(parts), epoch * len(parts), task.lr)
         found = evaluate(model, store, split.validation)

@@ -5,6 +5,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 CUTOFFS = (5, 10, 20)
+TIES = ("pessimistic", "stable")
 
 
 def accuracy(
@@ -35,25 +36,36 @@ def ranks(
     scores: Float[Tensor, "examples candidates"],
     targets: Int[Tensor, " examples"],
     known: Int[Tensor, "examples known"],
+    ties: str = "pessimistic",
 ) -> Int[Tensor, " examples"]:
     """Rank (1 = best) of each target among all candidates but the user's other positives.
 
-    `known` lists every positive of the user; the value `candidates` pads it. A tie counts against
-    the target, so a model that gives all candidates one score ranks last, not first.
+    `known` lists positives of the user; the value `candidates` pads it. A "pessimistic" tie counts
+    against the target, so a model that gives all candidates one score ranks last, not first; in
+    "stable" ties the candidate with the lower index comes first, as in a stable sort.
     """
     own = scores.gather(1, targets[:, None])
     others = torch.cat([scores, torch.empty_like(own)], dim=1)  # one more column takes the padding
     others = others.scatter(1, known, -torch.inf).scatter(1, targets[:, None], -torch.inf)
     # Deviation: the release sorts all candidates and leaves ties to the sort.
-    return (others[:, :-1] >= own).sum(1) + 1
+    others = others[:, :-1]
+    if ties == "pessimistic":
+        return (others >= own).sum(1) + 1
+    before = torch.arange(scores.shape[1], device=scores.device) < targets[:, None]
+    return ((others > own) | ((others == own) & before)).sum(1) + 1
 
 
-def ranking_metrics(rank: Int[Tensor, " examples"]) -> dict[str, Float[Tensor, ""]]:
-    """hr@k, mrr@k and ndcg@k for one relevant item per example, k in 5, 10, 20."""
+def ranking_metrics(
+    rank: Int[Tensor, " examples"], weight: Float[Tensor, " examples"] | float = 1.0
+) -> dict[str, Float[Tensor, ""]]:
+    """hr@k, mrr@k and ndcg@k for one relevant item per example, k in 5, 10, 20.
+
+    `weight` has mean 1: how much each example counts.
+    """
     position = rank.double()
     found = {}
     for k in CUTOFFS:
-        hit = (rank <= k).double()
+        hit = (rank <= k).double() * weight
         found[f"hr@{k}"] = hit.mean()
         found[f"mrr@{k}"] = (hit / position).mean()
         found[f"ndcg@{k}"] = (hit / (position + 1).log2()).mean()

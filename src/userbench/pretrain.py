@@ -21,11 +21,20 @@ from tqdm import tqdm
 
 from userbench.artifact import record, write_json
 from userbench.checkpoint import save, start_from, trained_tensors
-from userbench.data.splits import TRAIN, VALIDATION, check_store, load_split
+from userbench.data.splits import (
+    TEST,
+    TRAIN,
+    VALIDATION,
+    check_store,
+    example_users,
+    load_split,
+    order_of_epoch,
+)
 from userbench.data.store import BehaviourStore
 from userbench.encoder import EncoderConfig, UserEncoder, pick_device
 from userbench.losses import finite
 from userbench.method import PretrainMethod, configure, load_method
+from userbench.optimizer import Adam
 
 log = logging.getLogger("userbench")
 
@@ -44,6 +53,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--epochs", type=int, required=True)
     parser.add_argument("--batch-size", type=int, required=True)
     parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--order", default="reshuffled", help="of users: reshuffled or fixed")
+    parser.add_argument("--item-table", default="dense", help="its Adam: dense or lazy")
+    parser.add_argument("--hold-out", nargs="*", default=[], metavar="TASK", help="leave out users")
     parser.add_argument("--keep", type=int, nargs="+", required=True, help="epochs to keep")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:<n>")
     parser.add_argument("--out", type=Path, required=True, help="folder of epoch<k>.safetensors")
@@ -68,6 +80,8 @@ def pretrain(args: argparse.Namespace) -> None:
     sizes = EncoderConfig(n_items=store.n_items, **args.encoder)
     check_store(args.splits, args.store)
     split = load_split(args.splits, "pretrain").to(device)
+    for task in args.hold_out:
+        split[tested_users(args.store, args.splits, task)] = TEST
     train, validation = ((split == part).nonzero().squeeze(1) for part in (TRAIN, VALIDATION))
 
     method: PretrainMethod = module.Method(UserEncoder(sizes, config.dropout), config)
@@ -88,15 +102,15 @@ def pretrain(args: argparse.Namespace) -> None:
         f", from {args.init}, new: {', '.join(new) or 'nothing'}" if args.init else "",
     )
 
-    optimizer = torch.optim.Adam(method.parameters(), lr=config.lr, fused=True)
+    optimizer = Adam(method, config.lr, args.item_table, method.encoder.items.weight)
     curve: list[dict[str, Any]] = []
     started = time.perf_counter()
     steps_per_epoch = len(list(batches(train, args.batch_size)))
     step, last_line = 0, started
     for epoch in range(1, args.epochs + 1):
         method.train()
-        # Deviation: the release walks twenty fixed orders; here the run's seed shuffles each epoch.
-        shuffled = train[torch.randperm(len(train), device=device)]
+        # Deviation: the release walks twenty fixed orders (`--order fixed`).
+        shuffled = order_of_epoch(train, args.order, epoch)
         total = torch.zeros((), device=device)
         bar = tqdm(
             batches(shuffled, args.batch_size),
@@ -108,9 +122,7 @@ def pretrain(args: argparse.Namespace) -> None:
         for users in bar:
             batch = store.batch(users)
             loss, _ = method(batch, progress=step / (steps_per_epoch * args.epochs))
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
+            optimizer.step(loss)
             total += loss.detach()
             step += 1
             if time.perf_counter() - last_line > SECONDS_BETWEEN_LINES:  # waits for the device
@@ -140,6 +152,11 @@ def pretrain(args: argparse.Namespace) -> None:
             save(path, trained_tensors(method), resolved, epoch=epoch, drawn_anew=new)
     write_json(args.out / "curve.json", curve)
     record(args.out / "curve.json", resolved)
+
+
+def tested_users(store: Path, splits: Path, task: str) -> Int[Tensor, " users"]:
+    """Users who are in the test split of a task: their sequences may be held out, unlabelled."""
+    return torch.from_numpy(example_users(store, task))[load_split(splits, task) == TEST]
 
 
 def batches(users: Int[Tensor, " users"], size: int) -> Iterator[Int[Tensor, " batch"]]:

@@ -8,15 +8,22 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from userbench.data.store import LabelledExamples, TargetExamples, load_labels, load_targets
 from userbench.encoder import UserVectors, initialise
 from userbench.losses import BIAS_STARTS, log_frequency
-from userbench.metrics import accuracy, auc, ranking_metrics, ranks
+from userbench.metrics import TIES, accuracy, auc, ranking_metrics, ranks
 
 SELECTION_METRIC = {"classification": "accuracy", "binary": "auc", "top_n": "ndcg@10"}
+LEGAL = {
+    "kind": tuple(SELECTION_METRIC),
+    "bias_start": BIAS_STARTS,
+    "known_targets": ("all", "train"),
+    "ties": TIES,
+    "average": ("pairs", "users"),
+}
 # Why: bounds the memory of one (users, candidates) score matrix when whole splits are ranked.
 RANKED_AT_ONCE = 512
 
@@ -37,17 +44,20 @@ class Task:
     bias_start: str = "zero"
     """Bias of the last layer at the start: "zero" as released, or "frequency", the log frequency of
     each class or target in the training split (why: see `methods/mlm.py`)."""
+    known_targets: str = "all"
+    """Positives of a user that are neither her negatives nor ranked beside the one asked for: those
+    of "all" splits as released, or those of "train" alone."""
+    ties: str = "pessimistic"
+    average: str = "pairs"
+    """Ranking metrics are means over (user, target) "pairs" as released, or over "users"."""
 
     def __post_init__(self) -> None:
-        if self.bias_start not in BIAS_STARTS:
-            raise ValueError(
-                f"task {self.name}: bias_start {self.bias_start!r} is none of "
-                f"{', '.join(BIAS_STARTS)}"
-            )
-        if self.kind not in SELECTION_METRIC:
-            raise ValueError(
-                f"task {self.name}: kind {self.kind!r} is none of {', '.join(SELECTION_METRIC)}"
-            )
+        for name, legal in LEGAL.items():
+            if getattr(self, name) not in legal:
+                raise ValueError(
+                    f"task {self.name}: {name} {getattr(self, name)!r} is none of "
+                    f"{', '.join(legal)}"
+                )
 
     @property
     def metric(self) -> str:
@@ -56,11 +66,14 @@ class Task:
 
 
 class Head(nn.Module):
-    """Linear, ReLU, Linear: user vector -> one score per class or candidate (as released)."""
+    """Linear, ReLU, Linear: user vector -> one score per class or candidate (as released).
 
-    def __init__(self, dim: int, outputs: int):
+    A user vector wider than the encoder's `dim` (several interests) meets a wider first layer.
+    """
+
+    def __init__(self, width: int, dim: int, outputs: int):
         super().__init__()
-        self.widen = nn.Linear(dim, dim)
+        self.widen = nn.Linear(width, dim)
         self.score = nn.Linear(dim, outputs)
         self.apply(initialise)
 
@@ -77,13 +90,13 @@ class Head(nn.Module):
 class LabelTask(nn.Module):
     """Classification and binary tasks: softmax cross-entropy; accuracy, or AUC of class 1."""
 
-    def __init__(self, examples: LabelledExamples, dim: int, kind: str):
+    def __init__(self, examples: LabelledExamples, width: int, dim: int, kind: str):
         super().__init__()
         if kind == "binary" and examples.n_classes != 2:
             raise ValueError(f"a binary task needs 2 classes, the data has {examples.n_classes}")
         self.examples = examples
         self.kind = kind
-        self.head = Head(dim, examples.n_classes)
+        self.head = Head(width, dim, examples.n_classes)
 
     def loss(self, users: UserVectors, picked: Int[Tensor, " users"]) -> Float[Tensor, ""]:
         """Cross-entropy of the picked examples, whose user vectors are given."""
@@ -102,15 +115,22 @@ class LabelTask(nn.Module):
 class TopNTask(nn.Module):
     """Recommendation: the last layer's rows are the candidates' vectors, trained by BPR.
 
-    BPR: Rendle et al., UAI 2009. Negatives and evaluation leave out all of the user's positives,
-    those of other splits too (as released: see the notes on interaction splits).
+    BPR: Rendle et al., UAI 2009. Negatives and evaluation leave out the user's `known` positives.
     """
 
-    def __init__(self, examples: TargetExamples, dim: int):
+    def __init__(
+        self,
+        examples: TargetExamples,
+        width: int,
+        dim: int,
+        known: Int[Tensor, "rows known"],
+        task: Task,
+    ):
         super().__init__()
         self.examples = examples
-        self.head = Head(dim, examples.n_candidates)
-        self.known = padded_targets(examples)
+        self.head = Head(width, dim, examples.n_candidates)
+        self.known = known
+        self.task = task
 
     def loss(self, users: UserVectors, picked: Int[Tensor, " users"]) -> Float[Tensor, ""]:
         """-log sigmoid(s_positive - s_negative), one uniform negative per positive."""
@@ -132,19 +152,28 @@ class TopNTask(nn.Module):
                 self.head(users[some]),
                 self.examples.targets[picked[some]],
                 self.known[self.examples.rows[picked[some]]],
+                self.task.ties,
             )
             for some in torch.arange(len(picked), device=picked.device).split(RANKED_AT_ONCE)
         ]
-        return ranking_metrics(torch.cat(found))
+        weight = 1.0
+        if self.task.average == "users":
+            _, row, pairs = self.examples.rows[picked].unique(
+                return_inverse=True, return_counts=True
+            )
+            weight = (len(picked) / len(pairs)) / pairs[row].double()
+        return ranking_metrics(torch.cat(found), weight)
 
 
-def padded_targets(examples: TargetExamples) -> Int[Tensor, "rows known"]:
-    """All targets of each row in ascending order, padded with `n_candidates`."""
+def padded_targets(
+    examples: TargetExamples, kept: Bool[Tensor, " examples"]
+) -> Int[Tensor, "rows known"]:
+    """The `kept` targets of each row in ascending order, padded with `n_candidates`."""
     counts = examples.known_offsets.diff()
     width = int(counts.max())
     slots = torch.arange(width, device=counts.device) < counts[:, None]
     known = torch.full(slots.shape, examples.n_candidates, device=counts.device)
-    known[slots] = examples.known_targets.long()
+    known[slots] = examples.known_targets.long().where(kept, examples.n_candidates)
     return known.sort(1).values
 
 
@@ -163,16 +192,32 @@ def unknown_candidates(
     return drawn
 
 
-def build_task(
-    task: Task, store: Path, train: Int[Tensor, " train"], dim: int, device: torch.device
+def load_examples(
+    task: Task, store: Path, device: torch.device
+) -> LabelledExamples | TargetExamples:
+    """Read the examples of a task from the store."""
+    load = load_targets if task.kind == "top_n" else load_labels
+    return load(store, task.name, device)
+
+
+def build_head(
+    task: Task,
+    examples: LabelledExamples | TargetExamples,
+    train: Int[Tensor, " train"],
+    width: int,
+    dim: int,
 ) -> LabelTask | TopNTask:
-    """Read the examples of a task from the store and build its head; `train` are those to fit."""
-    if task.kind == "top_n":
-        built = TopNTask(load_targets(store, task.name, device), dim)
-        outputs = built.examples.targets
+    """A new head for user vectors of `width`; `train` are the examples to fit."""
+    if isinstance(examples, TargetExamples):
+        kept = torch.ones_like(examples.targets, dtype=torch.bool)
+        if task.known_targets == "train":
+            kept = torch.zeros_like(kept)
+            kept[train] = True
+        built = TopNTask(examples, width, dim, padded_targets(examples, kept), task)
+        outputs = examples.targets
     else:
-        built = LabelTask(load_labels(store, task.name, device), dim, task.kind)
-        outputs = built.examples.labels
+        built = LabelTask(examples, width, dim, task.kind)
+        outputs = examples.labels
     if task.bias_start == "frequency":
         built.head.start_at_frequencies(outputs[train])
-    return built.to(device)
+    return built.to(train.device)

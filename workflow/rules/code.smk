@@ -12,9 +12,22 @@ def code(name):
     return [f"src/{leaf.replace('.', '/')}.py" for leaf in leaves]
 
 
-def method_code(method):
-    """Source files of a method: a file of methods/, or whatever module the config names."""
-    path = method_path(method)
-    if path in IMPORTS.modules:
-        return code(path.removeprefix("userbench."))
-    return [importlib.util.find_spec(path).origin]
+def method_code(run):
+    """Source files of a run's method, and of the views it is given."""
+    run = RUNS[run]
+    paths = [method_path(run["method"])] if "method" in run else []
+    kind = run["set"].get("views", {}).get("kind")
+    if kind is not None:
+        paths.append(kind if "." in kind else f"userbench.views.{kind}")
+    files = []
+    for path in paths:
+        ours = path in IMPORTS.modules
+        files += code(path.removeprefix("userbench.")) if ours else outside_code(path)
+    return sorted(set(files))
+
+
+def outside_code(path):
+    """Source files of a module outside of this package: its folder, and all it may import of ours."""
+    own = Path(importlib.util.find_spec(path).origin)
+    beside = own.parent.glob("*.py") if "." in path else [own]
+    return [*map(str, beside), *code("contract")]

@@ -4,6 +4,7 @@ import difflib
 import importlib.util
 import json
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -13,7 +14,22 @@ import jsonschema
 import yaml
 from snakemake.exceptions import WorkflowError
 
-SCHEMA = yaml.safe_load(Path(workflow.basedir, "workflow/schemas/config.schema.yaml").read_text())
+
+def read_yaml(path):
+    return yaml.safe_load(Path(workflow.basedir, path).read_text(encoding="utf-8"))
+
+
+SCHEMA = read_yaml("workflow/schemas/config.schema.yaml")
+# Why: what may be chosen, its default and its reasons stand in one file, the ambiguity ledger.
+LEDGER = [entry for entry in read_yaml("workflow/ambiguities.yaml") if entry["where"] != "none"]
+SCHEMA["$defs"]["protocol"]["properties"] = {
+    entry["key"]: {
+        "description": entry["question"],
+        **entry.get("legal", {"enum": [choice["value"] for choice in entry["choices"]]}),
+    }
+    for entry in LEDGER
+    if entry["where"] == "protocol"
+}
 CONFIG_FILE = ", ".join(map(str, workflow.configfiles)) or "the config"
 
 METRICS = {"classification": "accuracy", "binary": "auc", "top_n": "ndcg@10"}
@@ -44,21 +60,32 @@ def check_schema():
 def check_names():
     """Every name that points to another part of the config, or to a method, points somewhere."""
     runs = config["runs"]
+    pretrained = [name for name, run in runs.items() if "method" in run and "encoder_of" not in run]
     for name, task in config["tasks"].items():
         if task["corpus"] not in config["corpora"]:
             raise wrong(f"tasks.{name}.corpus", f"no corpus {task['corpus']!r}")
     for name, run in runs.items():
-        start = run.get("init_from")
-        if start is not None and "method" not in runs.get(start, {}):
-            raise wrong(f"runs.{name}.init_from", f"no pre-training run {start!r} above")
-        if start is not None and list(runs).index(start) >= list(runs).index(name):
-            raise wrong(f"runs.{name}.init_from", f"{start!r} must stand above {name!r}")
-        method = run.get("method")
-        if method is not None and not method_exists(method):
-            raise wrong(f"runs.{name}.method", f"no file methods/{method}.py")
-    for run in [*config["table2"]["rows"], config["table2"]["baseline"]]:
-        if run not in runs:
-            raise wrong("table2", f"no run {run!r}; known: {', '.join(runs)}")
+        above = pretrained[: pretrained.index(name)] if name in pretrained else pretrained
+        sources = {f"given.{field}": source for field, source in run.get("given", {}).items()}
+        sources |= {key: run[key] for key in ("init_from", "encoder_of") if key in run}
+        for key, source in sources.items():
+            free = {"init_from": "none", "encoder_of": None}.get(key, "neighbours")
+            if source not in (*above, free):
+                raise wrong(f"runs.{name}.{key}", f"no pre-training run {source!r} above {name!r}")
+        if run.get("method") is not None and not method_exists(run["method"]):
+            remedy = "is its package importable? Set PYTHONPATH" if "." in run["method"] else ""
+            where = remedy or f"no file methods/{run['method']}.py"
+            raise wrong(f"runs.{name}.method", f"no method {run['method']!r}: {where}")
+    named = {
+        "table2": [*config.get("table2", {}).get("rows", [])],
+        "table2.baseline": [config["table2"]["baseline"]] if "table2" in config else [],
+        "tuning": config.get("tuning", {}),
+        "sensitivity": [config["sensitivity"]] if "sensitivity" in config else [],
+    }
+    for where, names in named.items():
+        for run in names:
+            if run not in runs:
+                raise wrong(where, f"no run {run!r}; known: {', '.join(runs)}")
     last = config["pretrain"]["epochs"]
     for epoch in (*config["finetune"]["from_epochs"], *config["pretrain"].get("keep", [])):
         if epoch > last:
@@ -98,7 +125,6 @@ check_names()
 EXPERIMENT = config["experiment"]
 OUT = f"results/{EXPERIMENT}"
 SEEDS = config["seeds"]
-RUNS = config["runs"]
 RAW = {n: raw_folder(n, c) for n, c in config["corpora"].items() if "simulate" not in c}
 CORPORA = {n: c for n, c in config["corpora"].items() if "simulate" in c or RAW[n]}
 TASKS = {n: t for n, t in config["tasks"].items() if t["corpus"] in CORPORA}
@@ -106,20 +132,11 @@ for name in config["corpora"].keys() - CORPORA.keys():
     empty = ", ".join(n for n, t in config["tasks"].items() if t["corpus"] == name)
     print(f"Corpus {name} is absent (no folder set): {empty} stay empty.", file=sys.stderr)
 
-LAST_EPOCH = config["pretrain"]["epochs"]
-FROM_EPOCHS = config["finetune"]["from_epochs"]
-KEPT_EPOCHS = sorted({LAST_EPOCH, *FROM_EPOCHS, *config["pretrain"].get("keep", [])})
 # Why: an undeclared resource is unlimited, and every training would go to one GPU at once.
 DEVICE = config["device"]
 if DEVICE == "auto":
     DEVICE = "cuda" if shutil.which("nvidia-smi") else "cpu"
 GPUS = 0 if DEVICE == "cpu" else 1
-
-
-wildcard_constraints:
-    corpus="|".join(CORPORA),
-    run="|".join(RUNS),
-    seed="[0-9]+",
 
 
 # Why: `python` in a rule is the Python that runs Snakemake, its environment activated or not.

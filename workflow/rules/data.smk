@@ -1,6 +1,7 @@
 # Raw behaviour data -> array store -> splits.
 # In:  the real folder or zip of a corpus, or the simulated world in the same format
-# Out: data/<corpus>/ (items, offsets, tasks, manifest), splits/<corpus>/
+# Out: data/<corpus>/ (items, offsets, tasks, manifest), splits/<by>/<corpus>/, and, where a method
+#      asks for it, neighbours/<by>/<corpus>/
 
 
 rule simulate:
@@ -67,19 +68,41 @@ rule splits:
         store=f"{OUT}/data/{{corpus}}",
         code=code("data.splits"),
     output:
-        directory(f"{OUT}/splits/{{corpus}}"),
+        directory(f"{OUT}/splits/{{by}}/{{corpus}}"),
     log:
-        f"{OUT}/logs/splits/{{corpus}}.log",
+        f"{OUT}/logs/splits/{{by}}/{{corpus}}.log",
     benchmark:
-        f"{OUT}/benchmarks/splits/{{corpus}}.tsv"
+        f"{OUT}/benchmarks/splits/{{by}}/{{corpus}}.tsv"
     conda:
         "../../environment.yml"
     params:
         tasks=lambda w: list(tasks_of(w.corpus)),
-        by=config["splits"]["by"],
         seed=config["splits"]["seed"],
     message:
         "Split the users and examples of {wildcards.corpus}"
     shell:
         "python -m userbench.data.splits --store {input.store} --tasks {params.tasks}"
-        " --by {params.by} --seed {params.seed} --out {output} > {log} 2>&1"
+        " --by {wildcards.by} --seed {params.seed} --out {output} > {log} 2>&1"
+
+
+rule neighbours:
+    """Items that the same users of {wildcards.corpus} have (ItemCF-IUF), the best few of each."""
+    input:
+        store=f"{OUT}/data/{{corpus}}",
+        splits=f"{OUT}/splits/{{by}}/{{corpus}}",
+        code=code("data.neighbours"),
+    output:
+        directory(f"{OUT}/neighbours/{{by}}/{{corpus}}"),
+    log:
+        f"{OUT}/logs/neighbours/{{by}}/{{corpus}}.log",
+    benchmark:
+        f"{OUT}/benchmarks/neighbours/{{by}}/{{corpus}}.tsv"
+    conda:
+        "../../environment.yml"
+    params:
+        top=5,
+    message:
+        "Find the neighbours of every item of {wildcards.corpus}"
+    shell:
+        "python -m userbench.data.neighbours --store {input.store} --splits {input.splits}"
+        " --top {params.top} --out {output} > {log} 2>&1"

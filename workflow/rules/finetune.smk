@@ -1,5 +1,5 @@
 # Pre-trained encoders -> test scores of every task of their corpus.
-# In:  data/<corpus>/, splits/<corpus>/, the candidate checkpoints of a run
+# In:  data/<corpus>/, splits/<by>/<corpus>/, the candidate checkpoints of a run
 # Out: finetune/<run>/<task>/seed<k>.json; one process does all tasks of a corpus, because starting
 #      Python and torch costs as long as a small fine-tuning
 # Why a loop: the outputs of a rule are fixed, and corpora differ in their tasks.
@@ -12,9 +12,10 @@ for corpus_name in CORPORA:
             f"finetune_{corpus_name}"
         input:
             store=f"{OUT}/data/{corpus_name}",
-            splits=f"{OUT}/splits/{corpus_name}",
+            splits=lambda w, corpus=corpus_name: splits_of(w, corpus),
             init=lambda w, corpus=corpus_name: candidates(w, corpus),
             code=code("finetune"),
+            method=lambda w: method_code(w.run),
         output:
             [f"{OUT}/finetune/{{run}}/{task}/seed{{seed}}.json" for task in tasks_of(corpus_name)],
         log:
@@ -29,23 +30,27 @@ for corpus_name in CORPORA:
         params:
             encoder=json.dumps(config["encoder"]),
             init=lambda w, input: f"--init {input.init}" if input.init else "",
+            method=method_flags,
+            loop=loop_flags,
             tasks=lambda w, output, corpus=corpus_name: task_flags(
-                tasks_of(corpus), output, finetune_settings
+                tasks_of(corpus), output, finetune_settings(w.run)
             ),
+            test="" if config["finetune"].get("test", True) else "--no-test",
             device=DEVICE,
         message:
             "Fine-tune {wildcards.run}, seed {wildcards.seed} (follow: tail -f {log})"
         shell:
             "python -m userbench.finetune --store {input.store} --splits {input.splits}"
-            " --run {wildcards.run} {params.init} --encoder {params.encoder:q}"
-            " --seed {wildcards.seed} --device {params.device} {params.tasks} > {log} 2>&1"
+            " --run {wildcards.run} {params.method} {params.init} --encoder {params.encoder:q}"
+            " --seed {wildcards.seed} {params.loop} {params.test} --device {params.device}"
+            " {params.tasks} > {log} 2>&1"
 
     rule:
         name:
             f"references_{corpus_name}"
         input:
             store=f"{OUT}/data/{corpus_name}",
-            splits=f"{OUT}/splits/{corpus_name}",
+            splits=f"{OUT}/splits/{DEFAULT_SPLIT}/{corpus_name}",
             code=code("references"),
         output:
             [

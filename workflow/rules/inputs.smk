@@ -16,8 +16,56 @@ def checkpoints(run, epochs):
 
 def warm_start(wildcards):
     """The last checkpoint of the run that this one starts from, if it starts from one."""
-    start = RUNS[wildcards.run].get("init_from")
+    start = RUNS[wildcards.run]["init_from"]
     return expand(checkpoints(start, [LAST_EPOCH]), **wildcards) if start else []
+
+
+def given(wildcards):
+    """What else a run's method is given: the last checkpoint of another run, or neighbours."""
+    return [
+        (
+            f"{OUT}/neighbours/{split_of(wildcards.run)}/{wildcards.corpus}"
+            if source == "neighbours"
+            else expand(checkpoints(source, [LAST_EPOCH]), **wildcards)[0]
+        )
+        for source in RUNS[wildcards.run]["given"].values()
+    ]
+
+
+def settings(wildcards, given):
+    """The fields of the method's Config that a run sets, paths of what it is given included."""
+    changes = RUNS[wildcards.run]["set"]
+    for field, path in zip(RUNS[wildcards.run]["given"], given):
+        nested = path
+        for name in reversed(field.split(".")):
+            nested = {name: nested}
+        changes = merged(changes, nested)
+    return json.dumps(changes)
+
+
+def split_of(run):
+    return RUNS[run]["protocol"]["split"]
+
+
+def splits_of(wildcards, corpus):
+    return f"{OUT}/splits/{split_of(wildcards.run)}/{corpus}"
+
+
+def held_out(wildcards):
+    """Tasks whose test users a run may not pre-train on."""
+    hold_out = RUNS[wildcards.run]["protocol"]["test_users"] == "held_out"
+    return f"--hold-out {' '.join(tasks_of(wildcards.corpus))}" if hold_out else ""
+
+
+def loop_flags(wildcards):
+    """What both loops are told of the protocol."""
+    protocol = RUNS[wildcards.run]["protocol"]
+    return f"--order {protocol['order']} --item-table {protocol['item_table']}"
+
+
+def batch_size(wildcards):
+    own = CORPORA[wildcards.corpus].get("pretrain", {})
+    return own.get("batch_size", config["pretrain"]["batch_size"])
 
 
 def task_flags(tasks, outputs, settings):
@@ -28,17 +76,21 @@ def task_flags(tasks, outputs, settings):
     )
 
 
-def finetune_settings(task):
-    """How a task is fine-tuned: the same for every run."""
-    shared = config["finetune"]
-    return {
-        "kind": task["kind"],
-        "lr": task["lr"],
-        "batch_size": task["batch_size"],
-        "epochs": task.get("epochs", shared["epochs"]),
-        "dropout": shared["dropout"],
-        "bias_start": shared["bias_start"],
-    }
+def finetune_settings(run):
+    """How tasks are fine-tuned: the same for every run, but for the protocol it may override."""
+    protocol = RUNS[run]["protocol"]
+
+    def of_task(task):
+        return {
+            "kind": task["kind"],
+            "lr": task["lr"],
+            "batch_size": task["batch_size"],
+            "epochs": task.get("epochs", config["finetune"]["epochs"]),
+            "dropout": protocol["finetune_dropout"],
+            **{key: protocol[key] for key in ("bias_start", "known_targets", "ties", "average")},
+        }
+
+    return of_task
 
 
 def reference_settings(task):
@@ -48,9 +100,20 @@ def reference_settings(task):
 
 def candidates(wildcards, corpus):
     """The checkpoints that fine-tuning may start from; none where nothing is pre-trained."""
-    if "method" not in RUNS[wildcards.run]:
+    run = RUNS[wildcards.run]
+    if "method" not in run:
         return []
-    return expand(checkpoints(wildcards.run, FROM_EPOCHS), corpus=corpus, seed=wildcards.seed)
+    epochs = CANDIDATES[run["protocol"]["checkpoint"]]
+    encoder_of = run.get("encoder_of", wildcards.run)
+    return expand(checkpoints(encoder_of, epochs), corpus=corpus, seed=wildcards.seed)
+
+
+def method_flags(wildcards):
+    """The method that may adapt the encoder to be fine-tuned, and its settings."""
+    run = RUNS[wildcards.run]
+    if "method" not in run:
+        return ""
+    return f"--method {run['method']} --set {shlex.quote(json.dumps(run['set']))}"
 
 
 def is_simulated(corpus):
@@ -93,4 +156,56 @@ def table2_layout():
         ],
         "references": [{"run": run, "label": run} for run in ("bag-of-items", "popularity")],
         "baseline": config["table2"]["baseline"],
+    }
+
+
+def tuning_layout():
+    """Which trial each run is, and the tasks that judge it."""
+    return {
+        "trials": [
+            {
+                "run": name,
+                "method_row": trial["row"],
+                "trial": trial["trial"],
+                "settings": trial["settings"],
+                "label": RUNS[name].get("label", trial["row"]),
+            }
+            for name, trial in TRIALS.items()
+        ],
+        "tasks": [
+            {
+                "task": name,
+                "label": task["label"],
+                "metric": METRICS[task["kind"]],
+                "corpus": task["corpus"],
+                "simulated": is_simulated(task["corpus"]),
+            }
+            for name, task in TASKS.items()
+        ],
+    }
+
+
+def effects_layout():
+    """Which switch each run of the sensitivity study sets to which value."""
+    return {
+        "caption_data": data_caption(),
+        "base": config["sensitivity"],
+        "runs": [
+            {
+                "run": name,
+                "entry": other["entry"]["id"],
+                "value": other["value"],
+                "against": other["against"],
+            }
+            for name, other in ALTERNATIVES.items()
+        ],
+        "tasks": [
+            {
+                "task": name,
+                "label": task["label"],
+                "metric": METRICS[task["kind"]],
+                "simulated": is_simulated(task["corpus"]),
+            }
+            for name, task in TASKS.items()
+        ],
     }

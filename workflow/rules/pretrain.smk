@@ -1,5 +1,6 @@
 # Store and splits -> pre-trained encoders.
-# In:  data/<corpus>/, splits/<corpus>/, and the last checkpoint of the run it starts from
+# In:  data/<corpus>/, splits/<by>/<corpus>/, the last checkpoint of the run it starts from, and what
+#      else its method is given (neighbours/<by>/<corpus>/, a generator)
 # Out: pretrain/<run>/<corpus>/seed<k>/epoch<e>.safetensors for every kept epoch, curve.json
 
 
@@ -7,10 +8,11 @@ rule pretrain:
     """Pre-train run {wildcards.run} on {wildcards.corpus}, seed {wildcards.seed}."""
     input:
         store=f"{OUT}/data/{{corpus}}",
-        splits=f"{OUT}/splits/{{corpus}}",
+        splits=lambda w: splits_of(w, w.corpus),
         init=warm_start,
+        given=given,
         code=code("pretrain"),
-        method=lambda w: method_code(RUNS[w.run]["method"]),
+        method=lambda w: method_code(w.run),
     output:
         epochs=checkpoints("{run}", KEPT_EPOCHS),
         curve=f"{OUT}/pretrain/{{run}}/{{corpus}}/seed{{seed}}/curve.json",
@@ -25,12 +27,14 @@ rule pretrain:
         gpu=GPUS,
     params:
         method=lambda w: RUNS[w.run]["method"],
-        changes=lambda w: json.dumps(RUNS[w.run].get("set", {})),
+        changes=lambda w, input: settings(w, input.given),
         init=lambda w, input: f"--init {input.init}" if input.init else "",
         encoder=json.dumps(config["encoder"]),
         epochs=LAST_EPOCH,
         keep=KEPT_EPOCHS,
-        batch_size=config["pretrain"]["batch_size"],
+        batch_size=batch_size,
+        loop=loop_flags,
+        hold_out=held_out,
         device=DEVICE,
         out=subpath(output.curve, parent=True),
     message:
@@ -39,5 +43,5 @@ rule pretrain:
         "python -m userbench.pretrain --store {input.store} --splits {input.splits}"
         " --method {params.method} --set {params.changes:q} {params.init}"
         " --encoder {params.encoder:q} --epochs {params.epochs} --batch-size {params.batch_size}"
-        " --keep {params.keep} --seed {wildcards.seed} --device {params.device}"
+        " {params.loop} {params.hold_out} --keep {params.keep} --seed {wildcards.seed} --device {params.device}"
         " --out {params.out} > {log} 2>&1"

@@ -1,12 +1,26 @@
 # Score files -> tables.
 # In:  finetune/<run>/<task>/seed<k>.json, data/<corpus>/manifest.json
-# Out: scores.csv, table1.csv, table2.{csv,md,tex,html}; and their copies at the root of results/,
+# Out: what the config asks for (table2, tuning, sensitivity), and copies at the root of results/,
 #      which are those of the experiment asked for last
 
-TABLES = ("scores", "table1", "table2")
-PUBLISHED = [
-    *(f"{table}.csv{suffix}" for table in TABLES for suffix in ("", ".provenance.json")),
-    *(f"table2.{kind}" for kind in ("md", "tex", "html")),
+TABLES = {
+    "table2": {
+        "scores": ["csv"],
+        "table1": ["csv"],
+        "table2": ["csv", "md", "tex", "html"],
+        "agreement": ["csv"],
+    },
+    "tuning": {"tuning": ["csv", "md"]},
+    "sensitivity": {"scores": ["csv"], "effects": ["csv"], "ambiguities": ["md"]},
+}
+ASKED = {name: kinds for key in TABLES if key in config for name, kinds in TABLES[key].items()}
+PUBLISHED = [f"{name}.{kind}" for name, kinds in ASKED.items() for kind in kinds] + [
+    f"{name}.csv.provenance.json" for name, kinds in ASKED.items() if "csv" in kinds
+]
+SCORED = [
+    *config.get("table2", {}).get("rows", []),
+    *([config["sensitivity"]] if "sensitivity" in config else []),
+    *ALTERNATIVES,
 ]
 
 
@@ -15,7 +29,7 @@ rule scores:
     input:
         scores=expand(
             f"{OUT}/finetune/{{run}}/{{task}}/seed{{seed}}.json",
-            run=config["table2"]["rows"],
+            run=SCORED,
             task=TASKS,
             seed=SEEDS,
         ),
@@ -55,13 +69,102 @@ rule table2:
     conda:
         "../../environment.yml"
     params:
-        layout=json.dumps(table2_layout()),
+        layout=lambda w: json.dumps(table2_layout()),
     message:
         "Make Table 2"
     shell:
         "python -m userbench.report.tables table2 --scores {input.scores}"
         " --layout {params.layout:q} --csv {output.csv} --md {output.md} --tex {output.tex}"
         " --html {output.html} > {log} 2>&1"
+
+
+rule agreement:
+    """Kendall's tau of our order of the methods and the published one, task by task."""
+    input:
+        scores=f"{OUT}/scores.csv",
+        code=code("report.agreement"),
+        published="src/userbench/report/paper_table2.csv",
+    output:
+        csv=f"{OUT}/agreement.csv",
+        provenance=f"{OUT}/agreement.csv.provenance.json",
+    log:
+        f"{OUT}/logs/agreement.log",
+    conda:
+        "../../environment.yml"
+    params:
+        layout=lambda w: json.dumps(table2_layout()),
+    message:
+        "Compare the order of the methods with the published one"
+    shell:
+        "python -m userbench.report.agreement --scores {input.scores} --layout {params.layout:q}"
+        " --out {output.csv} > {log} 2>&1"
+
+
+rule tuning:
+    """Every trial of every run, by validation scores alone, and which was chosen."""
+    input:
+        scores=expand(
+            f"{OUT}/finetune/{{run}}/{{task}}/seed{{seed}}.json",
+            run=TRIALS,
+            task=TASKS,
+            seed=SEEDS,
+        ),
+        code=code("report.tuning"),
+    output:
+        csv=f"{OUT}/tuning.csv",
+        md=f"{OUT}/tuning.md",
+        provenance=f"{OUT}/tuning.csv.provenance.json",
+    log:
+        f"{OUT}/logs/tuning.log",
+    conda:
+        "../../environment.yml"
+    params:
+        layout=lambda w: json.dumps(tuning_layout()),
+    message:
+        "Gather the trials"
+    shell:
+        "python -m userbench.report.tuning --scores {input.scores} --layout {params.layout:q}"
+        " --out {output.csv} --md {output.md} > {log} 2>&1"
+
+
+rule effects:
+    """How far each switch of the ambiguity ledger moves each task."""
+    input:
+        scores=f"{OUT}/scores.csv",
+        code=code("report.ledger"),
+    output:
+        csv=f"{OUT}/effects.csv",
+        provenance=f"{OUT}/effects.csv.provenance.json",
+    log:
+        f"{OUT}/logs/effects.log",
+    conda:
+        "../../environment.yml"
+    params:
+        layout=lambda w: json.dumps(effects_layout()),
+    message:
+        "Compare each switch with the default"
+    shell:
+        "python -m userbench.report.ledger effects --scores {input.scores}"
+        " --layout {params.layout:q} --out {output.csv} > {log} 2>&1"
+
+
+rule ambiguities:
+    """The ambiguity ledger with the measured effects, as a page."""
+    input:
+        ledger="workflow/ambiguities.yaml",
+        effects=f"{OUT}/effects.csv",
+        code=code("report.ledger"),
+    output:
+        md=f"{OUT}/ambiguities.md",
+    log:
+        f"{OUT}/logs/ambiguities.log",
+    conda:
+        "../../environment.yml"
+    message:
+        "Write the ambiguity ledger"
+    shell:
+        "python -m userbench.report.ledger page --ledger {input.ledger}"
+        " --effects {input.effects} --out {output.md} > {log} 2>&1"
 
 
 rule table1:

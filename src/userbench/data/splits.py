@@ -98,6 +98,20 @@ def load_split(folder: Path, name: str) -> UInt8[Tensor, " examples"]:
     return torch.from_numpy(store.read_array(folder, f"{name}.npy"))
 
 
+def order_of_epoch(numbers: Int[Tensor, " some"], order: str, epoch: int) -> Int[Tensor, " some"]:
+    """Users or examples in the order in which one epoch walks them.
+
+    "reshuffled": anew in every epoch, by the run's seed. "fixed": the same for every seed, one
+    order for each value of `epoch` (the release has such orders in files).
+    """
+    if order == "reshuffled":
+        return numbers[torch.randperm(len(numbers), device=numbers.device)]
+    if order == "fixed":
+        drawn = torch.randperm(len(numbers), generator=torch.Generator().manual_seed(epoch))
+        return numbers[drawn.to(numbers.device)]
+    raise ValueError(f"order {order!r}: use reshuffled or fixed")
+
+
 def check_store(folder: Path, store_folder: Path) -> None:
     """ValueError unless the splits in `folder` were drawn for this store's content."""
     if store.read_manifest(folder)["store"] != store.identity(store_folder):

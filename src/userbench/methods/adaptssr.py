@@ -20,6 +20,8 @@ from userbench.method import Objective, PretrainMethod, TrainingConfig
 from userbench.view import ViewOptions
 from userbench.views import operators
 
+COEFFICIENTS = ("paper", "unclamped", "released")
+
 Weight = Float[Tensor, " users"] | Float[Tensor, ""]
 
 
@@ -39,15 +41,17 @@ class Config(TrainingConfig):
     """How the two explicit augmentations are made; Figure 3 takes those of other methods."""
     # Deviation: the released code has one coefficient per batch, not clamped; the paper wins.
     coefficient: str | float = "paper"
-    """Weight of the first order: per user ("paper"), one per batch ("released"), or a number."""
+    """Weight of the first order: per user ("paper"; not clamped: "unclamped"), one per batch
+    ("released"), or a number."""
     pairs: str = "hardest"
     """The hardest pair of each order (in-batch hard negatives), or "all" quadruples (plain MPR)."""
 
     def __post_init__(self) -> None:
         fixed = isinstance(self.coefficient, int | float) and 0 <= self.coefficient <= 1
-        if not fixed and self.coefficient not in ("paper", "released"):
+        if not fixed and self.coefficient not in COEFFICIENTS:
             raise ValueError(
-                f"coefficient={self.coefficient!r}: use 'paper', 'released' or a number in [0, 1]"
+                f"coefficient={self.coefficient!r}: use {', '.join(COEFFICIENTS)}, or a number in "
+                "[0, 1]"
             )
         if self.pairs not in ("hardest", "all"):
             raise ValueError(f"pairs={self.pairs!r}: use 'hardest' or 'all'")
@@ -122,6 +126,8 @@ def first_order_weight(
     """lambda: an estimate, not a target, so no gradient flows through it."""
     if coefficient == "paper":  # lambda_i = 1 - 1/4 sum max(sim(s, t), 0) over the four cross pairs
         return 1 - crossed.detach().clamp(min=0).mean(0)
+    if coefficient == "unclamped":
+        return 1 - crossed.detach().mean(0)
     if coefficient == "released":  # one per batch and anchor, its two pairs only, not clamped
         return 1 - to_explicit.detach().mean()
     return torch.as_tensor(coefficient, dtype=crossed.dtype, device=crossed.device)

@@ -1,6 +1,7 @@
 """Score files, checked, to one tidy frame, and that to means over seeds beside published ones."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -47,8 +48,13 @@ SCORE_FILE = an_object(
         "examples": an_object({"train": COUNT, "validation": COUNT, "test": COUNT}),
         "best": an_object({"pretrain_epoch": COUNT, "epoch": COUNT}),
         "scores": a_list(SCORE, at_least=1),
-    }
-)
+    },
+    width={"type": "integer", "minimum": 1},
+) | {
+    # Why: references train no encoder, so they have no epoch and no user vector.
+    "if": an_object({"best": an_object({"epoch": {"minimum": 1}})}),
+    "then": {"required": ["width"]},
+}
 # Why: a misspelt key of a layout could silently turn simulated figures into real ones.
 NOTHING_ELSE = {"additionalProperties": False}
 PUBLISHED_NAME = {"type": ["string", "null"]}
@@ -93,9 +99,9 @@ CORPUS_TASKS = {
 }
 SCORE_COLUMNS = {
     **{"corpus": str, "run": str, "task": str, "seed": int, "metric": str, "split": str},
-    **{"pretrain_epoch": int, "epoch": int, "examples": int, "value": float},
+    **{"pretrain_epoch": int, "epoch": int, "examples": int, "width": "Int64", "value": float},
 }
-IDENTITY = [name for name in SCORE_COLUMNS if name not in ("examples", "value")]
+IDENTITY = [name for name in SCORE_COLUMNS if name not in ("examples", "width", "value")]
 
 
 def check(content: Any, schema: dict[str, Any], source: str) -> None:
@@ -120,6 +126,13 @@ def parse_json(text: str | bytes, source: str) -> Any:
         raise ValueError(f"{source}: not valid JSON: {error}") from error
 
 
+def read_checked(path: Path, schema: dict[str, Any]) -> Any:
+    """The content of a JSON file; ValueError, naming it, unless it fits the schema."""
+    content = parse_json(path.read_bytes(), str(path))
+    check(content, schema, str(path))
+    return content
+
+
 def read_score_file(path: Path) -> list[dict[str, Any]]:
     """One row (a dict with SCORE_COLUMNS) per value of a score file.
 
@@ -127,8 +140,7 @@ def read_score_file(path: Path) -> list[dict[str, Any]]:
         ValueError: the file is not what `finetune` or `references` writes, or is inconsistent.
     """
     try:
-        content = parse_json(path.read_bytes(), str(path))
-        check(content, SCORE_FILE, str(path))
+        content = read_checked(path, SCORE_FILE)
         best = (content["best"]["pretrain_epoch"], content["best"]["epoch"])
         tested = [score for score in content["scores"] if score["split"] == "test"]
         if {(score["pretrain_epoch"], score["epoch"]) for score in tested} != {best}:
@@ -137,7 +149,7 @@ def read_score_file(path: Path) -> list[dict[str, Any]]:
             raise ValueError(f"{path}: no test score of its own metric, {content['metric']}")
     except ValueError as error:
         raise ValueError(f"{error}. Remove the file and run its rule again.") from error
-    shared = {name: content[name] for name in ("corpus", "run", "task", "seed")}
+    shared = {name: content.get(name) for name in ("corpus", "run", "task", "seed", "width")}
     return [
         score | shared | {"examples": content["examples"][score["split"]]}
         for score in content["scores"]
@@ -157,7 +169,8 @@ def gather_scores(paths: Sequence[Path]) -> pd.DataFrame:
         row = again.iloc[0]
         what = ", ".join(f"{name} {row[name]}" for name in IDENTITY)
         raise ValueError(f"{row['file']}: a second value for {what}. Give every score file once.")
-    return scores[list(SCORE_COLUMNS)].sort_values(IDENTITY, ignore_index=True)
+    scores = scores[list(SCORE_COLUMNS)].astype({"width": "Int64"})
+    return scores.sort_values(IDENTITY, ignore_index=True)
 
 
 def read_scores(path: Path) -> pd.DataFrame:
@@ -168,7 +181,11 @@ def read_scores(path: Path) -> pd.DataFrame:
     """
     try:
         scores = pd.read_csv(
-            path, dtype=SCORE_COLUMNS, keep_default_na=False, float_precision="round_trip"
+            path,
+            dtype=SCORE_COLUMNS,
+            keep_default_na=False,
+            na_values={"width": [""]},
+            float_precision="round_trip",
         )
     except ValueError as error:
         raise ValueError(f"{path}: {error}. Make it again with the command scores.") from error
@@ -177,22 +194,36 @@ def read_scores(path: Path) -> pd.DataFrame:
     return scores
 
 
+def json_argument(argument: str, schema: dict[str, Any]) -> Any:
+    """What an argument says, which is a JSON text or the name of the file that holds it.
+
+    Raises:
+        ValueError: not JSON, a key is missing, unknown or of the wrong kind.
+    """
+    if not argument.lstrip().startswith("{"):
+        return read_checked(Path(argument), schema | NOTHING_ELSE)
+    content = parse_json(argument, "layout")
+    check(content, schema | NOTHING_ELSE, "layout")
+    return content
+
+
+def check_once(names: Iterable[str], source: str) -> None:
+    """ValueError where one of these names is there twice."""
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise ValueError(f"{source}: {name!r} is named twice")
+
+
 def read_layout(argument: str) -> dict[str, Any]:
     """Layout of Table 2 from a JSON text or from the file that holds it; defaults filled in.
 
     Raises:
         ValueError: a key is missing or of the wrong kind, or a name is unknown.
     """
-    if argument.lstrip().startswith("{"):
-        source, text = "layout", argument
-    else:
-        source, text = argument, Path(argument).read_bytes()
-    layout = parse_json(text, source)
-    check(layout, LAYOUT | NOTHING_ELSE, source)
-    runs = [row["run"] for row in layout["rows"] + layout["references"]]
-    for name in (*runs, *(tasks := [task["task"] for task in layout["tasks"]])):
-        if runs.count(name) > 1 or tasks.count(name) > 1:
-            raise ValueError(f"{source}: {name!r} is named twice")
+    source = "layout" if argument.lstrip().startswith("{") else argument
+    layout = json_argument(argument, LAYOUT)
+    check_once((row["run"] for row in layout["rows"] + layout["references"]), source)
+    check_once((task["task"] for task in layout["tasks"]), source)
     if layout["baseline"] not in {row["run"] for row in layout["rows"]}:
         raise ValueError(f"{source}: baseline {layout['baseline']!r} is not among the rows")
     for task in layout["tasks"]:
@@ -230,11 +261,13 @@ def summarise(scores: pd.DataFrame, layout: dict[str, Any]) -> pd.DataFrame:
     """Table 2 as numbers: one row per run and reference, percentages, over seeds.
 
     Per task: mean, sample std (n - 1), number of seeds, relative improvement over the baseline in
-    percent, and the published mean and std. Missing figures are NaN: of a reference that does not
-    do a task, of a task nobody has scores for (its corpus is absent), of a std over one seed.
+    percent, and the published mean and std; per row, the length of its user vectors (width).
+    Missing figures are NaN: of a reference that does not do a task or has no user vectors, of a
+    task nobody has scores for (its corpus is absent), of a std over one seed.
 
     Raises:
-        ValueError: a ranked run lacks a task that others have, or runs differ in test examples.
+        ValueError: a ranked run lacks a task that others have, or runs differ in test examples, or
+            one run has user vectors of different widths.
     """
     entries = layout["rows"] + layout["references"]
     summary = pd.DataFrame({key: [entry[key] for entry in entries] for key in ("run", "label")})
@@ -243,6 +276,7 @@ def summarise(scores: pd.DataFrame, layout: dict[str, Any]) -> pd.DataFrame:
     test = scores[(scores["split"] == "test") & scores["run"].isin(summary["run"])]
     scored = [task for task in layout["tasks"] if task["task"] in set(test["task"])]
     summary.insert(2, "data", origin(scored))
+    summary["width"] = widths(test).reindex(summary["run"]).array
     measured = test.groupby(["run", "task", "metric"])["value"].agg(["mean", "std", "count"])
     published = published_table2()
     for task in layout["tasks"]:
@@ -259,6 +293,22 @@ def summarise(scores: pd.DataFrame, layout: dict[str, Any]) -> pd.DataFrame:
         summary[f"{name}.paper_mean"] = paper["mean_percent"].to_numpy()
         summary[f"{name}.paper_std"] = paper["std_percent"].to_numpy()
     return summary
+
+
+def widths(scores: pd.DataFrame) -> pd.Series:
+    """Length of the user vectors of each run that has any.
+
+    Raises:
+        ValueError: a run with more than one.
+    """
+    found = scores.dropna(subset="width").groupby("run")["width"].unique()
+    for run, several in found.items():
+        if len(several) > 1:
+            raise ValueError(
+                f"run {run!r}: user vectors of {' and '.join(map(str, sorted(several)))} numbers. "
+                "Fine-tune it again, all tasks and seeds alike."
+            )
+    return found.map(lambda several: several[0]).astype("Int64")
 
 
 def keys(rows: Iterable[tuple[str | None, ...]]) -> pd.MultiIndex:

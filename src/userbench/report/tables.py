@@ -165,6 +165,7 @@ def measurement_notes(
         each = zip(ranked["label"], fewest, most, strict=True)
         listed = ", ".join(f"{label} {low} to {high}" for label, low, high in each)
         notes.append(f"The number of seeds differs: {listed}.")
+    notes += width_notes(ranked)
     notes.append("Std is the sample standard deviation (n − 1) over seeds; one seed has none.")
     test = scores[scores["split"] == "test"]
     examples = test.groupby("task")["examples"].first()
@@ -184,20 +185,38 @@ def measurement_notes(
     return notes
 
 
+def width_notes(ranked: pd.DataFrame) -> list[str]:
+    """A sentence on the lengths of user vectors where rows differ in it, the usual one first."""
+    known = ranked.dropna(subset="width")
+    counts = known["width"].value_counts(sort=False)
+    if len(counts) < 2:
+        return []
+    usual = counts.idxmax()
+    others = known[known["width"] != usual]
+    whose = (others["label"] + "'s").groupby(others["width"])
+    each = [f"{' and '.join(labels)} are {width}" for width, labels in whose]
+    return [f"User vectors are {usual} wide; {', '.join(each)}."]
+
+
 # ---------------------------------------------------------------------------------------- markup
+
+
+def markdown_text(text: str) -> str:
+    """A plain text with every sign escaped that GitHub Markdown would take for markup."""
+    return re.sub(r"([\\`*_\[\]<>#|~&$])", r"\\\1", " ".join(text.split()))
+
+
+def markdown_line(texts: Iterable[str]) -> str:
+    """One line of a Markdown table."""
+    return f"| {' | '.join(texts)} |"
 
 
 def to_markdown(table: Table) -> str:
     """The table as GitHub Markdown: caption, one table, notes."""
-
-    def escape(text: str) -> str:
-        return re.sub(r"([\\`*_\[\]<>#|~&$])", r"\\\1", " ".join(text.split()))
+    escape, line = markdown_text, markdown_line
 
     def score(cell: Cell) -> str:
         return {1: f"**{cell.score}**", 2: f"<ins>{cell.score}</ins>"}.get(cell.place, cell.score)
-
-    def line(texts: Iterable[str]) -> str:
-        return f"| {' | '.join(texts)} |"
 
     header = [
         (f"{escape(task)}<br>{metric}", IMPROVEMENT)

@@ -2,7 +2,16 @@
 
 from dataclasses import dataclass, field
 
-from userbench.augment import random_view
+import torch
+import torch.nn.functional as F
+
+from userbench.augment import (
+    check_ratio,
+    draw_operator,
+    offered_operators,
+    operator_view,
+    random_view,
+)
 from userbench.data.store import Batch
 from userbench.encoder import Items, UserEncoder
 from userbench.view import Pair, ViewOptions, Views
@@ -16,9 +25,15 @@ class Options(ViewOptions):
     crop_ratio: float = 0.4
     mask_ratio: float = 0.6
     reorder_ratio: float = 0.6
+    distinct: bool = False
+    """The second view by another operator than the first, as RecBole's CL4SRec draws them."""
+
+    def __post_init__(self) -> None:
+        for name in ("crop_ratio", "mask_ratio", "reorder_ratio"):
+            check_ratio(name, getattr(self, name))
 
     def views(self, encoder: UserEncoder) -> Views:
-        """Both views drawn independently: they may be of the same operator."""
+        """Both views drawn independently, unless `distinct`: they may be of the same operator."""
         return Operators(self, encoder.config.mask_id)
 
 
@@ -26,14 +41,20 @@ class Operators(Views):
     """One operator per user and view, drawn uniformly."""
 
     def __init__(self, options: Options, mask_id: int):
-        self.options = options
-        self.mask_id = mask_id
+        o = options
+        self.distinct = o.distinct
+        self.settings = (o.crop_ratio, o.mask_ratio, o.reorder_ratio, mask_id)
 
     def __call__(self, batch: Batch, progress: float) -> Pair:
         """Two augmentations of each user."""
-        return Pair(self.view(batch.items), self.view(batch.items))
+        if self.distinct:
+            return self.distinct_pair(batch.items)
+        return Pair(*(random_view(batch.items, *self.settings) for _ in range(2)))
 
-    def view(self, items: Items) -> Items:
-        """One augmentation of each user."""
-        o = self.options
-        return random_view(items, o.crop_ratio, o.mask_ratio, o.reorder_ratio, self.mask_id)
+    def distinct_pair(self, items: Items) -> Pair:
+        """Two augmentations of each user by different operators."""
+        offered = offered_operators(items)
+        first = draw_operator(offered)
+        used = F.one_hot(first, offered.shape[1]).to(torch.bool)
+        second = draw_operator(offered & ~used)
+        return Pair(*(operator_view(items, drawn, *self.settings) for drawn in (first, second)))

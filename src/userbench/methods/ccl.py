@@ -1,0 +1,56 @@
+"""CCL (Bian et al., CIKM 2021): contrast views written by a generator, from easy to difficult.
+
+A generator fills masked behaviours with items of its own, so that views stay close to real
+sequences, and a curriculum makes them harder as training goes on (`views/fill.py`).
+
+Reconstruction: the published code has neither the generator nor the difficulty evaluator. Here the
+generator is a frozen masked item model, and difficulty is the share of behaviours it fills.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Int
+from torch import Tensor, nn
+
+from userbench.data.store import Batch, BehaviourStore
+from userbench.encoder import UserEncoder, initialise
+from userbench.losses import check_contrast, nt_xent
+from userbench.method import Objective, PretrainMethod, TrainingConfig
+from userbench.view import ViewOptions
+from userbench.views import fill
+
+
+@dataclass(frozen=True)
+class Config(TrainingConfig):
+    """Cosine and linear head of the authors' code."""
+
+    views: ViewOptions = fill.Options()
+    similarity: str = "cosine"
+    # Deviation: the authors' code has 1, at which cosines of other users hardly change the loss.
+    temperature: float = 0.1
+
+    def __post_init__(self) -> None:
+        check_contrast(self.similarity, self.temperature)
+
+
+class Method(PretrainMethod):
+    """NT-Xent between two filled sequences, on a linear head that is dropped afterwards."""
+
+    config: Config
+
+    def __init__(self, encoder: UserEncoder, config: Config):
+        super().__init__(encoder, config)
+        self.views = config.views.views(encoder)
+        self.project = nn.Linear(encoder.width, encoder.width)
+        initialise(self.project)
+
+    def prepare(self, store: BehaviourStore, users: Int[Tensor, " users"]) -> None:
+        """Let the views compute what they need of the corpus."""
+        self.views.prepare(store, users)
+
+    def forward(self, batch: Batch, progress: float) -> Objective:
+        """L = NT-Xent(z1, z2), z = W u + b."""
+        # Deviation: the authors' code takes anchors from one view only, and sums over the batch.
+        views = self.project(self.encoder(torch.cat(self.views(batch, progress))))
+        return Objective(nt_xent(*views.chunk(2), self.config.similarity, self.config.temperature))

@@ -1,0 +1,95 @@
+"""CL4SRec (Xie et al., ICDE 2022, arXiv 2010.14395): two augmentations of a user attract.
+
+Crop, mask or reorder a sequence twice; the views of one user attract, those of others repel. The
+preprint's first version (CP4Rec, 2020) pre-trains by this contrast alone, the default here; the
+published one adds next-item prediction (`rec_weight` 1, `contrast_weight` 0.1).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from userbench.augment import drop_last, lengths_of
+from userbench.data.store import Batch, BehaviourStore
+from userbench.encoder import Items, UserEncoder, initialise
+from userbench.losses import check_contrast, item_softmax, nt_xent, sampled_item_softmax
+from userbench.method import Objective, PretrainMethod, TrainingConfig
+from userbench.view import ViewOptions
+from userbench.views import operators
+
+
+@dataclass(frozen=True)
+class Config(TrainingConfig):
+    """Loss as in ports of the method (RecBole): no code of the authors is known.
+
+    Deviation: ratios of the operators are AdaptSSR's, so that rows differ by their loss alone.
+    """
+
+    views: ViewOptions = operators.Options()
+    similarity: str = "dot"
+    temperature: float = 1.0
+    projection: str = "none"
+    """"none", as published, or "linear", as CP4Rec; dropped after pre-training."""
+    contrast_weight: float = 1.0
+    rec_weight: float = 0.0
+    """Weight of next-item prediction from the user vector."""
+    negatives: int | None = None
+    """Items a sampled softmax draws per batch for it; None: the exact softmax over all items."""
+
+    def __post_init__(self) -> None:
+        check_contrast(self.similarity, self.temperature)
+        if self.projection not in ("none", "linear"):
+            raise ValueError(f"projection={self.projection!r}: use 'none' or 'linear'")
+        if self.rec_weight < 0:
+            raise ValueError(f"rec_weight={self.rec_weight}: must not be below 0")
+
+
+class Method(PretrainMethod):
+    """NT-Xent between two augmented views, and next-item prediction where it has a weight."""
+
+    config: Config
+
+    def __init__(self, encoder: UserEncoder, config: Config):
+        super().__init__(encoder, config)
+        self.views = config.views.views(encoder)
+        self.project: nn.Module = nn.Identity()
+        if config.projection == "linear":
+            self.project = nn.Linear(encoder.width, encoder.width)
+            initialise(self.project)
+
+    def prepare(self, store: BehaviourStore, users: Int[Tensor, " users"]) -> None:
+        """Let the views compute what they need; keep the behaviours to draw negatives from."""
+        self.views.prepare(store, users)
+        self.behaviours = store.behaviours(users)
+        counts = self.behaviours.bincount(minlength=store.n_items + 1)
+        self.frequency = counts / counts.sum()
+
+    def forward(self, batch: Batch, progress: float) -> Objective:
+        """L = contrast_weight NT-Xent(g(u1), g(u2)) + rec_weight CE(u(past) E^T, last)."""
+        c = self.config
+        views = self.project(self.encoder(torch.cat(self.views(batch, progress))))
+        contrast = nt_xent(*views.chunk(2), c.similarity, c.temperature)
+        if c.rec_weight == 0:
+            return Objective(c.contrast_weight * contrast)
+        next_item = self.next_item(batch.items)
+        logs = {"contrast": contrast.detach(), "next_item": next_item.detach()}
+        return Objective(c.contrast_weight * contrast + c.rec_weight * next_item, logs)
+
+    def next_item(self, items: Items) -> Float[Tensor, ""]:
+        """Cross-entropy of each last behaviour, by the item table, from those before it.
+
+        The encoder sees both directions, so only the last behaviour can be asked for. Users of one
+        behaviour have nothing before it and are left out.
+        """
+        past, last = drop_last(items)
+        several = lengths_of(items) > 1
+        users, targets = self.encoder(past)[several], last[several]
+        table = self.encoder.item_table
+        no_bias = table.new_zeros(len(table))
+        if self.config.negatives is None:
+            return item_softmax(users, targets, table, no_bias)
+        picks = torch.randint(len(self.behaviours), (self.config.negatives,), device=items.device)
+        negatives = self.behaviours[picks].long()
+        return sampled_item_softmax(users, targets, table, no_bias, negatives, self.frequency)

@@ -1,0 +1,124 @@
+"""DuoRec (Qiu et al., WSDM 2022, arXiv 2110.05730): same next item, same intent.
+
+Two sequences that lead to the same target item are positives of each other, and so are a sequence
+and itself under another dropout mask; both keep user vectors spread out. As pre-training, the
+target is a user's last item, and the sequence what came before it (`views/same_target.py`).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from userbench.augment import drop_last, lengths_of
+from userbench.data.store import Batch, BehaviourStore
+from userbench.encoder import UserEncoder, UserVectors
+from userbench.losses import check_contrast, item_softmax, nt_xent, sampled_item_softmax
+from userbench.method import Objective, PretrainMethod, TrainingConfig
+from userbench.view import ViewOptions
+from userbench.views import same_target
+
+# h: the sequence; h': again, under another dropout mask; h+: a partner of the same target.
+CONTRASTS = {
+    "us_x": [("h'", "h+")],
+    "us": [("h", "h'"), ("h", "h+")],
+    "un": [("h", "h'")],
+    "su": [("h", "h+")],
+}
+
+
+@dataclass(frozen=True)
+class Config(TrainingConfig):
+    """Loss of the authors' code, which trains with `rec_weight` 1 and `contrast_weight` 0.1.
+
+    Deviation: the contrast alone by default, as all contrastive methods are pre-trained here.
+    """
+
+    views: ViewOptions = same_target.Options()
+    contrast: str = "us_x"
+    """What is compared: the dropout twin with the partner ("us_x", published); the sequence with
+    both ("us"), with its twin alone ("un") or with its partner alone ("su")."""
+    similarity: str = "dot"
+    temperature: float = 1.0
+    same_target_negatives: str = "kept"
+    """Users of the batch who share the target: "kept" as negatives (published), or "left_out"."""
+    # Deviation: the authors weigh the two terms of "us" separately (both 0.1).
+    contrast_weight: float = 1.0
+    rec_weight: float = 0.0
+    """Weight of predicting the target from the user vector h."""
+    negatives: int | None = None
+    """Items a sampled softmax draws per batch for it; None: the exact softmax over all items."""
+
+    def __post_init__(self) -> None:
+        check_contrast(self.similarity, self.temperature)
+        if self.contrast not in CONTRASTS:
+            raise ValueError(f"contrast={self.contrast!r}: use one of {', '.join(CONTRASTS)}")
+        if self.same_target_negatives not in ("kept", "left_out"):
+            raise ValueError(
+                f"same_target_negatives={self.same_target_negatives!r}: use 'kept' or 'left_out'"
+            )
+        if self.views.kind != "same_target":
+            raise ValueError(f"views of kind {self.views.kind!r}: DuoRec needs 'same_target'")
+        if self.rec_weight < 0:
+            raise ValueError(f"rec_weight={self.rec_weight}: must not be below 0")
+
+
+class Method(PretrainMethod):
+    """NT-Xent between encodings of sequences that lead to the same item."""
+
+    config: Config
+
+    def __init__(self, encoder: UserEncoder, config: Config):
+        super().__init__(encoder, config)
+        self.views = config.views.views(encoder)
+
+    def prepare(self, store: BehaviourStore, users: Int[Tensor, " users"]) -> None:
+        """Let the views sort users by target; keep the behaviours to draw negatives from."""
+        self.views.prepare(store, users)
+        self.behaviours = store.behaviours(users)
+        counts = self.behaviours.bincount(minlength=store.n_items + 1)
+        self.frequency = counts / counts.sum()
+
+    def forward(self, batch: Batch, progress: float) -> Objective:
+        """L = contrast_weight sum NT-Xent + rec_weight CE(h E^T, target)."""
+        c = self.config
+        own, partner = self.views(batch, progress)
+        sequences = {"h": own, "h'": own, "h+": partner}
+        needed = {name for pair in CONTRASTS[c.contrast] for name in pair}
+        if c.rec_weight > 0:
+            needed.add("h")
+        names = sorted(needed)
+        vectors = self.encoder(torch.cat([sequences[name] for name in names]))
+        encoded = dict(zip(names, vectors.chunk(len(names)), strict=True))
+
+        excluded = self.excluded(batch)
+        contrast = sum(
+            nt_xent(encoded[one], encoded[other], c.similarity, c.temperature, excluded)
+            for one, other in CONTRASTS[c.contrast]
+        )
+        logs = {"contrast": contrast.detach(), "partnered": self.views.partnered}
+        if c.rec_weight == 0:
+            return Objective(c.contrast_weight * contrast, logs)
+        next_item = self.next_item(encoded["h"], batch)
+        logs["next_item"] = next_item.detach()
+        return Objective(c.contrast_weight * contrast + c.rec_weight * next_item, logs)
+
+    def excluded(self, batch: Batch) -> Bool[Tensor, "users users"] | None:
+        """Pairs of users that are no negatives of each other: those of one target."""
+        if self.config.same_target_negatives == "kept":
+            return None
+        targets = self.views.groups(batch)
+        return targets[:, None] == targets
+
+    def next_item(self, users: UserVectors, batch: Batch) -> Float[Tensor, ""]:
+        """Cross-entropy of the target by the item table; users of one behaviour are left out."""
+        several = lengths_of(batch.items) > 1
+        users, targets = users[several], drop_last(batch.items).last[several]
+        table = self.encoder.item_table
+        no_bias = table.new_zeros(len(table))
+        if self.config.negatives is None:
+            return item_softmax(users, targets, table, no_bias)
+        picks = torch.randint(len(self.behaviours), (self.config.negatives,), device=targets.device)
+        negatives = self.behaviours[picks].long()
+        return sampled_item_softmax(users, targets, table, no_bias, negatives, self.frequency)

@@ -1,0 +1,85 @@
+"""How far our order of the methods is that of the paper's Table 2: Kendall's tau per task.
+
+python -m userbench.report.agreement --scores scores.csv --layout JSON --out agreement.csv
+
+The layout is that of Table 2 (`userbench.report.tables`).
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from scipy.stats import kendalltau
+
+from userbench import artifact
+from userbench.report.statistics import read_layout, read_scores, summarise
+from userbench.report.tables import resolved, write_csv
+
+COLUMNS = [
+    *("task", "label", "metric", "data", "rows", "tau", "p_value"),
+    *("run", "method", "mean", "paper_mean", "rank", "paper_rank"),
+]
+FEWEST_ROWS = 3
+
+
+def compare(scores: pd.DataFrame, layout: dict[str, Any]) -> pd.DataFrame:
+    """A row (COLUMNS) per task and method that the paper has; `tau`, `p_value` are of the task.
+
+    Means in percent and rounded as both tables show them, so what looks equal is a tie: it shares
+    its rank, and tau is Kendall's tau-b (Kendall, Biometrika 1945), its p value two-sided. Both are
+    NaN of fewer than three methods, and where all means are equal. Where several rows stand for one
+    published method, the first does.
+
+    Raises:
+        ValueError: a row lacks a task that others have, or rows differ in test examples.
+    """
+    summary = summarise(scores, layout)
+    rows = pd.DataFrame(layout["rows"]).rename(columns={"paper": "method"})[["run", "method"]]
+    rows = rows.dropna(subset="method").drop_duplicates("method")
+    rows = rows.merge(summary, on="run")
+    tables = [compare_task(rows, task) for task in layout["tasks"]]
+    filled = [table for table in tables if len(table)]
+    return pd.concat(filled)[COLUMNS] if filled else pd.DataFrame(columns=COLUMNS)
+
+
+def compare_task(rows: pd.DataFrame, task: dict[str, Any]) -> pd.DataFrame:
+    """The rows of one task; none where it has no scores, or is not in the paper."""
+    columns = {f"{task['task']}.{name}": name for name in ("mean", "paper_mean")}
+    found = rows.rename(columns=columns)[["run", "method", "mean", "paper_mean"]].dropna().round(2)
+    ranks = found[["mean", "paper_mean"]].rank(ascending=False, method="min").astype(int)
+    tau = p_value = float("nan")
+    if len(found) >= FEWEST_ROWS:
+        tau, p_value = kendalltau(found["mean"], found["paper_mean"], variant="b")
+    return found.assign(
+        **{key: task[key] for key in ("task", "label", "metric")},
+        data="simulated" if task["simulated"] else "real",
+        rows=len(found),
+        tau=round(tau, 4),
+        p_value=round(p_value, 4),
+        rank=ranks["mean"],
+        paper_rank=ranks["paper_mean"],
+    )
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Write the comparison; a mistake in the input ends it with one line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m userbench.report.agreement", description=__doc__
+    )
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--scores", type=Path, required=True, help="CSV of report.tables scores")
+    parser.add_argument("--layout", required=True, help="JSON text, or the file that holds it")
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args(argv)
+    try:
+        layout = read_layout(args.layout)
+        write_csv(args.out, compare(read_scores(args.scores), layout))
+        artifact.record(args.out, resolved(args) | {"layout": layout})
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,372 @@
+"""The ambiguity ledger: every place that paper and code leave open, and how far each moves a task.
+
+python -m userbench.report.ledger page --ledger workflow/ambiguities.yaml [--effects effects.csv]
+    --out docs/ambiguities.md
+python -m userbench.report.ledger effects --scores scores.csv --layout JSON --out effects.csv
+
+Layout: {"caption_data": "2,500 simulated users", "base": "adaptssr", "runs": [{"run": "cold",
+"entry": "warm_start", "value": "none", "against": "mlm"}], "tasks": [{"task": "age", "label":
+"T1 Age", "metric": "accuracy", "simulated": true}]}; `against` is the value that the base run has.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from userbench import artifact
+from userbench.report.statistics import (
+    METRIC,
+    NOTHING_ELSE,
+    TEXT,
+    a_list,
+    an_object,
+    check,
+    check_once,
+    json_argument,
+    read_scores,
+)
+from userbench.report.tables import (
+    SIMULATED,
+    markdown_line,
+    markdown_text,
+    number,
+    resolved,
+    write_csv,
+)
+
+NAME = {"type": "string", "pattern": "^[a-z][a-z0-9_]*$"}
+TOLD = {"id": NAME, "question": TEXT, "paper": TEXT, "released": TEXT, "why": TEXT}
+OPEN = an_object(TOLD | {"where": {"const": "none"}, "here": TEXT}) | NOTHING_ELSE
+CHOICE = an_object({"value": {}, "means": TEXT}) | NOTHING_ELSE
+SWITCH = (
+    an_object(
+        TOLD
+        | {
+            "where": {"enum": ["protocol", "method"]},
+            "key": NAME,
+            "default": {},
+            "choices": a_list(CHOICE, at_least=2),
+            "stage": {"enum": ["pretrain", "finetune"]},
+        },
+        legal={"type": "object"},
+    )
+    | NOTHING_ELSE
+)
+ENTRY = {"if": {"properties": {"where": {"const": "none"}}}, "then": OPEN, "else": SWITCH}
+LEDGER = a_list({"type": "object", "required": ["id", "where"]} | ENTRY, at_least=1)
+EFFECTS_TASK = an_object(
+    {"task": TEXT, "label": TEXT, "metric": METRIC, "simulated": {"type": "boolean"}}
+)
+EFFECTS_RUN = an_object({"run": TEXT, "entry": TEXT, "value": {}, "against": {}})
+EFFECTS_LAYOUT = an_object(
+    {
+        "caption_data": TEXT,
+        "base": TEXT,
+        "runs": a_list(EFFECTS_RUN | NOTHING_ELSE, at_least=1),
+        "tasks": a_list(EFFECTS_TASK | NOTHING_ELSE, at_least=1),
+    }
+)
+EFFECT_COLUMNS = {
+    **{"entry": str, "value": str, "against": str, "run": str, "base": str},
+    **{"task": str, "label": str, "metric": str, "data": str, "simulated": bool, "seeds": int},
+    **{"difference": float, "std": float, "clear": bool, "examples": int, "base_examples": int},
+}
+RUN_STUDY = "snakemake --configfile workflow/config/sensitivity.yaml -- results/ambiguities.md"
+INTRODUCTION = f"""# Ambiguities
+
+Every place we know of where the paper leaves open what to do, or where it and its released code
+disagree: what each says, what this suite does, why, and how to run the other choice. Where both
+speak, the paper wins; where the paper is silent, the released code does. "Silent" means: nothing
+on it in the paper's method, tables and figures as known to us.
+
+Generated from `workflow/ambiguities.yaml`, which the configs' schema reads, too: edit that file,
+not this one. How far each switch moves each task:
+
+```
+{RUN_STUDY}
+```
+"""
+
+
+def read_ledger(path: Path) -> list[dict[str, Any]]:
+    """The entries of the ledger, checked.
+
+    Raises:
+        ValueError: not YAML, an entry has a missing, unknown or wrong field, two have one name, or
+            a default is not the first choice or not legal.
+    """
+    try:
+        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    check(entries, LEDGER, str(path))
+    check_once((entry["id"] for entry in entries), str(path))
+    check_once((entry["key"] for entry in entries if entry["where"] == "protocol"), str(path))
+    for entry in entries:
+        if entry["where"] == "none":
+            continue
+        place = f"{path}: {entry['id']}"
+        values = [choice["value"] for choice in entry["choices"]]
+        check_once(map(json.dumps, values), place)
+        if entry["default"] != values[0]:
+            raise ValueError(f"{place}: the default must be the first choice")
+        for value in values:
+            check(value, entry.get("legal", {}), place)
+    return entries
+
+
+# --------------------------------------------------------------------------------------- effects
+
+
+def measure(scores: pd.DataFrame, layout: dict[str, Any]) -> pd.DataFrame:
+    """How far each run of the layout is from the base run: a row (EFFECT_COLUMNS) per task.
+
+    Differences of test scores in points, over the seeds of both; `std` is their sample standard
+    deviation (NaN of one seed). A task the base has no score of (its corpus is absent) is left out.
+
+    Raises:
+        ValueError: a run and the base have no seed of a task in common.
+    """
+    test = scores[scores["split"] == "test"]
+    rows = []
+    for run in layout["runs"]:
+        for task in layout["tasks"]:
+            base = scores_by_seed(test, layout["base"], task)
+            if not len(base):
+                continue
+            own = scores_by_seed(test, run["run"], task)
+            paired = own.join(base, rsuffix="_base", how="inner").sort_index()
+            if not len(paired):
+                raise ValueError(
+                    f"task {task['task']!r}: {run['run']!r} and {layout['base']!r} have no seed in "
+                    "common. Fine-tune both with the same seeds."
+                )
+            points = 100 * (paired["value"] - paired["value_base"])
+            rows.append(
+                {
+                    **{"entry": run["entry"], "run": run["run"], "base": layout["base"]},
+                    **{key: json.dumps(run[key]) for key in ("value", "against")},
+                    **{key: task[key] for key in ("task", "label", "metric", "simulated")},
+                    "data": layout["caption_data"],
+                    "seeds": len(points),
+                    "difference": round(points.mean(), 4),
+                    "std": round(points.std(), 4),
+                    "clear": is_clear(points.tolist()),
+                    "examples": paired["examples"].iloc[0],
+                    "base_examples": paired["examples_base"].iloc[0],
+                }
+            )
+    return pd.DataFrame(rows, columns=list(EFFECT_COLUMNS)).astype(EFFECT_COLUMNS)
+
+
+def scores_by_seed(test: pd.DataFrame, run: str, task: dict[str, Any]) -> pd.DataFrame:
+    """Test score and number of test examples of one run and task, by seed."""
+    own = (test["run"] == run) & (test["task"] == task["task"]) & (test["metric"] == task["metric"])
+    return test[own].set_index("seed")[["value", "examples"]]
+
+
+def is_clear(differences: list[float]) -> bool:
+    """Whether all seeds agree in sign and the mean is above two standard errors."""
+    if len(differences) < 2 or len(set(np.sign(differences))) > 1:
+        return False
+    error = np.std(differences, ddof=1) / np.sqrt(len(differences))
+    return bool(abs(np.mean(differences)) > 2 * error)
+
+
+def read_effects(path: Path, entries: list[dict[str, Any]]) -> pd.DataFrame:
+    """Read what the command effects wrote.
+
+    Raises:
+        ValueError: not such a file, or of an entry or a value that the ledger does not have.
+    """
+    try:
+        effects = pd.read_csv(
+            path, dtype=EFFECT_COLUMNS, keep_default_na=False, na_values={"std": [""]}
+        )
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}. Make it again with the command effects.") from error
+    if list(effects.columns) != list(EFFECT_COLUMNS):
+        raise ValueError(f"{path}: the columns must be {', '.join(EFFECT_COLUMNS)}. Make it again.")
+    values = {
+        entry["id"]: [choice["value"] for choice in entry.get("choices", [])] for entry in entries
+    }
+    for entry, value in zip(effects["entry"], effects["value"], strict=True):
+        if json.loads(value) not in values.get(entry, []):
+            raise ValueError(f"{path}: the ledger has no choice {value} of {entry!r}")
+    return effects
+
+
+# -------------------------------------------------------------------------------------- markdown
+
+
+def to_markdown(entries: list[dict[str, Any]], effects: pd.DataFrame | None) -> str:
+    """The ledger as GitHub Markdown: what it is, the effects where they are known, the entries."""
+    switches = [entry for entry in entries if entry["where"] != "none"]
+    others = [entry for entry in entries if entry["where"] == "none"]
+    parts = [INTRODUCTION.strip()]
+    if effects is not None and len(effects):
+        parts.append(effects_table(effects))
+    parts.append("## Switches")
+    parts += map(switch_section, switches)
+    if others:
+        parts += ["## Without a switch", *map(open_section, others)]
+    return "\n\n".join(parts) + "\n"
+
+
+def effects_table(effects: pd.DataFrame) -> str:
+    """One line per switch and value, one column per task: mean difference and its spread."""
+    tasks = effects.drop_duplicates("task")
+    marks = tasks["label"] + np.where(tasks["simulated"], SIMULATED, "")
+    header = [
+        f"{markdown_text(mark)}<br>{markdown_text(metric)}"
+        for mark, metric in zip(marks, tasks["metric"], strict=True)
+    ]
+    first = effects.iloc[0]
+    seeds = " to ".join(map(str, sorted({effects["seeds"].min(), effects["seeds"].max()})))
+    lines = [
+        "## How far each switch moves each task\n",
+        "SIMULATED DATA: such figures say nothing about real users.\n"
+        if effects["simulated"].any()
+        else "",
+        f"{markdown_text(first['data'])}. Test scores of AdaptSSR with one switch at another value "
+        f"minus those of the run {code(first['base'])}, in points: mean±std over paired seeds "
+        f"({seeds}). Bold: all seeds agree in sign, and the mean is above two standard errors; of "
+        "so many comparisons some are bold by chance. The run that a warm start comes from is the "
+        "same in all of them.\n",
+        markdown_line(["Switch", "instead of", *header]),
+        markdown_line(["---", "---", *["---:"] * len(tasks)]),
+    ]
+    for _, own in effects.groupby("run", sort=False):
+        cells = {row.task: effect_cell(row) for row in own.itertuples()}
+        entry, value, against = own.iloc[0][["entry", "value", "against"]]
+        name = f"[{markdown_text(entry)}](#{entry}) {code(flow(json.loads(value)))}"
+        shown = [cells.get(task, "–") for task in tasks["task"]]
+        lines.append(markdown_line([name, code(flow(json.loads(against))), *shown]))
+    if (effects["examples"] != effects["base_examples"]).any():
+        lines.append("\n† Over other test examples than the base run: two splits are compared.")
+    return "\n".join(line for line in lines if line)
+
+
+def effect_cell(effect: Any) -> str:
+    """A difference as shown: signed, with its spread, bold where it is clear."""
+    sign = "+" if round(effect.difference, 2) > 0 else ""
+    spread = "" if pd.isna(effect.std) else f"±{effect.std:.2f}"
+    shown = f"{sign}{number(effect.difference)}{spread}"
+    mark = "" if effect.examples == effect.base_examples else "†"
+    return (f"**{shown}**" if effect.clear else shown) + mark
+
+
+def switch_section(entry: dict[str, Any]) -> str:
+    """Question, the three answers, the switch, why, and the legal values."""
+    meanings = {flow(choice["value"]): choice["means"] for choice in entry["choices"]}
+    default, other = list(meanings)[:2]
+    here = f"{code(default)}: {markdown_text(meanings[default])}"
+    where = {"protocol": "protocol", "method": "set"}[entry["where"]]
+    place = {
+        "protocol": "at the top of a config for all runs, or under one run",
+        "method": "under a run of AdaptSSR",
+    }[entry["where"]]
+    again = {"pretrain": "pre-training and fine-tuning", "finetune": "fine-tuning"}[entry["stage"]]
+    values = [f"- {code(value)}: {markdown_text(means)}" for value, means in meanings.items()]
+    if "legal" in entry:
+        values.append("- or another number within its range")
+    return "\n".join(
+        [
+            *heading(entry),
+            answers(entry, f"{here} (default)"),
+            "",
+            f"The switch, {place}. A change runs {again} again:",
+            "",
+            "```yaml",
+            f"{where}: {{{entry['key']}: {other}}}",
+            "```",
+            "",
+            f"Why this default: {markdown_text(entry['why'])}",
+            "",
+            *values,
+        ]
+    )
+
+
+def open_section(entry: dict[str, Any]) -> str:
+    """Question, the three answers, and why there is no switch."""
+    why = f"Why no switch: {markdown_text(entry['why'])}"
+    return "\n".join([*heading(entry), answers(entry, markdown_text(entry["here"])), "", why])
+
+
+def heading(entry: dict[str, Any]) -> list[str]:
+    """Name and question of an entry."""
+    # Why not escaped: an underscore between letters is no markup, and links go to this name.
+    return [f"### {entry['id']}", "", markdown_text(entry["question"]), ""]
+
+
+def answers(entry: dict[str, Any], here: str) -> str:
+    """What paper, released code and this suite do, side by side."""
+    told = [markdown_text(entry["paper"]), markdown_text(entry["released"]), here]
+    header = ["Paper", "Released code", "Here"]
+    return "\n".join(map(markdown_line, (header, ["---"] * 3, told)))
+
+
+def flow(value: Any) -> str:
+    """A value as one would write it into a config, in one line."""
+    text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10_000)
+    return text.removesuffix("...\n").strip()
+
+
+def code(text: str) -> str:
+    """Text as code, in a table, too."""
+    return f"`{text}`"
+
+
+# -------------------------------------------------------------------------------------- commands
+
+
+def page_command(args: argparse.Namespace) -> None:
+    """Write the ledger as Markdown, with the effects where they are given."""
+    entries = read_ledger(args.ledger)
+    effects = read_effects(args.effects, entries) if args.effects else None
+    artifact.write_text(args.out, to_markdown(entries, effects))
+
+
+def effects_command(args: argparse.Namespace) -> None:
+    """Write how far each run is from the base run as CSV."""
+    layout = json_argument(args.layout, EFFECTS_LAYOUT)
+    check_once((run["run"] for run in layout["runs"]), "layout")
+    check_once((task["task"] for task in layout["tasks"]), "layout")
+    write_csv(args.out, measure(read_scores(args.scores), layout))
+    artifact.record(args.out, resolved(args) | {"layout": layout})
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run one of the commands; a mistake in the input ends it with one line."""
+    parser = argparse.ArgumentParser(prog="python -m userbench.report.ledger", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    commands = parser.add_subparsers(required=True)
+
+    page = commands.add_parser("page", help="the ledger as Markdown")
+    page.add_argument("--ledger", type=Path, required=True, help="the YAML file of all entries")
+    page.add_argument("--effects", type=Path, help="CSV of the command effects")
+    page.add_argument("--out", type=Path, required=True)
+    page.set_defaults(run=page_command)
+
+    effects = commands.add_parser("effects", help="how far each switch moves each task")
+    effects.add_argument("--scores", type=Path, required=True, help="CSV of report.tables scores")
+    effects.add_argument("--layout", required=True, help="JSON text, or the file that holds it")
+    effects.add_argument("--out", type=Path, required=True)
+    effects.set_defaults(run=effects_command)
+
+    args = parser.parse_args(argv)
+    try:
+        args.run(args)
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

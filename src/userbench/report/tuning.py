@@ -1,0 +1,255 @@
+"""Every trial of a tuning as CSV, and what was chosen, in Markdown. Validation scores only.
+
+python -m userbench.report.tuning --scores FILE... --layout JSON --out tuning.csv --md tuning.md
+
+Layout: {"trials": [{"run": "cl4srec--2", "method_row": "cl4srec", "trial": 2, "label": "CL4SRec",
+"settings": {"temperature": 0.1}}], "tasks": [{"task": "age", "label": "T1 Age", "metric":
+"accuracy", "corpus": "ttl", "simulated": true}]}
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from userbench import artifact
+from userbench.report.statistics import (
+    COUNT,
+    METRIC,
+    NOTHING_ELSE,
+    SCORE_FILE,
+    TEXT,
+    a_list,
+    an_object,
+    check_once,
+    json_argument,
+    read_checked,
+)
+from userbench.report.tables import (
+    SIMULATED,
+    markdown_line,
+    markdown_text,
+    number,
+    resolved,
+    write_csv,
+)
+
+TRIAL = an_object(
+    {
+        "run": TEXT,
+        "method_row": TEXT,
+        "trial": COUNT,
+        "settings": {"type": "object"},
+        "label": TEXT,
+    }
+)
+TASK = an_object(
+    {"task": TEXT, "metric": METRIC, "corpus": TEXT, "simulated": {"type": "boolean"}}, label=TEXT
+)
+LAYOUT = an_object(
+    {
+        "trials": a_list(TRIAL | NOTHING_ELSE, at_least=1),
+        "tasks": a_list(TASK | NOTHING_ELSE, at_least=1),
+    }
+)
+COLUMNS = [
+    *("corpus", "row", "trial", "settings", "task", "metric", "seed"),
+    *("pretrain_epoch", "epoch", "validation", "relative", "chosen"),
+]
+# Why: a difference below this is one of floating point, and the earlier trial wins ties.
+DECIMALS = 6
+GRID = ["run", "task", "seed"]
+
+
+def read_layout(argument: str) -> dict[str, Any]:
+    """The trials and tasks, from a JSON text or from the file that holds it.
+
+    Raises:
+        ValueError: a key is missing, unknown or of the wrong kind, or something is named twice.
+    """
+    layout = json_argument(argument, LAYOUT)
+    check_once((trial["run"] for trial in layout["trials"]), "layout")
+    check_once((f"{t['method_row']}, trial {t['trial']}" for t in layout["trials"]), "layout")
+    check_once((task["task"] for task in layout["tasks"]), "layout")
+    return layout
+
+
+def read_validation(path: Path) -> dict[str, Any]:
+    """The validation score of a score file, at the epoch that fine-tuning chose by it.
+
+    Raises:
+        ValueError: the file is not what `finetune` writes, or lacks that score.
+    """
+    content = read_checked(path, SCORE_FILE)
+    # Why here: what is chosen by test scores cannot be judged by them. Nothing below sees any.
+    scores = [score for score in content["scores"] if score["split"] == "validation"]
+    sought = content["best"] | {"metric": content["metric"]}
+    values = [score["value"] for score in scores if sought.items() <= score.items()]
+    if len(values) != 1:
+        raise ValueError(f"{path}: not one validation score of the best epoch, but {len(values)}")
+    own = {key: content[key] for key in ("corpus", "run", "task", "metric", "seed")}
+    return own | content["best"] | {"validation": values[0], "file": str(path)}
+
+
+def gather_trials(paths: Sequence[Path], layout: dict[str, Any]) -> pd.DataFrame:
+    """One row per trial, task and seed (COLUMNS without `relative` and `chosen`), and its label.
+
+    A task nobody has scores for (its corpus is absent) is left out.
+
+    Raises:
+        ValueError: a file of another run or task, a score given twice, or a trial that lacks a
+            task or seed that others have.
+    """
+    order = {trial["run"]: place for place, trial in enumerate(layout["trials"])}
+    tasks = {task["task"]: task for task in layout["tasks"]}
+    found = pd.DataFrame([read_validation(path) for path in paths])
+    check_trials(found, list(order), tasks)
+    settings = pd.DataFrame(
+        {
+            "run": trial["run"],
+            "row": trial["method_row"],
+            "trial": trial["trial"],
+            "label": trial["label"],
+            "settings": json.dumps(trial["settings"]),
+        }
+        for trial in layout["trials"]
+    )
+    places = {
+        "corpus": {c: i for i, c in enumerate(dict.fromkeys(t["corpus"] for t in tasks.values()))},
+        "run": order,
+        "task": {name: place for place, name in enumerate(tasks)},
+    }
+    found = found.merge(settings, on="run")
+    return found.sort_values(
+        ["corpus", "run", "task", "seed"],
+        key=lambda column: column.map(places[column.name]) if column.name in places else column,
+        ignore_index=True,
+    )
+
+
+def check_trials(found: pd.DataFrame, runs: list[str], tasks: dict[str, Any]) -> None:
+    """ValueError unless the scores are those of the layout, each once and none missing."""
+    for row in found.to_dict("records"):
+        if row["run"] not in runs:
+            raise ValueError(f"{row['file']}: run {row['run']!r} is no trial of the layout")
+        task = tasks.get(row["task"], {})
+        if any(task.get(key) != row[key] for key in ("task", "metric", "corpus")):
+            what = f"{row['metric']} of task {row['task']!r} on corpus {row['corpus']!r}"
+            raise ValueError(f"{row['file']}: {what} is not in the layout")
+    check_once((f"{r}, task {t}, seed {s}" for r, t, s in found[GRID].to_numpy()), "--scores")
+    wanted = set(zip(found["task"], found["seed"], strict=True))
+    for run in runs:
+        own = found[found["run"] == run]
+        if lacking := sorted(wanted - set(zip(own["task"], own["seed"], strict=True))):
+            task, seed = lacking[0]
+            raise ValueError(
+                f"trial {run!r} has no score of task {task!r}, seed {seed}, though others have. "
+                "Trials can only be compared on the same tasks and seeds."
+            )
+
+
+def choose(trials: pd.DataFrame) -> pd.DataFrame:
+    """Add `relative` and `chosen` to the rows of `gather_trials`.
+
+    `relative`: by how many percent a trial's mean over seeds is above the mean over all trials of
+    its row, averaged over the tasks of the corpus. `chosen`: the trial with the largest, the first
+    of equals.
+    """
+    place = ["corpus", "row"]
+    means = trials.groupby([*place, "task", "run"], sort=False)["validation"].mean()
+    typical = means.groupby([*place, "task"], sort=False).transform("mean")
+    above = (100 * (means / typical - 1)).where(typical > 0, 0.0)
+    relative = above.groupby([*place, "run"], sort=False).mean().round(DECIMALS)
+    best = relative.groupby(place, sort=False).idxmax()
+    trials = trials.join(relative.rename("relative"), on=[*place, "run"])
+    chosen = pd.MultiIndex.from_frame(trials[[*place, "run"]]).isin(list(best))
+    return trials.assign(chosen=chosen.astype(int))
+
+
+def to_markdown(trials: pd.DataFrame, layout: dict[str, Any]) -> str:
+    """Per corpus: each row's chosen settings, its scores beside its worst trial's, its budget."""
+    parts = [
+        "Chosen by validation scores alone: no test score was read. A cell shows the validation "
+        "score of the chosen trial, then that of the row's worst trial, in percent, means over "
+        "seeds. The chosen trial is the one whose scores are, on average over the tasks, "
+        "furthest above the row's mean."
+    ]
+    for corpus, own in trials.groupby("corpus", sort=False):
+        tasks = [t for t in layout["tasks"] if t["task"] in set(own["task"])]
+        marks = [t.get("label", t["task"]) + SIMULATED * t["simulated"] for t in tasks]
+        header = [
+            f"{markdown_text(mark)}<br>{markdown_text(task['metric'])}"
+            for mark, task in zip(marks, tasks, strict=True)
+        ]
+        simulated = any(task["simulated"] for task in tasks)
+        lines = [
+            f"## {markdown_text(corpus + SIMULATED * simulated)}\n",
+            f"{budgets(own)}\n",
+            markdown_line(["Pre-training", "Trials", "Chosen settings", *header]),
+            markdown_line(["---", "---:", "---", *["---:"] * len(tasks)]),
+        ]
+        for _, row in own.groupby("row", sort=False):
+            lines.append(markdown_line(markdown_cells(row, [task["task"] for task in tasks])))
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts) + "\n"
+
+
+def markdown_cells(row: pd.DataFrame, tasks: Sequence[str]) -> list[str]:
+    """Label, number of trials, settings and scores of one row of trials, as shown."""
+    scores = 100 * row.pivot_table("validation", "run", "task", sort=False)
+    relative = row.drop_duplicates("run").set_index("run")["relative"]
+    chosen = row[row["chosen"] == 1].iloc[0]
+    worst = scores.loc[relative.idxmin()]
+    settings = ", ".join(
+        f"{key} {value if isinstance(value, str) else json.dumps(value)}"
+        for key, value in json.loads(chosen["settings"]).items()
+    )
+    return [
+        markdown_text(chosen["label"]),
+        str(len(relative)),
+        markdown_text(settings or "defaults"),
+        *(f"{number(scores.loc[chosen['run'], t])} / {number(worst[t])}" for t in tasks),
+    ]
+
+
+def budgets(trials: pd.DataFrame) -> str:
+    """One sentence: whether all rows of a corpus had equally many trials, and over which seeds."""
+    counts = trials.groupby(["row"], sort=False).agg(
+        label=("label", "first"), trials=("run", "nunique")
+    )
+    seeds = ", ".join(map(str, sorted(trials["seed"].unique())))
+    if counts["trials"].nunique() == 1:
+        said = f"Budgets are equal: {counts['trials'].iloc[0]} trials for every row"
+    else:
+        each = [f"{markdown_text(label)} {n}" for label, n in counts.itertuples(index=False)]
+        said = f"Budgets differ, in trials: {', '.join(each)}"
+    return f"{said}; seeds of each: {seeds}."
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Write every trial and the summary; a mistake in the input ends it with one line."""
+    parser = argparse.ArgumentParser(prog="python -m userbench.report.tuning", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument(
+        "--scores", type=Path, nargs="+", action="extend", required=True, metavar="FILE"
+    )
+    parser.add_argument("--layout", required=True, help="JSON text, or the file that holds it")
+    parser.add_argument("--out", type=Path, required=True, help="CSV of all trials")
+    parser.add_argument("--md", type=Path, required=True, help="what was chosen, in Markdown")
+    args = parser.parse_args(argv)
+    try:
+        layout = read_layout(args.layout)
+        trials = choose(gather_trials(args.scores, layout))
+        write_csv(args.out, trials[COLUMNS])
+        artifact.write_text(args.md, to_markdown(trials, layout))
+        artifact.record(args.out, resolved(args) | {"layout": layout})
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

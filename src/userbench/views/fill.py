@@ -1,0 +1,130 @@
+"""Mask and fill (CCL, Bian et al., CIKM 2021): a trained generator rewrites part of each sequence.
+
+Some behaviours are hidden and drawn anew from a frozen model of masked item prediction, so that a
+view stays close to real behaviour; how much is rewritten grows from easy to hard.
+"""
+
+import copy
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from userbench.augment import ceil_share, check_ratio, lengths_of, random_subset
+from userbench.checkpoint import OWN, load, start_from
+from userbench.data.store import Batch, BehaviourStore
+from userbench.encoder import Items, UserEncoder
+from userbench.losses import sample_items
+from userbench.view import Pair, ViewOptions, Views
+
+CURRICULA = ("ratio", "score")
+STAGES = 20
+SCORED_RATIOS = (0.1, 0.2, 0.3, 0.4)
+
+
+@dataclass(frozen=True)
+class Options(ViewOptions):
+    """The ratios of the authors' code (RUCAIBox/Contrastive-Curriculum-Learning).
+
+    Deviation: that code holds neither the generator nor the difficulty evaluator of the paper, and
+    what the paper says of them is not known; both are rebuilt here, without user attributes.
+    """
+
+    kind: str = field(default="fill", init=False)
+    generator: str | None = None
+    """Checkpoint of masked item prediction; None: the encoder as it is before the first step, which
+    suits a warm start by that method."""
+    curriculum: str = "ratio"
+    """"ratio": the share rewritten grows in twenty equal steps to `max_ratio`, as in the code;
+    "score": of four rewritings, later in training one that is less similar to the original."""
+    max_ratio: float = 0.3
+    temperature: float = 1.0
+    ban_original: bool = False
+    """Never draw the item that was hidden."""
+
+    def __post_init__(self) -> None:
+        if self.curriculum not in CURRICULA:
+            raise ValueError(f"curriculum={self.curriculum!r}: use one of {', '.join(CURRICULA)}")
+        check_ratio("max_ratio", self.max_ratio)
+        if not self.temperature > 0:
+            raise ValueError(f"temperature={self.temperature}: must be above 0")
+
+    def views(self, encoder: UserEncoder) -> Views:
+        """Rewritings by a generator; `encoder` judges how hard they are."""
+        return Fill(self, encoder)
+
+
+class Fill(Views):
+    """Two rewritings of each user's sequence, drawn independently."""
+
+    generator: UserEncoder
+    bias: Float[Tensor, " items"]
+
+    def __init__(self, options: Options, encoder: UserEncoder):
+        self.options = options
+        self.encoder = encoder
+
+    def prepare(self, store: BehaviourStore, users: Int[Tensor, " users"]) -> None:
+        """Freeze the generator; ValueError for a checkpoint that is not one of item prediction."""
+        if self.options.generator is None:
+            generator = copy.deepcopy(self.encoder)
+            bias = torch.zeros(store.n_items + 1)
+        else:
+            path = Path(self.options.generator)
+            generator = UserEncoder(self.encoder.config, dropout=0.0)
+            start_from(generator, path)
+            bias = load(path).get(f"{OWN}bias")
+            if bias is None or len(bias) != store.n_items + 1:
+                raise ValueError(f"{path}: no checkpoint of masked item prediction on this store")
+        self.generator = generator.to(users.device).eval().requires_grad_(False)
+        self.bias = bias.to(users.device)
+
+    @torch.no_grad()
+    def __call__(self, batch: Batch, progress: float) -> Pair:
+        """Two rewritings of each user, as hard as `progress` says."""
+        if self.options.curriculum == "score":
+            return self.scored(batch.items, progress)
+        stage = min(int(STAGES * progress), STAGES - 1)
+        ratio = self.options.max_ratio * (stage + 1) / STAGES
+        return Pair(*self.rewritten(batch.items, (ratio, ratio)))
+
+    def scored(self, items: Items, progress: float) -> Pair:
+        """Of four rewritings for each view, the one whose difficulty has the rank of `progress`.
+
+        Difficulty is 1 - cos(f(s), f(rewriting)), by the encoder of the moment without dropout.
+        """
+        candidates = self.rewritten(items, 2 * SCORED_RATIOS)
+        training = self.encoder.training
+        self.encoder.eval()
+        vectors = F.normalize(self.encoder(torch.cat([items, *candidates])), dim=-1)
+        self.encoder.train(training)
+        original, *others = vectors.chunk(1 + len(candidates))
+        difficulty = torch.stack([1 - (original * other).sum(-1) for other in others])
+        rank = min(int(len(SCORED_RATIOS) * progress), len(SCORED_RATIOS) - 1)
+        views = []
+        for drawn, scores in zip(
+            torch.stack(candidates).chunk(2), difficulty.chunk(2), strict=True
+        ):
+            place = scores.argsort(dim=0, stable=True)[rank]
+            views.append(drawn[place, torch.arange(len(items), device=items.device)])
+        return Pair(*views)
+
+    def rewritten(self, items: Items, ratios: tuple[float, ...]) -> list[Items]:
+        """One rewriting of all users for each ratio, by one pass of the generator."""
+        chosen = torch.cat([hidden_part(items, ratio) for ratio in ratios])
+        source = items.repeat(len(ratios), 1)
+        hidden = self.generator.hidden(source.masked_fill(chosen, self.generator.config.mask_id))
+        banned = source[chosen] if self.options.ban_original else None
+        table, temperature = self.generator.item_table, self.options.temperature
+        drawn = sample_items(hidden[chosen], table, self.bias, temperature, banned)
+        return list(source.masked_scatter(chosen, drawn).chunk(len(ratios)))
+
+
+def hidden_part(items: Items, ratio: float) -> Bool[Tensor, "users length"]:
+    """max(1, ceil(ratio * n)) behaviours of each user, but never all of them."""
+    lengths = lengths_of(items)
+    counts = torch.minimum(ceil_share(lengths, ratio).clamp(min=1), lengths - 1)
+    return random_subset(lengths, counts, items.shape[1])

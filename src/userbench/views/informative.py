@@ -1,0 +1,178 @@
+"""Substitute and insert correlated items, beside crop, mask and reorder (CoSeRec, Liu et al., 2021,
+arXiv 2108.06479).
+
+Crop and reorder may destroy a short sequence; an item that the same users chose does not.
+"""
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from userbench.augment import (
+    by_operator,
+    check_ratio,
+    crop,
+    draw_operator,
+    insert,
+    lengths_of,
+    mask,
+    reorder,
+    substitute,
+)
+from userbench.data.neighbours import Neighbours, item_neighbours, load_neighbours
+from userbench.data.store import Batch, BehaviourStore
+from userbench.encoder import Items, UserEncoder
+from userbench.view import Pair, ViewOptions, Views
+
+log = logging.getLogger("userbench")
+
+REFRESHES = 20
+# Why: bounds the similarities in memory at a time, 64 MB, whatever the number of items.
+SIMILARITIES_AT_ONCE = 1 << 24
+
+
+@dataclass(frozen=True)
+class Options(ViewOptions):
+    """Ratios and policy of the authors' code (YChen1993/CoSeRec)."""
+
+    kind: str = field(default="informative", init=False)
+    # Deviation: counts of crop, mask and reorder are rounded up, as in all methods of this suite.
+    crop_ratio: float = 0.2
+    # Deviation: a masked item is the learned mask vector; the code writes the padding id.
+    mask_ratio: float = 0.7
+    # Deviation: the code passes the mask's ratio, 0.7, to reorder by mistake; the paper wins.
+    reorder_ratio: float = 0.2
+    substitute_ratio: float = 0.1
+    insert_ratio: float = 0.4
+    short_length: int = 4
+    """Up to this many behaviours: substitute, insert or mask; above, all five. -1: always all."""
+    neighbours: str | None = None
+    """Folder written by `python -m userbench.data.neighbours`; None: computed before training."""
+    hybrid_from: float | None = None
+    """Share of training after which neighbours may also come from the item table being trained;
+    the code's default schedule is 0.53. None: never, which is also its schedule for Yelp."""
+
+    def __post_init__(self) -> None:
+        for name in ("crop", "mask", "reorder", "substitute", "insert"):
+            check_ratio(f"{name}_ratio", getattr(self, f"{name}_ratio"))
+        if self.short_length < -1:
+            raise ValueError(f"short_length={self.short_length}: must be -1 or more")
+        if self.hybrid_from is not None and not 0 <= self.hybrid_from <= 1:
+            raise ValueError(f"hybrid_from={self.hybrid_from}: must be from 0 to 1")
+
+    def views(self, encoder: UserEncoder) -> Views:
+        """Both views drawn independently: they may be of the same operator."""
+        return Informative(self, encoder)
+
+
+class Informative(Views):
+    """One operator per user and view, of those that suit the length of the sequence."""
+
+    def __init__(self, options: Options, encoder: UserEncoder):
+        self.options = options
+        self.encoder = encoder
+        self.refreshed = -1
+
+    def prepare(self, store: BehaviourStore, users: Int[Tensor, " users"]) -> None:
+        """Find each item's most correlated item; ValueError for a table of other items."""
+        if self.options.neighbours is None:
+            found = correlated(store, users)
+        else:
+            found = load_neighbours(Path(self.options.neighbours))
+        if len(found.items) != store.n_items + 1:
+            raise ValueError(
+                f"{self.options.neighbours}: neighbours of {len(found.items) - 1} items, the store "
+                f"has {store.n_items}. Compute them from the same store"
+            )
+        known, scores = (
+            torch.from_numpy(array[:, 0]).to(users.device) for array in (found.items, found.scores)
+        )
+        # An item that no user chose together with another gets a random other one, of score 0.
+        ids = torch.arange(1, store.n_items + 1, device=users.device)
+        steps = torch.randint(1, max(store.n_items, 2), ids.shape, device=users.device)
+        random = F.pad((ids - 1 + steps) % store.n_items + 1, (1, 0))
+        self.offline = torch.where(known > 0, known.long(), random)
+        self.neighbours = self.offline
+        spread = max(found.max_score - found.min_score, 1e-12)
+        self.offline_scores = (scores - found.min_score) / spread
+
+    def __call__(self, batch: Batch, progress: float) -> Pair:
+        """Two augmentations of each user."""
+        self.refresh(progress)
+        long = lengths_of(batch.items) > self.options.short_length
+        return Pair(self.view(batch.items, long), self.view(batch.items, long))
+
+    def view(self, items: Items, long: Bool[Tensor, " users"]) -> Int[Tensor, "users width"]:
+        """One augmentation of each user, in columns enough for the longest insertion."""
+        o, length = self.options, items.shape[1]
+        always = torch.ones_like(long)
+        operator = draw_operator(torch.stack([always, always, always, long, long], dim=1))
+        longest = length + max(1, length * round(o.insert_ratio * 1000) // 1000)
+        width = max(length, min(self.encoder.config.max_length, longest))
+        same_length = [
+            substitute(items, o.substitute_ratio, self.neighbours),
+            mask(items, o.mask_ratio, self.encoder.config.mask_id),
+            crop(items, o.crop_ratio),
+            reorder(items, o.reorder_ratio),
+        ]
+        substituted, *others = (F.pad(view, (0, width - length)) for view in same_length)
+        inserted = insert(items, o.insert_ratio, self.neighbours, width)
+        return by_operator(operator, [substituted, inserted, *others])
+
+    def refresh(self, progress: float) -> None:
+        """Twenty times in training, let the item table of the moment speak, too.
+
+        At progress 1, in validation, the neighbours stay those of the last training step.
+        """
+        start, stage = self.options.hybrid_from, int(REFRESHES * progress)
+        if start is None or not start <= progress < 1 or stage == self.refreshed:
+            return
+        self.refreshed = stage
+        online, scores = most_similar(self.encoder.item_table.detach())
+        better = scores > self.offline_scores
+        better[0] = False
+        self.neighbours = torch.where(better, online, self.offline)
+        log.info("neighbours of %.1f%% items are online", 100 * better[1:].float().mean().item())
+
+
+def correlated(store: BehaviourStore, users: Int[Tensor, " users"]) -> Neighbours:
+    """The most correlated item of each item, by these users alone."""
+    lengths = store.lengths[users.sort().values]
+    offsets = F.pad(lengths.cumsum(0), (1, 0)).cpu().numpy()
+    return item_neighbours(store.behaviours(users).cpu().numpy(), offsets, store.n_items, top=1)
+
+
+class Similar(NamedTuple):
+    """Of each item, padding included, the most similar other item, and the similarity in [0, 1]."""
+
+    items: Int[Tensor, " items"]
+    scores: Float[Tensor, " items"]
+
+
+@torch.no_grad()
+def most_similar(table: Float[Tensor, "items dim"]) -> Similar:
+    """Cor_on(i, j) = e_i . e_j over all pairs of items i != j, min-max normalised over all of them.
+
+    Deviation: the code's candidates include padding and mask, and its extremes an item with itself.
+    """
+    real = table[1:].float()
+    rows = max(1, SIMILARITIES_AT_ONCE // len(real))
+    best, items, lowest = [], [], []
+    for start in range(0, len(real), rows):
+        block = real[start : start + rows] @ real.T
+        itself = block.diagonal(start)
+        itself.fill_(torch.inf)
+        lowest.append(block.amin())
+        itself.fill_(-torch.inf)
+        score, item = block.max(1)
+        best.append(score)
+        items.append(item + 1)
+    scores, low = torch.cat(best), torch.stack(lowest).amin()
+    normalised = (scores - low) / (scores.amax() - low).clamp(min=1e-12)
+    return Similar(F.pad(torch.cat(items), (1, 0)), F.pad(normalised, (1, 0)))

@@ -1,0 +1,56 @@
+"""Two periods of one sequence (IDICL; Sun et al., ACM MM 2022, arXiv 2109.08865).
+
+The files hold an order and no times, so a period is a contiguous run of behaviours.
+"""
+
+from dataclasses import dataclass, field
+
+from userbench.augment import adjacent, check_ratio, crop, halves
+from userbench.data.store import Batch
+from userbench.encoder import UserEncoder
+from userbench.view import Pair, ViewOptions, Views
+
+WINDOWS = ("halves", "long", "short")
+
+
+@dataclass(frozen=True)
+class Options(ViewOptions):
+    """The paper's abstract names long-term and short-term windows; no size of theirs is known."""
+
+    kind: str = field(default="periods", init=False)
+    # Deviation: no code was released; how periods are cut, and all three numbers, are our choice.
+    window: str = "halves"
+    """"halves": before and after a random cut; "long": two runs that may overlap; "short": two
+    short runs, one right after the other."""
+    least_share: float = 0.2
+    """Halves: the share of the behaviours that both periods have at least."""
+    long_share: float = 0.5
+    short_width: int = 10
+
+    def __post_init__(self) -> None:
+        if self.window not in WINDOWS:
+            raise ValueError(f"window={self.window!r}: use one of {', '.join(WINDOWS)}")
+        check_ratio("least_share", self.least_share)
+        check_ratio("long_share", self.long_share)
+        if self.short_width < 1:
+            raise ValueError(f"short_width={self.short_width}: must be at least 1")
+
+    def views(self, encoder: UserEncoder) -> Views:
+        """The same views for every encoder."""
+        return Periods(self)
+
+
+class Periods(Views):
+    """Two periods of each user; positions restart at 0 in both."""
+
+    def __init__(self, options: Options):
+        self.options = options
+
+    def __call__(self, batch: Batch, progress: float) -> Pair:
+        """Two periods; both are the whole sequence where it is one behaviour."""
+        o = self.options
+        if o.window == "long":
+            return Pair(crop(batch.items, o.long_share), crop(batch.items, o.long_share))
+        if o.window == "short":
+            return Pair(*adjacent(batch.items, o.short_width))
+        return Pair(*halves(batch.items, o.least_share))

@@ -1,0 +1,87 @@
+"""A user and another user of the same last item (DuoRec, Qiu et al., WSDM 2022).
+
+Who ends at the same item had the same intent: what both did before should say so.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from userbench.augment import drop_last, lengths_of
+from userbench.data.store import Batch, BehaviourStore
+from userbench.encoder import UserEncoder
+from userbench.view import Pair, ViewOptions, Views
+
+
+@dataclass(frozen=True)
+class Options(ViewOptions):
+    """Nothing to choose.
+
+    Deviation: the release makes a sample of every prefix of a sequence and its next item; here a
+    user is one sample, the last item the target.
+    """
+
+    kind: str = field(default="same_target", init=False)
+
+    def views(self, encoder: UserEncoder) -> Views:
+        """The same views for every encoder."""
+        return SameTarget()
+
+
+class SameTarget(Views):
+    """What a user and a partner, drawn among the others of the same last item, did before it.
+
+    Where nobody else has that item, both views are the user's own, as released: dropout alone then
+    tells them apart. The target itself is in neither view, or the pair would be trivially similar.
+    """
+
+    partnered: Float[Tensor, ""]
+    """Share of users of the last batch that had a partner."""
+
+    def prepare(self, store: BehaviourStore, users: Int[Tensor, " users"]) -> None:
+        """Sort the training users by last item."""
+        self.store = store
+        # Why: without its target, nothing is left of a sequence of one behaviour to be a view.
+        partners = users[store.lengths[users] > 1]
+        targets = store.items[store.offsets[partners + 1] - 1]
+        order = targets.argsort(stable=True)
+        # Users of item t are members[first[t] : first[t] + counts[t]]; one more, never drawn, is
+        # there to be read where a user has no partner.
+        self.members = F.pad(partners[order].int(), (0, 1))
+        self.counts = targets.bincount(minlength=store.n_items + 1)
+        self.first = self.counts.cumsum(0) - self.counts
+        places = torch.arange(len(order), device=users.device)
+        self.rank = torch.full((store.n_users,), -1, dtype=torch.int32, device=users.device)
+        self.rank[partners[order]] = (places - self.first[targets[order].long()]).int()
+
+    def __call__(self, batch: Batch, progress: float) -> Pair:
+        """The user's own past and the partner's."""
+        others = self.store.batch(self.partners(batch)).items
+        width = max(batch.items.shape[1], others.shape[1])
+        return Pair(
+            *(
+                drop_last(F.pad(items, (0, width - items.shape[1]))).past
+                for items in (batch.items, others)
+            )
+        )
+
+    def partners(self, batch: Batch) -> Int[Tensor, " users"]:
+        """A uniform other training user of the same last item; oneself where there is none."""
+        target, rank = self.groups(batch), self.rank[batch.users]
+        member = rank >= 0
+        choices = self.counts[target] - member.long()
+        choices = choices * (lengths_of(batch.items) > 1)
+        uniform = torch.rand(len(target), device=target.device, dtype=torch.float64)
+        drawn = torch.minimum((uniform * choices).long(), choices - 1)
+        drawn = drawn + (member & (drawn >= rank)).long()
+        found = choices > 0
+        self.partnered = found.float().mean()
+        place = (self.first[target] + drawn).clamp(min=0, max=len(self.members) - 1)
+        return torch.where(found, self.members[place].long(), batch.users)
+
+    def groups(self, batch: Batch) -> Int[Tensor, " users"]:
+        """Last item of each user: users of one group are no negatives of each other."""
+        return drop_last(batch.items).last

@@ -1,0 +1,339 @@
+"""The ambiguity ledger: the file itself, the page made of it, and differences done by hand."""
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+
+LEDGER_FILE = Path(__file__).parents[1] / "workflow" / "ambiguities.yaml"
+PAGE_FILE = Path(__file__).parents[1] / "docs" / "ambiguities.md"
+
+
+@pytest.fixture
+def ledger():
+    from userbench.report import ledger
+
+    return ledger
+
+
+# ---------------------------------------------------------------- the file
+
+
+def test_the_ledger_is_well_formed(ledger):
+    # Wrong: an entry with a misspelt field, or a default that is not a legal value.
+    entries = ledger.read_ledger(LEDGER_FILE)
+    assert len(entries) > 20
+    assert {entry["where"] for entry in entries} == {"protocol", "method", "none"}
+
+
+def test_method_switches_are_those_of_the_method(ledger):
+    # Wrong: the ledger documents a switch that AdaptSSR does not have, or another default.
+    from userbench.method import configure, load_method
+
+    module = load_method("adaptssr")
+    default = module.Config()
+    for entry in ledger.read_ledger(LEDGER_FILE):
+        if entry["where"] != "method":
+            continue
+        for choice in entry["choices"]:
+            config = configure(module, {entry["key"]: choice["value"]})
+            is_default = choice["value"] == entry["default"]
+            assert (config == default) == is_default, (entry["id"], choice["value"])
+
+
+def test_protocol_switches_are_those_of_the_tasks(ledger):
+    # Wrong: a legal value of the loops is missing from the ledger, or their defaults differ.
+    from userbench import tasks
+
+    entries = {entry["id"]: entry for entry in ledger.read_ledger(LEDGER_FILE)}
+    fields = {field.name: field.default for field in dataclasses.fields(tasks.Task)}
+    for name in ("known_targets", "ties", "average", "bias_start"):
+        assert entries[name]["key"] == name
+        assert {choice["value"] for choice in entries[name]["choices"]} == set(tasks.LEGAL[name])
+        assert entries[name]["default"] == fields[name]
+    assert entries["finetune_dropout"]["default"] == fields["dropout"]
+
+
+def test_the_page_in_docs_is_up_to_date(ledger, tmp_path):
+    # Wrong: someone edited the ledger and forgot the page, or edited the page.
+    ledger.main(["page", "--ledger", str(LEDGER_FILE), "--out", str(tmp_path / "page.md")])
+    assert PAGE_FILE.read_text(encoding="utf-8") == (tmp_path / "page.md").read_text("utf-8"), (
+        "run: python -m userbench.report.ledger page --ledger workflow/ambiguities.yaml "
+        "--out docs/ambiguities.md"
+    )
+
+
+SWITCH = {
+    **{"id": "warm_start", "question": "Warm?", "paper": "Silent.", "released": "Yes | no."},
+    **{
+        "where": "protocol",
+        "key": "warm_start",
+        "default": "mlm",
+        "why": "Fair.",
+        "stage": "pretrain",
+    },
+    "choices": [{"value": "mlm", "means": "warm"}, {"value": "none", "means": "cold"}],
+}
+VIEWS = SWITCH | {
+    **{"id": "operators", "where": "method", "key": "views", "default": {"distinct": False}},
+    "choices": [
+        {"value": {"distinct": False}, "means": "may be the same"},
+        {"value": {"distinct": True}, "means": "differ"},
+    ],
+}
+RATE = SWITCH | {
+    **{"id": "rate", "key": "rate", "default": 0.5, "stage": "finetune"},
+    "choices": [{"value": 0.5, "means": "half"}, {"value": 0.1, "means": "less"}],
+    "legal": {"type": "number", "exclusiveMaximum": 1},
+}
+OPEN = {
+    **{
+        "id": "labels",
+        "question": "Which?",
+        "paper": "Silent.",
+        "released": "First.",
+        "why": "Why.",
+    },
+    **{"where": "none", "here": "Sorted_ones."},
+}
+ENTRIES = [SWITCH, VIEWS, RATE, OPEN]
+
+
+def without(entry: dict, *fields: str) -> dict:
+    return {key: value for key, value in entry.items() if key not in fields}
+
+
+@pytest.mark.parametrize(
+    ("entries", "reason"),
+    [
+        ([without(SWITCH, "stage")], "'stage' is a required property"),
+        ([without(SWITCH, "where")], "'where' is a required property"),
+        ([SWITCH | {"defualt": 1}], "'defualt' was unexpected"),
+        ([SWITCH | {"where": "loop"}], "'loop' is not one of"),
+        ([SWITCH | {"default": "none"}], "warm_start: the default must be the first choice"),
+        ([SWITCH | {"choices": SWITCH["choices"][:1]}], "is too short"),
+        ([SWITCH | {"choices": SWITCH["choices"] * 2}], "warm_start: '\"mlm\"' is named twice"),
+        ([RATE | {"legal": {"type": "integer"}}], "rate: .*0.5 is not of type 'integer'"),
+        ([SWITCH, SWITCH], "'warm_start' is named twice"),
+        ([OPEN | {"key": "labels"}], "'key' was unexpected"),
+        ([without(OPEN, "here")], "'here' is a required property"),
+        ([], "should be non-empty"),
+    ],
+)
+def test_a_bad_ledger_is_reported(ledger, tmp_path, entries, reason):
+    # Wrong: a switch without a stage, or with an illegal default, reaches the workflow.
+    path = tmp_path / "bad.yaml"
+    path.write_text(yaml.safe_dump(entries))
+    with pytest.raises(SystemExit, match=rf"error: .*bad\.yaml: .*{reason}"):
+        ledger.main(["page", "--ledger", str(path), "--out", str(tmp_path / "page.md")])
+    assert not (tmp_path / "page.md").exists()
+
+
+def test_a_file_that_is_no_yaml_is_reported_in_one_line(ledger, tmp_path):
+    # Wrong: a traceback, or an error of ten lines.
+    path = tmp_path / "bad.yaml"
+    for content in (b"- {id: [", b"\xff\xfe\x00"):
+        path.write_bytes(content)
+        with pytest.raises(SystemExit) as stop:
+            ledger.main(["page", "--ledger", str(path), "--out", str(tmp_path / "page.md")])
+        assert str(stop.value.code).startswith(f"error: {path}: not valid YAML")
+        assert "\n" not in str(stop.value.code)
+
+
+# ---------------------------------------------------------------- effects
+
+
+TASKS = [
+    {"task": "age", "label": "T1 Age", "metric": "accuracy", "simulated": True},
+    {"task": "click", "label": "T3 Click", "metric": "ndcg@10", "simulated": True},
+    {"task": "cvr", "label": "T6", "metric": "auc", "simulated": True},
+]
+LAYOUT = {
+    "caption_data": "toy data",
+    "base": "adaptssr",
+    "runs": [
+        {"run": "cold", "entry": "warm_start", "value": "none", "against": "mlm"},
+        {"run": "distinct", "entry": "operators", "value": VIEWS["choices"][1]["value"]}
+        | {"against": VIEWS["default"]},
+    ],
+    "tasks": TASKS,
+}
+# run: task: a test score in percent per seed
+SCORES: dict[str, dict[str, list[float]]] = {
+    "adaptssr": {"age": [50.0, 60.0, 55.0], "click": [2.0, 3.0, 4.0]},
+    "cold": {"age": [49.0, 58.5, 54.0], "click": [2.5, 2.5, 4.5]},
+    "distinct": {"age": [50.0, 60.0, 55.0], "click": [3.0, 3.1, 4.1]},
+}
+
+
+def scores_csv(path: Path, scores=SCORES, examples=lambda run, task: 100) -> None:
+    from userbench.report.statistics import SCORE_COLUMNS
+
+    rows = [
+        {
+            **{"corpus": "ttl", "run": run, "task": task, "seed": seed, "split": split},
+            **{"metric": {"age": "accuracy", "click": "ndcg@10"}[task], "width": 64},
+            **{"pretrain_epoch": 1, "epoch": 1, "examples": examples(run, task)},
+            "value": value / 100 if split == "test" else 0.99,
+        }
+        for run, tasks in scores.items()
+        for task, values in tasks.items()
+        for seed, value in enumerate(values)
+        for split in ("validation", "test")
+    ]
+    pd.DataFrame(rows)[list(SCORE_COLUMNS)].to_csv(path, index=False)
+
+
+def measure(ledger, folder: Path, layout: dict = LAYOUT, **changes: Any) -> pd.DataFrame:
+    scores_csv(folder / "scores.csv", **changes)
+    flags = ["--scores", str(folder / "scores.csv"), "--layout", json.dumps(layout)]
+    ledger.main(["effects", *flags, "--out", str(folder / "effects.csv")])
+    return pd.read_csv(folder / "effects.csv").set_index(["run", "task"])
+
+
+def test_differences_are_those_worked_out_by_hand(ledger, tmp_path):
+    # Wrong: seeds are not paired (std of age would be 5), validation enters, percent for points.
+    table = measure(ledger, tmp_path)
+    assert list(table.index) == [
+        *[("cold", "age"), ("cold", "click"), ("distinct", "age"), ("distinct", "click")]
+    ]
+    # cold - base: age -1, -1.5, -1; click .5, -.5, .5
+    assert table["difference"].tolist() == [-1.1667, 0.1667, 0.0, 0.4]
+    assert table["std"].tolist() == [0.2887, 0.5774, 0.0, 0.5196]
+    # distinct on click: all seeds above, but .4 is not above 2 * .52 / sqrt(3) = .6
+    assert table["clear"].tolist() == [True, False, False, False]
+    assert set(table["seeds"]) == {3}
+    assert table.loc[("cold", "age"), ["value", "against"]].tolist() == ['"none"', '"mlm"']
+    assert (tmp_path / "effects.csv.provenance.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("differences", "clear"),
+    [
+        ([1.0, 1.0], True),
+        ([-2.0, -1.0, -1.5], True),
+        ([1.0], False),  # one seed says nothing
+        ([0.0, 0.0], False),
+        ([0.0, 1.0], False),
+        ([3.0, 3.0, 3.0, 3.0, 3.0, -0.1], False),  # above two errors, but the signs differ
+        ([0.1, 3.0], False),  # the signs agree, but within two errors
+    ],
+)
+def test_an_effect_is_clear_when_seeds_agree_and_noise_is_small(ledger, differences, clear):
+    # Wrong: noise is printed bold.
+    assert ledger.is_clear(differences) == clear
+
+
+def test_only_common_seeds_count(ledger, tmp_path):
+    # Wrong: a seed that one run lacks moves the mean.
+    scores = SCORES | {"cold": {"age": [49.0], "click": [2.5]}}
+    table = measure(ledger, tmp_path, scores=scores)
+    assert table.loc[("cold", "age"), "seeds"] == 1
+    assert table.loc[("cold", "age"), "difference"] == -1.0
+    assert pd.isna(table.loc[("cold", "age"), "std"])
+    with pytest.raises(
+        SystemExit, match="task 'age': 'cold' and 'adaptssr' have no seed in common"
+    ):
+        measure(ledger, tmp_path, scores=SCORES | {"cold": {"click": [2.5]}})
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"runs": LAYOUT["runs"] * 2}, "'cold' is named twice"),
+        ({"runs": [without(LAYOUT["runs"][0], "against")]}, "'against' is a required property"),
+        ({"tasks": [without(TASKS[0], "simulated")]}, "'simulated' is a required property"),
+        ({"noise": 1}, "'noise' was unexpected"),
+    ],
+)
+def test_a_wrong_layout_is_reported(ledger, tmp_path, changes, reason):
+    # Wrong: data pass for real, or a run is set against a value that the base does not have.
+    with pytest.raises(SystemExit, match=f"error: .*{reason}"):
+        measure(ledger, tmp_path, LAYOUT | changes)
+
+
+# ---------------------------------------------------------------- the page
+
+
+def page(ledger, folder: Path, *more: str, entries=ENTRIES) -> str:
+    (folder / "ledger.yaml").write_text(yaml.safe_dump(entries, sort_keys=False))
+    flags = ["--ledger", str(folder / "ledger.yaml"), "--out", str(folder / "page.md")]
+    ledger.main(["page", *flags, *more])
+    return (folder / "page.md").read_text(encoding="utf-8")
+
+
+def test_every_entry_has_its_section(ledger, tmp_path):
+    # Wrong: an entry or one of its values is missing, or a bar in a text shifts the cells.
+    text = page(ledger, tmp_path)
+    assert re.findall("^### (.*)$", text, re.M) == ["warm_start", "operators", "rate", "labels"]
+    assert text.index("## Without a switch") < text.index("### labels")
+    assert "| Silent. | Yes \\| no. | `mlm`: warm (default) |" in text
+    assert "| Silent. | First. | Sorted\\_ones. |" in text
+    assert "- `none`: cold" in text
+    assert "- `{distinct: true}`: differ" in text
+    assert text.count("or another number within its range") == 1
+    assert "snakemake --configfile workflow/config/sensitivity.yaml" in text
+    assert "How far each switch moves each task\n" not in text
+
+
+def test_the_shown_yaml_sets_the_switch(ledger, tmp_path):
+    # Wrong: a reader copies it, and nothing changes.
+    blocks = re.findall("```yaml\n(.*?)```", page(ledger, tmp_path), re.S)
+    assert [yaml.safe_load(block) for block in blocks] == [
+        {"protocol": {"warm_start": "none"}},
+        {"set": {"views": {"distinct": True}}},
+        {"protocol": {"rate": 0.1}},
+    ]
+
+
+def test_effects_stand_in_a_table(ledger, tmp_path):
+    # Wrong: simulated figures pass for real, noise is bold, the seeds or the data are not said.
+    measure(ledger, tmp_path)
+    text = page(ledger, tmp_path, "--effects", str(tmp_path / "effects.csv"))
+    lines = text.splitlines()
+    marked = "T1 Age \\[SIMULATED\\]<br>accuracy | T3 Click \\[SIMULATED\\]<br>ndcg@10"
+    assert f"| Switch | instead of | {marked} |" in lines
+    assert "| [warm\\_start](#warm_start) `none` | `mlm` | **−1.17±0.29** | +0.17±0.58 |" in lines
+    name = "[operators](#operators) `{distinct: true}` | `{distinct: false}`"
+    assert f"| {name} | 0.00±0.00 | +0.40±0.52 |" in lines
+    assert "SIMULATED DATA: such figures say nothing about real users." in lines
+    assert "toy data. Test scores of AdaptSSR" in text
+    assert "paired seeds (3)" in text
+    assert "†" not in text
+
+    real = LAYOUT | {"tasks": [task | {"simulated": False} for task in TASKS]}
+    measure(ledger, tmp_path, real)
+    assert "SIMULATED" not in page(ledger, tmp_path, "--effects", str(tmp_path / "effects.csv"))
+
+
+def test_another_test_split_is_marked(ledger, tmp_path):
+    # Wrong: scores over different test examples are subtracted without a word.
+    measure(ledger, tmp_path, examples=lambda run, task: 100 + (run == "cold" and task == "click"))
+    text = page(ledger, tmp_path, "--effects", str(tmp_path / "effects.csv"))
+    assert "**−1.17±0.29** | +0.17±0.58† |" in text
+    assert "† Over other test examples than the base run" in text
+
+
+def test_pages_are_the_same_every_time(ledger, tmp_path):
+    # Wrong: two equal runs give different files.
+    texts = []
+    for _ in range(2):
+        measure(ledger, tmp_path)
+        texts.append(page(ledger, tmp_path, "--effects", str(tmp_path / "effects.csv")))
+    assert texts[0] == texts[1]
+
+
+def test_effects_of_another_ledger_are_refused(ledger, tmp_path):
+    # Wrong: an effect is shown beside a switch that no longer has this value.
+    measure(ledger, tmp_path)
+    flags = ["--effects", str(tmp_path / "effects.csv")]
+    with pytest.raises(SystemExit, match="effects.csv: the ledger has no choice .* of 'operators'"):
+        page(ledger, tmp_path, *flags, entries=[SWITCH, OPEN])
+    (tmp_path / "effects.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(SystemExit, match=r"effects\.csv: the columns must be .*\. Make it again"):
+        page(ledger, tmp_path, *flags)
