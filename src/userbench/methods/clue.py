@@ -25,7 +25,11 @@ PARTS = ("nothing", "stop_gradient", "predictor")
 
 @dataclass(frozen=True)
 class Config(TrainingConfig):
-    """Loss and views of the paper; learning rate and user vector of this suite's protocol."""
+    """Loss and views of the paper.
+
+    Deviation: its learning rate is 1e-3 and its user vector the state of a token at the end; here
+    every contrastive method has the suite's rate and pooling.
+    """
 
     # Deviation: the paper has 0.5, its results are sensitive to it, and here it is the only
     # augmentation; 0.1 is the rate of all contrastive methods of the suite. Search 0.1, 0.3, 0.5.

@@ -9,13 +9,14 @@ view (`views/informative.py`); views of one user attract, those of others repel.
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
-from userbench.augment import drop_last, lengths_of
+from userbench.augment import drop_last
 from userbench.data.store import Batch, BehaviourStore
-from userbench.encoder import Items, UserEncoder
-from userbench.losses import check_contrast, item_softmax, nt_xent, sampled_item_softmax
+from userbench.encoder import UserEncoder
+from userbench.item_softmax import ItemSoftmax
+from userbench.losses import check_contrast, nt_xent
 from userbench.method import Objective, PretrainMethod, TrainingConfig
 from userbench.view import ViewOptions
 from userbench.views import informative
@@ -53,13 +54,12 @@ class Method(PretrainMethod):
     def __init__(self, encoder: UserEncoder, config: Config):
         super().__init__(encoder, config)
         self.views = config.views.views(encoder)
+        self.softmax = ItemSoftmax(config.negatives)
 
     def prepare(self, store: BehaviourStore, users: Int[Tensor, " users"]) -> None:
         """Let the views correlate items; keep the behaviours to draw negatives from."""
         self.views.prepare(store, users)
-        self.behaviours = store.behaviours(users)
-        counts = self.behaviours.bincount(minlength=store.n_items + 1)
-        self.frequency = counts / counts.sum()
+        self.softmax.prepare(store, users)
 
     def forward(self, batch: Batch, progress: float) -> Objective:
         """L = contrast_weight NT-Xent(u1, u2) + rec_weight CE(u(past) E^T, last)."""
@@ -68,23 +68,9 @@ class Method(PretrainMethod):
         contrast = nt_xent(*views.chunk(2), c.similarity, c.temperature)
         if c.rec_weight == 0:
             return Objective(c.contrast_weight * contrast)
-        next_item = self.next_item(batch.items)
+        # Deviation: the authors ask for every next item, which an encoder of both directions cannot
+        # be asked, against one negative.
+        past = self.encoder(drop_last(batch.items).past)
+        next_item = self.softmax.last_item(past, batch.items, self.encoder.item_table)
         logs = {"contrast": contrast.detach(), "next_item": next_item.detach()}
         return Objective(c.contrast_weight * contrast + c.rec_weight * next_item, logs)
-
-    def next_item(self, items: Items) -> Float[Tensor, ""]:
-        """Cross-entropy of each last behaviour, by the item table, from those before it.
-
-        Deviation: the authors ask for every next item, which an encoder of both directions cannot
-        be asked, against one negative. Users of one behaviour are left out.
-        """
-        past, last = drop_last(items)
-        several = lengths_of(items) > 1
-        users, targets = self.encoder(past)[several], last[several]
-        table = self.encoder.item_table
-        no_bias = table.new_zeros(len(table))
-        if self.config.negatives is None:
-            return item_softmax(users, targets, table, no_bias)
-        picks = torch.randint(len(self.behaviours), (self.config.negatives,), device=items.device)
-        negatives = self.behaviours[picks].long()
-        return sampled_item_softmax(users, targets, table, no_bias, negatives, self.frequency)

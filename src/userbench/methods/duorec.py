@@ -8,13 +8,13 @@ target is a user's last item, and the sequence what came before it (`views/same_
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
-from userbench.augment import drop_last, lengths_of
 from userbench.data.store import Batch, BehaviourStore
-from userbench.encoder import UserEncoder, UserVectors
-from userbench.losses import check_contrast, item_softmax, nt_xent, sampled_item_softmax
+from userbench.encoder import UserEncoder
+from userbench.item_softmax import ItemSoftmax
+from userbench.losses import check_contrast, nt_xent
 from userbench.method import Objective, PretrainMethod, TrainingConfig
 from userbench.view import ViewOptions
 from userbench.views import same_target
@@ -72,13 +72,12 @@ class Method(PretrainMethod):
     def __init__(self, encoder: UserEncoder, config: Config):
         super().__init__(encoder, config)
         self.views = config.views.views(encoder)
+        self.softmax = ItemSoftmax(config.negatives)
 
     def prepare(self, store: BehaviourStore, users: Int[Tensor, " users"]) -> None:
         """Let the views sort users by target; keep the behaviours to draw negatives from."""
         self.views.prepare(store, users)
-        self.behaviours = store.behaviours(users)
-        counts = self.behaviours.bincount(minlength=store.n_items + 1)
-        self.frequency = counts / counts.sum()
+        self.softmax.prepare(store, users)
 
     def forward(self, batch: Batch, progress: float) -> Objective:
         """L = contrast_weight sum NT-Xent + rec_weight CE(h E^T, target)."""
@@ -100,7 +99,7 @@ class Method(PretrainMethod):
         logs = {"contrast": contrast.detach(), "partnered": self.views.partnered}
         if c.rec_weight == 0:
             return Objective(c.contrast_weight * contrast, logs)
-        next_item = self.next_item(encoded["h"], batch)
+        next_item = self.softmax.last_item(encoded["h"], batch.items, self.encoder.item_table)
         logs["next_item"] = next_item.detach()
         return Objective(c.contrast_weight * contrast + c.rec_weight * next_item, logs)
 
@@ -110,15 +109,3 @@ class Method(PretrainMethod):
             return None
         targets = self.views.groups(batch)
         return targets[:, None] == targets
-
-    def next_item(self, users: UserVectors, batch: Batch) -> Float[Tensor, ""]:
-        """Cross-entropy of the target by the item table; users of one behaviour are left out."""
-        several = lengths_of(batch.items) > 1
-        users, targets = users[several], drop_last(batch.items).last[several]
-        table = self.encoder.item_table
-        no_bias = table.new_zeros(len(table))
-        if self.config.negatives is None:
-            return item_softmax(users, targets, table, no_bias)
-        picks = torch.randint(len(self.behaviours), (self.config.negatives,), device=targets.device)
-        negatives = self.behaviours[picks].long()
-        return sampled_item_softmax(users, targets, table, no_bias, negatives, self.frequency)

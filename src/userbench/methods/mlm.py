@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from userbench.augment import mask
 from userbench.data.store import Batch, BehaviourStore
 from userbench.encoder import UserEncoder
-from userbench.losses import BIAS_STARTS, item_softmax, log_frequency, sampled_item_softmax
+from userbench.item_softmax import ItemSoftmax
+from userbench.losses import BIAS_STARTS
 from userbench.method import Objective, PretrainMethod, TrainingConfig
 
 
@@ -43,28 +44,18 @@ class Method(PretrainMethod):
 
     def __init__(self, encoder: UserEncoder, config: Config):
         super().__init__(encoder, config)
+        self.softmax = ItemSoftmax(config.negatives)
         self.bias = nn.Parameter(torch.zeros(encoder.config.n_items + 1))
 
     def prepare(self, store: BehaviourStore, users: Int[Tensor, " users"]) -> None:
-        """Keep the behaviours to draw negatives from: drawing one draws an item by popularity."""
-        self.behaviours = store.behaviours(users)
-        counts = self.behaviours.bincount(minlength=store.n_items + 1)
-        self.frequency = counts / counts.sum()
+        """Count items: for negatives, and for the bias where it starts at their frequency."""
+        self.softmax.prepare(store, users)
         if self.config.bias_start == "frequency":
-            self.bias.data.copy_(log_frequency(counts))
+            self.bias.data.copy_(self.softmax.log_frequency())
 
     def forward(self, batch: Batch, progress: float) -> Objective:
         """Mean cross-entropy over the masked behaviours of the batch."""
         view = mask(batch.items, self.config.mask_ratio, self.encoder.config.mask_id)
         masked = view != batch.items
         states, targets = self.encoder.hidden(view)[masked], batch.items[masked]
-        table, drawn = self.encoder.item_table, self.config.negatives
-        if drawn is None:
-            loss = item_softmax(states, targets, table, self.bias)
-        else:
-            picks = torch.randint(len(self.behaviours), (drawn,), device=targets.device)
-            negatives = self.behaviours[picks].long()
-            loss = sampled_item_softmax(
-                states, targets, table, self.bias, negatives, self.frequency
-            )
-        return Objective(loss)
+        return Objective(self.softmax(states, targets, self.encoder.item_table, self.bias))

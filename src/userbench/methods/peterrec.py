@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from userbench.augment import mask
 from userbench.data.store import Batch, BehaviourStore
 from userbench.encoder import Hidden, Items, UserEncoder, initialise
-from userbench.losses import BIAS_STARTS, item_softmax, log_frequency, sampled_item_softmax
+from userbench.item_softmax import ItemSoftmax
+from userbench.losses import BIAS_STARTS
 from userbench.method import Objective, PretrainMethod, TrainingConfig
 
 
@@ -78,6 +79,7 @@ class Method(PretrainMethod):
     def __init__(self, encoder: UserEncoder, config: Config):
         super().__init__(encoder, config)
         encoder.causal = config.predict == "next"
+        self.softmax = ItemSoftmax(config.negatives)
         self.bias = nn.Parameter(torch.zeros(encoder.config.n_items + 1))
 
     @staticmethod
@@ -93,25 +95,16 @@ class Method(PretrainMethod):
                 layer.network_norm.requires_grad_(True)
 
     def prepare(self, store: BehaviourStore, users: Int[Tensor, " users"]) -> None:
-        """Keep the behaviours to draw negatives from: drawing one draws an item by popularity."""
-        self.behaviours = store.behaviours(users)
-        counts = self.behaviours.bincount(minlength=store.n_items + 1)
-        self.frequency = counts / counts.sum()
+        """Count items: for negatives, and for the bias where it starts at their frequency."""
+        self.softmax.prepare(store, users)
         if self.config.bias_start == "frequency":
-            self.bias.data.copy_(log_frequency(counts))
+            self.bias.data.copy_(self.softmax.log_frequency())
 
     def forward(self, batch: Batch, progress: float) -> Objective:
         """Mean cross-entropy over the predicted behaviours of the batch."""
         predictions = {"masked": self.masked, "next": self.following}[self.config.predict]
         states, targets = predictions(batch.items)
-        table, drawn = self.encoder.item_table, self.config.negatives
-        if drawn is None:
-            return Objective(item_softmax(states, targets, table, self.bias))
-        picks = torch.randint(len(self.behaviours), (drawn,), device=targets.device)
-        negatives = self.behaviours[picks].long()
-        return Objective(
-            sampled_item_softmax(states, targets, table, self.bias, negatives, self.frequency)
-        )
+        return Objective(self.softmax(states, targets, self.encoder.item_table, self.bias))
 
     def masked(self, items: Items) -> Predictions:
         """Every masked behaviour, from its own hidden state."""
