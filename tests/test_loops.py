@@ -1,8 +1,13 @@
 """The two loops, run as the commands they are, on a tiny simulated corpus."""
 
 import json
+from pathlib import Path
 
 import pytest
+import yaml
+
+CONFIGS = Path(__file__).parent.parent / "workflow/config"
+VARIANTS = yaml.safe_load((CONFIGS / "variants.yaml").read_text())["runs"]
 
 SMALL = '{"dim": 8, "layers": 1, "heads": 2, "max_length": 20}'
 
@@ -208,3 +213,30 @@ def test_test_split_may_be_left_alone(tiny, tmp_path):
     scores = json.loads((tmp_path / "click.json").read_text())
     assert {point["split"] for point in scores["scores"]} == {"validation"}
     assert scores["width"] == 8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in VARIANTS if name not in ("none", "mlm")])
+def test_every_variant_pretrains_and_fine_tunes(tiny, mlm, tmp_path, name):
+    """The other forms of the baselines are runs: from a warm start to scores, by the commands."""
+    run = VARIANTS[name]
+    settings = run.get("set", {})
+    if "views.generator" in run.get("given", {}):
+        settings = {**settings, "views": {**settings.get("views", {}), "generator": str(mlm)}}
+    start = [] if run.get("init_from") == "none" else ["--init", str(mlm)]
+    checkpoint = mlm
+    if "encoder_of" not in run:
+        told = ["--set", json.dumps(settings), *start]
+        out = pretrain(tiny, tmp_path, *told, method=run["method"], epochs=1)
+        checkpoint = out / "epoch1.safetensors"
+    adapting = ["--method", run["method"], "--set", json.dumps(settings)]
+    finetune(tiny, tmp_path, *adapting, "--init", str(checkpoint), epochs=1)
+    scores = json.loads((tmp_path / "click.json").read_text())
+    assert 0 <= scores["scores"][-1]["value"] <= 1
+    assert scores["width"] == 8
+
+
+@pytest.fixture(scope="module")
+def mlm(tiny, tmp_path_factory):
+    """A checkpoint of masked item prediction to start from."""
+    return pretrain(tiny, tmp_path_factory.mktemp("mlm")) / "epoch2.safetensors"

@@ -169,6 +169,39 @@ def test_config_mistakes_stop_before_anything_runs(checkout, changes, message):
 
 
 @pytest.mark.slow
+def test_tuning_and_sensitivity_run_to_their_pages(checkout):
+    """Every switch of the ledger is a run that works, and trials are judged by validation alone."""
+    smoke = yaml.safe_load((ROOT / "workflow/config/smoke.yaml").read_text())
+    changes = {
+        "seeds": [0],
+        "corpora": {"ttl": smoke["corpora"]["ttl"]},
+        "tasks": {name: smoke["tasks"][name] for name in ("age", "click")},
+        "runs": {name: smoke["runs"][name] for name in ("none", "mlm", "cl4srec", "adaptssr")},
+        "table2": {"rows": ["none", "adaptssr"], "baseline": "none"},
+        "tuning": {"cl4srec": [{"similarity": "dot"}, {"similarity": "cosine"}]},
+        "sensitivity": "adaptssr",
+    }
+    words = config(checkout, **changes)
+    status, said = snakemake(checkout, *words, "results/tuning.csv", "results/ambiguities.md")
+    assert status == 0, said
+    with (checkout / "results/tuning.csv").open() as file:
+        trials = list(csv.DictReader(file))
+    assert {(row["row"], row["trial"]) for row in trials} == {("cl4srec", "1"), ("cl4srec", "2")}
+    assert sum(row["chosen"] == "1" for row in trials) == 2  # one trial, two tasks
+    with (checkout / "results/smoke/effects.csv").open() as file:
+        measured = {(row["entry"], row["value"]) for row in csv.DictReader(file)}
+    ledger = yaml.safe_load((ROOT / "workflow/ambiguities.yaml").read_text())
+    assert measured == {
+        (entry["id"], json.dumps(choice["value"]))
+        for entry in ledger
+        if entry["where"] != "none"
+        for choice in entry["choices"][1:]
+    }
+    assert "SIMULATED" in (checkout / "results/ambiguities.md").read_text().upper()
+    shutil.rmtree(checkout / "results")
+
+
+@pytest.mark.slow
 def test_smoke_run_from_raw_files_to_table(checkout):
     """Every rule once; then nothing is left to do; then an edit reruns what it can affect."""
     target = [*config(checkout, seeds=[0]), "results/table2.csv", "results/agreement.csv"]

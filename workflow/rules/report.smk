@@ -17,11 +17,8 @@ ASKED = {name: kinds for key in TABLES if key in config for name, kinds in TABLE
 PUBLISHED = [f"{name}.{kind}" for name, kinds in ASKED.items() for kind in kinds] + [
     f"{name}.csv.provenance.json" for name, kinds in ASKED.items() if "csv" in kinds
 ]
-SCORED = [
-    *config.get("table2", {}).get("rows", []),
-    *([config["sensitivity"]] if "sensitivity" in config else []),
-    *ALTERNATIVES,
-]
+COMPARED = [config["sensitivity"], *ALTERNATIVES] if "sensitivity" in config else []
+SCORED = list(dict.fromkeys([*config.get("table2", {}).get("rows", []), *COMPARED]))
 
 
 rule scores:
