@@ -77,7 +77,7 @@ EFFECT_COLUMNS = {
     **{"task": str, "label": str, "metric": str, "data": str, "simulated": bool, "seeds": int},
     **{"difference": float, "std": float, "clear": bool, "examples": int, "base_examples": int},
 }
-RUN_STUDY = "snakemake --configfile workflow/config/sensitivity.yaml -- results/ambiguities.md"
+RUN_STUDY = "snakemake --cores 8 --configfile workflow/config/sensitivity.yaml"
 INTRODUCTION = f"""# Ambiguities
 
 Every place we know of where the paper leaves open what to do, or where it and its released code
