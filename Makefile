@@ -5,7 +5,7 @@ VENV ?= .venv
 INSTALLED = $(VENV)/.installed-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
 RUN = PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
-.PHONY: table2 test check smoke install clean
+.PHONY: table2 test check smoke ambiguities install clean
 
 # Raw data -> results/table2.csv, by the default config (simulated data).
 table2: install
@@ -15,6 +15,13 @@ table2: install
 smoke: install
 	$(RUN) snakemake --cores all --configfile workflow/config/smoke.yaml -- \
 		results/smoke/table1.csv results/smoke/table2.csv
+
+# The ambiguity ledger with its measured effects, as it stands in docs/ (half an hour on two cores).
+ambiguities: install
+	$(RUN) snakemake --cores all --configfile workflow/config/sensitivity.yaml
+	cp results/sensitivity/effects.csv docs/ambiguities.csv
+	$(RUN) python -m userbench.report.ledger page --ledger workflow/ambiguities.yaml \
+		--effects docs/ambiguities.csv --out docs/ambiguities.md
 
 test: install
 	$(RUN) OMP_NUM_THREADS=1 pytest

@@ -61,10 +61,12 @@ def test_protocol_switches_are_those_of_the_tasks(ledger):
 
 def test_the_page_in_docs_is_up_to_date(ledger, tmp_path):
     # Wrong: someone edited the ledger and forgot the page, or edited the page.
-    ledger.main(["page", "--ledger", str(LEDGER_FILE), "--out", str(tmp_path / "page.md")])
+    effects = PAGE_FILE.with_suffix(".csv")
+    words = ["page", "--ledger", str(LEDGER_FILE), "--effects", str(effects)]
+    ledger.main([*words, "--out", str(tmp_path / "page.md")])
     assert PAGE_FILE.read_text(encoding="utf-8") == (tmp_path / "page.md").read_text("utf-8"), (
         "run: python -m userbench.report.ledger page --ledger workflow/ambiguities.yaml "
-        "--out docs/ambiguities.md"
+        "--effects docs/ambiguities.csv --out docs/ambiguities.md"
     )
 
 

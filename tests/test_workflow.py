@@ -155,6 +155,7 @@ def test_absent_real_data_is_one_clear_line(checkout, name):
         ({"runs": {"none": {}, "clue": {"method": "clue"}}}, "would start from a run 'mlm'"),
         ({"protocol": {"ties": "kind"}}, "protocol.ties: 'kind' is not one of"),
         ({"protocol": {"tie": "stable"}}, "unknown key 'tie'; did you mean 'ties'?"),
+        ({"protocol": {"test_users": "held_out"}}, "runs.coserec.given: neighbours of all users"),
         ({"sensitivity": "adapt"}, "no run 'adapt'"),
         ({"table2": {"rows": ["none", "peter"], "baseline": "none"}}, "no run 'peter'"),
         ({"pretrain": {"epochs": 2, "batch_size": 64, "keep": [9]}}, "epoch 9 is above"),
@@ -217,7 +218,9 @@ def test_smoke_run_from_raw_files_to_table(checkout):
     assert [rows[run]["width"] for run in ("none", "idicl", "adaptssr")] == ["16", "64", "16"]
     assert rows["none"]["data"] == "simulated"
     for kind in ("md", "tex", "html"):
-        assert "SIMULATED" in (checkout / f"results/table2.{kind}").read_text()
+        page = (checkout / f"results/table2.{kind}").read_text()
+        assert "SIMULATED" in page
+        assert "IDICL - Reconstruction" in page  # as its own file says
     told = json.loads((checkout / "results/table2.csv.provenance.json").read_text())
     assert told["userbench"]
 

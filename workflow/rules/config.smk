@@ -1,5 +1,6 @@
 # Reads the config: validates it, finds the raw data, and names what the other files of rules use.
 # A mistake stops here, in one line, before anything runs.
+import ast
 import difflib
 import importlib.util
 import json

@@ -131,6 +131,19 @@ def data_caption():
     return "; ".join(parts)
 
 
+def reconstructions():
+    """What a method's own file says of being a reconstruction, for the notes of the table."""
+    notes = []
+    for run in config["table2"]["rows"]:
+        if "method" in RUNS[run]:
+            source = importlib.util.find_spec(method_path(RUNS[run]["method"])).origin
+            told = ast.get_docstring(ast.parse(Path(source).read_text(encoding="utf-8"))) or ""
+            words = [" ".join(paragraph.split()) for paragraph in told.split("\n\n")]
+            label = RUNS[run].get("label", run)
+            notes += [f"{label} - {word}" for word in words if word.startswith("Reconstruction:")]
+    return notes
+
+
 def table2_layout():
     """What stands where in Table 2: a function of the config alone."""
     return {
@@ -156,6 +169,7 @@ def table2_layout():
         ],
         "references": [{"run": run, "label": run} for run in ("bag-of-items", "popularity")],
         "baseline": config["table2"]["baseline"],
+        "notes": reconstructions(),
     }
 
 
