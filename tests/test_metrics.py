@@ -80,7 +80,7 @@ def test_stable_ties_are_those_of_a_stable_sort():
     scores = torch.randint(0, 4, (50, 9)).float()
     targets = torch.randint(0, 9, (50,))
     nothing_known = torch.full((50, 1), 9)
-    order = scores.argsort(1, descending=True, stable=True)
+    order = scores.argsort(dim=1, descending=True, stable=True)
     slow = (order == targets[:, None]).nonzero()[:, 1] + 1
     assert torch.equal(ranks(scores, targets, nothing_known, "stable"), slow)
     assert (ranks(scores, targets, nothing_known) >= slow).all()

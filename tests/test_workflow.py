@@ -152,7 +152,13 @@ def test_absent_real_data_is_one_clear_line(checkout, name):
         ({"runs": {"none": {}, "mlm": {"methd": "mlm"}}}, "did you mean 'method'?"),
         ({"runs": {"none": {}, "mlm": {"method": "mlm", "init_from": "x"}}}, "run 'x'"),
         ({"runs": {"none": {}, "mine": {"method": "my_package.mine"}}}, "Set PYTHONPATH"),
-        ({"runs": {"none": {}, "clue": {"method": "clue"}}}, "would start from a run 'mlm'"),
+        (
+            {
+                "runs": {"none": {}, "clue": {"method": "clue"}},
+                "table2": {"rows": ["none", "clue"], "baseline": "none"},
+            },
+            "would start from a run 'mlm'",
+        ),
         ({"protocol": {"ties": "kind"}}, "protocol.ties: 'kind' is not one of"),
         ({"protocol": {"tie": "stable"}}, "unknown key 'tie'; did you mean 'ties'?"),
         ({"protocol": {"test_users": "held_out"}}, "runs.coserec.given: neighbours of all users"),
