@@ -4,8 +4,6 @@
 FROM_EPOCHS = config["finetune"]["from_epochs"]
 LAST_EPOCH = config["pretrain"]["epochs"]
 DEFAULTS = {entry["key"]: entry["default"] for entry in LEDGER if entry["where"] == "protocol"}
-
-
 DEFAULT_SPLIT = {**DEFAULTS, **config.get("protocol", {})}["split"]
 
 
@@ -32,7 +30,8 @@ def resolved(name, run):
             "counts those it may pre-train on",
         )
     start = run.get("init_from", protocol["warm_start"])
-    if start == name or start == "none":
+    # Why the part before --: a trial of the warm start itself must not start from it.
+    if start in (name.partition("--")[0], "none"):
         return {**complete, "init_from": None}
     if start not in config["runs"]:
         raise wrong(
