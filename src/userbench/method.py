@@ -1,6 +1,5 @@
 """The contract of a pre-training method: one file in `methods/` with a `Config` and a `Method`."""
 
-import importlib
 from dataclasses import dataclass, fields, replace
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -10,7 +9,7 @@ from torch import Tensor, nn
 
 from userbench.data.store import Batch, BehaviourStore
 from userbench.encoder import UserEncoder
-from userbench.view import load_views
+from userbench.view import load_part, load_views
 
 
 @dataclass(frozen=True)
@@ -54,13 +53,7 @@ def load_method(name: str) -> ModuleType:
 
     ValueError for a name that is neither.
     """
-    path = name if "." in name else f"userbench.methods.{name}"
-    try:
-        return importlib.import_module(path)
-    except ModuleNotFoundError as missing:
-        if not (path == missing.name or path.startswith(f"{missing.name}.")):
-            raise  # the method is there; what it imports is not
-        raise ValueError(f"no method {name!r} ({missing}). See src/userbench/methods/") from None
+    return load_part("method", name)
 
 
 def configure(module: ModuleType, changes: dict[str, Any]) -> TrainingConfig:

@@ -50,10 +50,15 @@ def load_views(kind: str) -> ModuleType:
 
     ValueError for a name that is neither.
     """
-    path = kind if "." in kind else f"userbench.views.{kind}"
+    return load_part("view", kind)
+
+
+def load_part(part: str, name: str) -> ModuleType:
+    """The file <part>s/<name>.py of this package, or an importable module for a dotted name."""
+    path = name if "." in name else f"userbench.{part}s.{name}"
     try:
         return importlib.import_module(path)
     except ModuleNotFoundError as missing:
         if not (path == missing.name or path.startswith(f"{missing.name}.")):
-            raise
-        raise ValueError(f"no views {kind!r} ({missing}). See src/userbench/views/") from None
+            raise  # the file is there; what it imports is not
+        raise ValueError(f"no {part} {name!r} ({missing}). See src/userbench/{part}s/") from None
