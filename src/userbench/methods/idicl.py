@@ -45,7 +45,7 @@ class Config(TrainingConfig):
     """M: how many interests are principal."""
     user_vector: str = "concatenated"
     """Every interest side by side (K times wider), or their "mean" (equal width)."""
-    # Deviation: AdaptSSR's release adds such a penalty in fine-tuning, too; that recipe is shared here.
+    # Deviation: AdaptSSR's release adds such a penalty in fine-tuning, too; here that is shared.
     separation: float = 1.0
     """Weight of the penalty that keeps interests apart (AdaptSSR's release: reg_coef 1)."""
 
