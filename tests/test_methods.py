@@ -47,23 +47,25 @@ def test_contract(name, check, store):
 # Losses of the first four steps on the store above: a refactoring that moves one is not one.
 # A change that means to move them says `numbers:` in its commit and edits them there.
 TRAJECTORY = {
-    "adaptssr": [0.636921, 0.591159, 0.591981, 0.583214],
-    "ccl": [1.10917, 1.662008, 1.669931, 1.045095],
-    "cl4srec": [2.786536, 2.586739, 2.384832, 2.963983],
-    "clue": [0.143852, 0.003172, -0.198915, -0.115262],
-    "coserec": [3.098701, 2.668026, 2.313718, 2.568101],
-    "duorec": [3.425826, 2.834229, 2.74034, 1.852406],
-    "idicl": [5.36286, 3.898047, 3.444858, 2.967902],
-    "mlm": [3.695567, 3.7081, 3.686293, 3.670182],
-    "peterrec": [3.695567, 3.7081, 3.686293, 3.670182],
-    "ptum": [3.160655, 3.167301, 3.199208, 3.163141],
+    "adaptssr": [0.636921, 0.58997, 0.593043, 0.578217],
+    "ccl": [1.10917, 1.653336, 1.671578, 1.050768],
+    "cl4srec": [2.786536, 2.581134, 2.378871, 2.971416],
+    "clue": [0.143852, -0.003797, -0.201652, -0.145749],
+    "coserec": [3.098701, 2.656289, 2.305683, 2.58421],
+    "duorec": [3.425826, 2.824036, 2.741911, 1.873366],
+    "idicl": [5.36286, 3.899859, 3.440352, 2.973417],
+    "mlm": [3.695567, 3.7093, 3.68821, 3.675985],
+    "peterrec": [3.695567, 3.7093, 3.68821, 3.675985],
+    "ptum": [3.160655, 3.165967, 3.201272, 3.168135],
 }
 
 
 @pytest.mark.parametrize("name", sorted(TRAJECTORY))
 def test_trajectory(name, store):
     method = build(name, store)
-    optimizer = torch.optim.Adam(method.parameters(), lr=1e-2)
+    # Why this eps: where a gradient is float noise, Adam's usual one makes whole steps of its sign,
+    # which differs between processors; CLUE, whose normalised heads have many such, left by 1e-2.
+    optimizer = torch.optim.Adam(method.parameters(), lr=1e-2, eps=1e-3)
     losses = []
     for users in EVERYONE.view(4, -1):
         loss, _ = method(store.batch(users), progress=0.0)
@@ -71,7 +73,7 @@ def test_trajectory(name, store):
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    assert losses == pytest.approx(TRAJECTORY[name], rel=1e-4)
+    assert losses == pytest.approx(TRAJECTORY[name], rel=1e-4, abs=1e-5)
 
 
 def test_mlm_sampled_form_trains_too(store):
