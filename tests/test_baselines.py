@@ -15,21 +15,9 @@ N_ITEMS, USERS, DIM = 40, 48, 16
 @pytest.fixture(scope="module")
 def store():
     """Users of two tastes, of every length from 1 up; last items are shared by several users."""
-    from userbench.data.store import BehaviourStore
+    from userbench.contract import toy_store
 
-    rng = np.random.default_rng(0)
-    lengths = torch.arange(USERS) % 12 + 1
-    rows = [
-        rng.permutation(N_ITEMS // 2)[:n] + 1 + user % 2 * N_ITEMS // 2
-        for user, n in enumerate(lengths.tolist())
-    ]
-    return BehaviourStore(
-        items=torch.from_numpy(np.concatenate(rows)),
-        offsets=torch.cat([torch.zeros(1, dtype=torch.long), lengths.cumsum(0)]),
-        lengths=lengths,
-        n_items=N_ITEMS,
-        max_length=16,
-    )
+    return toy_store()
 
 
 @pytest.fixture
@@ -38,18 +26,15 @@ def batch(store):
 
 
 def build(name, store, views=None, **changes):
-    from userbench.encoder import EncoderConfig, UserEncoder
+    from userbench.contract import Case
+    from userbench.contract import build as built
     from userbench.method import load_method
 
-    torch.manual_seed(0)
     module = load_method(name)
     config = replace(module.Config(), **changes)
     if views:
         config = replace(config, views=replace(config.views, **views))
-    encoder = UserEncoder(EncoderConfig(N_ITEMS, dim=DIM, max_length=16), config.dropout)
-    method = module.Method(encoder, config)
-    method.prepare(store, torch.arange(USERS))
-    return method.train()
+    return built(Case(module, config, store))
 
 
 def seeded(method, batch, seed=1, progress=0.0):

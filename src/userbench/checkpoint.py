@@ -69,7 +69,12 @@ def start_from(encoder: nn.Module, path: Path) -> list[str]:
     What the checkpoint's method trained beside its encoder is left. Raises ValueError where the
     checkpoint has other tensors or sizes than the encoder.
     """
-    tensors = {name: value for name, value in load(path).items() if not name.startswith(OWN)}
+    return fill(encoder, load(path), path)
+
+
+def fill(encoder: nn.Module, tensors: dict[str, Tensor], path: Path) -> list[str]:
+    """`start_from`, of tensors that were loaded from `path` already."""
+    tensors = {name: value for name, value in tensors.items() if not name.startswith(OWN)}
     own = encoder.state_dict()
     for name, value in tensors.items():
         expected = tuple(own[name].shape) if name in own else None

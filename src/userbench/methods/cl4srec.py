@@ -64,7 +64,8 @@ class Method(PretrainMethod):
     def prepare(self, store: BehaviourStore, users: Int[Tensor, " users"]) -> None:
         """Let the views compute what they need; keep the behaviours to draw negatives from."""
         self.views.prepare(store, users)
-        self.softmax.prepare(store, users)
+        if self.config.rec_weight > 0:
+            self.softmax.prepare(store, users)
 
     def forward(self, batch: Batch, progress: float) -> Objective:
         """L = contrast_weight NT-Xent(g(u1), g(u2)) + rec_weight CE(u(past) E^T, last)."""

@@ -59,7 +59,8 @@ class Method(PretrainMethod):
     def prepare(self, store: BehaviourStore, users: Int[Tensor, " users"]) -> None:
         """Let the views correlate items; keep the behaviours to draw negatives from."""
         self.views.prepare(store, users)
-        self.softmax.prepare(store, users)
+        if self.config.rec_weight > 0:
+            self.softmax.prepare(store, users)
 
     def forward(self, batch: Batch, progress: float) -> Objective:
         """L = contrast_weight NT-Xent(u1, u2) + rec_weight CE(u(past) E^T, last)."""

@@ -77,7 +77,8 @@ class Method(PretrainMethod):
     def prepare(self, store: BehaviourStore, users: Int[Tensor, " users"]) -> None:
         """Let the views sort users by target; keep the behaviours to draw negatives from."""
         self.views.prepare(store, users)
-        self.softmax.prepare(store, users)
+        if self.config.rec_weight > 0:
+            self.softmax.prepare(store, users)
 
     def forward(self, batch: Batch, progress: float) -> Objective:
         """L = contrast_weight sum NT-Xent + rec_weight CE(h E^T, target)."""

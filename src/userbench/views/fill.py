@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from userbench.augment import ceil_share, check_ratio, lengths_of, random_subset
-from userbench.checkpoint import OWN, load, start_from
+from userbench.checkpoint import OWN, fill, load
 from userbench.data.store import Batch, BehaviourStore
 from userbench.encoder import Items, UserEncoder
 from userbench.losses import sample_items
@@ -75,8 +75,9 @@ class Fill(Views):
         else:
             path = Path(self.options.generator)
             generator = UserEncoder(self.encoder.config, dropout=0.0)
-            start_from(generator, path)
-            bias = load(path).get(f"{OWN}bias")
+            tensors = load(path)
+            fill(generator, tensors, path)
+            bias = tensors.get(f"{OWN}bias")
             if bias is None or len(bias) != store.n_items + 1:
                 raise ValueError(f"{path}: no checkpoint of masked item prediction on this store")
         self.generator = generator.to(users.device).eval().requires_grad_(False)
