@@ -7,7 +7,7 @@ from torch.testing import assert_close
 VIEWS = ("u_hat", "u_hat_plus", "u_tilde", "u_tilde_plus")
 
 
-def loss_by_the_book(a, a_again, b, b_again, coefficient, pairs):
+def loss_by_the_book(a, a_again, b, b_again, coefficient, pairs, temperature=1.0):
     """The paper's formulas, one user and one pair at a time."""
     views = [torch.nn.functional.normalize(v, dim=-1) for v in (a, a_again, b, b_again)]
     a, a_again, b, b_again = views
@@ -24,10 +24,8 @@ def loss_by_the_book(a, a_again, b, b_again, coefficient, pairs):
                 quadruples = [(max(near), min(near), max(far))]
             else:
                 quadruples = [(v, v, w) for v in near for w in far]
-            terms = [
-                -math.log(1 / (1 + math.exp(-(weight * (implicit - v) + (1 - weight) * (u - w)))))
-                for v, u, w in quadruples
-            ]
+            margins = [weight * (implicit - v) + (1 - weight) * (u - w) for v, u, w in quadruples]
+            terms = [math.log(1 + math.exp(-margin / temperature)) for margin in margins]
             total += sum(terms) / len(terms)
     return total / (2 * len(a))
 
@@ -49,14 +47,16 @@ def test_released_form_equals_release(reference, case):
 
 @pytest.mark.parametrize("pairs", ["hardest", "all"])
 @pytest.mark.parametrize("coefficient", ["paper", 0.0, 0.5, 1.0])
-def test_paper_form_equals_the_formulas(coefficient, pairs):
+@pytest.mark.parametrize("temperature", [1.0, 0.1])
+def test_paper_form_equals_the_formulas(coefficient, pairs, temperature):
     from userbench.methods.adaptssr import Config, adaptssr
 
     torch.manual_seed(0)
     user = torch.randn(7, 5)  # views of one user resemble each other, some more than others
     views = [user + spread * torch.randn(7, 5) for spread in (0.2, 0.3, 0.8, 1.5)]
-    loss, _ = adaptssr(*views, Config(coefficient=coefficient, pairs=pairs))
-    slow = loss_by_the_book(*views, coefficient, pairs)
+    config = Config(coefficient=coefficient, pairs=pairs, temperature=temperature)
+    loss, _ = adaptssr(*views, config)
+    slow = loss_by_the_book(*views, coefficient, pairs, temperature)
     assert_close(loss.item(), slow, rtol=1e-5, atol=0)
 
 
@@ -94,3 +94,5 @@ def test_wrong_values_are_refused():
         Config(coefficient=1.5)
     with pytest.raises(ValueError, match="pairs"):
         Config(pairs="some")
+    with pytest.raises(ValueError, match="temperature"):
+        Config(temperature=0.0)

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -114,6 +115,22 @@ def test_sensitivity_runs_every_other_choice_of_the_ledger(checkout):
     counts = job_counts(said)
     assert counts["finetune_ttl"] == 3 * (1 + others["pretrain"] + others["finetune"])
     assert counts["pretrain"] == 3 * 2 * (2 + others["pretrain"])  # and AdaptSSR, and its start
+
+
+def test_a_run_may_have_its_own_batch_size(checkout):
+    """An ablation of the batch size is data; the runs beside it keep the experiment's."""
+    smoke = yaml.safe_load((ROOT / "workflow/config/smoke.yaml").read_text())
+    runs = {name: smoke["runs"][name] for name in ("none", "mlm", "adaptssr")}
+    runs["adaptssr"] = {**runs["adaptssr"], "batch_size": 16}
+    table = {"rows": ["none", "adaptssr"], "baseline": "none"}
+    words = config(checkout, runs=runs, table2=table, seeds=[0])
+    status, said = snakemake(checkout, "-n", "-p", *words, "results/table2.csv")
+    assert status == 0, said
+    sizes = {
+        method: set(re.findall(rf"--method {method} .*--batch-size (\d+)", said))
+        for method in ("mlm", "adaptssr")
+    }
+    assert sizes == {"mlm": {"64"}, "adaptssr": {"16"}}
 
 
 def test_paper_config_without_app_says_so(checkout, tmp_path):

@@ -64,8 +64,9 @@ def loop_flags(wildcards):
 
 
 def batch_size(wildcards):
-    own = CORPORA[wildcards.corpus].get("pretrain", {})
-    return own.get("batch_size", config["pretrain"]["batch_size"])
+    """That of the run, else of its corpus, else of the experiment."""
+    of_corpus = {**config["pretrain"], **CORPORA[wildcards.corpus].get("pretrain", {})}
+    return RUNS[wildcards.run].get("batch_size", of_corpus["batch_size"])
 
 
 def task_flags(tasks, outputs, settings):

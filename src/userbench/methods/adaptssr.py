@@ -45,6 +45,8 @@ class Config(TrainingConfig):
     ("released"), or a number."""
     pairs: str = "hardest"
     """The hardest pair of each order (in-batch hard negatives), or "all" quadruples (plain MPR)."""
+    temperature: float = 1.0
+    """Divides every margin. 1: none, as in the paper, whose loss can then not fall near 0."""
 
     def __post_init__(self) -> None:
         fixed = isinstance(self.coefficient, int | float) and 0 <= self.coefficient <= 1
@@ -55,6 +57,8 @@ class Config(TrainingConfig):
             )
         if self.pairs not in ("hardest", "all"):
             raise ValueError(f"pairs={self.pairs!r}: use 'hardest' or 'all'")
+        if not self.temperature > 0:
+            raise ValueError(f"temperature={self.temperature}: must be above 0")
 
 
 class Method(PretrainMethod):
@@ -95,7 +99,7 @@ def adaptssr(
     losses, implicit_above, explicit_above = [], [], []
     for near in (one, other):
         weight = first_order_weight(config.coefficient, crossed, near.explicit)
-        losses.append(ranking(near, weight))
+        losses.append(ranking(near, weight, config.temperature))
         implicit_above.append((near.implicit > near.explicit).float().mean())
         explicit_above.append((near.explicit > near.others.amax(0)).float().mean())
     logs = {
@@ -133,19 +137,22 @@ def first_order_weight(
     return torch.as_tensor(coefficient, dtype=crossed.dtype, device=crossed.device)
 
 
-def hardest_pairs(near: Similarities, weight: Weight) -> Float[Tensor, ""]:
+def hardest_pairs(
+    near: Similarities, weight: Weight, temperature: float = 1.0
+) -> Float[Tensor, ""]:
     """-log sigmoid of the hardest pair of each order (in-batch hard negative sampling)."""
     first_order = near.implicit - near.explicit.amax(0)
     second_order = near.explicit.amin(0) - near.others.amax(0)
-    return -F.logsigmoid(weight * first_order + (1 - weight) * second_order).mean()
+    margin = weight * first_order + (1 - weight) * second_order
+    return -F.logsigmoid(margin / temperature).mean()
 
 
-def all_pairs(near: Similarities, weight: Weight) -> Float[Tensor, ""]:
+def all_pairs(near: Similarities, weight: Weight, temperature: float = 1.0) -> Float[Tensor, ""]:
     """Multiple pairwise ranking over all quadruples, 1/(2|U-|) sum_v sum_w (plain MPR)."""
     real = near.others.isfinite()
     total = 0.0
     for explicit in near.explicit:
         second_order = explicit - near.others.masked_fill(~real, 0)
         margin = weight * (near.implicit - explicit) + (1 - weight) * second_order
-        total = total - (F.logsigmoid(margin) * real).sum() / real.sum()
+        total = total - (F.logsigmoid(margin / temperature) * real).sum() / real.sum()
     return total / len(near.explicit)
