@@ -4,6 +4,20 @@ import pytest
 import torch
 from conftest import encoder_with
 from torch.testing import assert_close
+from torch.utils._python_dispatch import TorchDispatchMode
+
+
+class Largest(TorchDispatchMode):
+    """Size of the largest tensor made while it is on."""
+
+    elements = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        for tensor in result if isinstance(result, tuple | list) else [result]:
+            if isinstance(tensor, torch.Tensor):
+                self.elements = max(self.elements, tensor.numel())
+        return result
 
 
 def test_mlm_equals_released_loss(reference):
@@ -21,6 +35,51 @@ def test_mlm_equals_released_loss(reference):
         torch.from_numpy(values["weight/mlm_head.bias"]),
     )
     assert_close(loss.item(), float(values["loss"]), rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("predictions", [1, 7, 40])
+@pytest.mark.parametrize("at_once", [1, 700, 1 << 19])
+def test_streamed_softmax_equals_the_whole_one(predictions, at_once, monkeypatch):
+    """Value and every gradient, in blocks of items that divide the catalogue and that do not."""
+    from userbench import losses
+
+    monkeypatch.setattr(losses, "CHUNK", 3)
+    monkeypatch.setitem(losses.LOGITS_AT_ONCE, "cpu", at_once)
+    monkeypatch.setitem(losses.LOGITS_KEPT, "cpu", 0)
+    torch.manual_seed(0)
+    shapes = [(predictions, 6), (101, 6), (101,)]
+    states, table, bias = (torch.randn(*shape, requires_grad=True) for shape in shapes)
+    targets = torch.randint(101, (predictions,))
+    inputs = [states, table, bias]
+    logits = torch.nn.functional.linear(states, table, bias)
+    whole = torch.nn.functional.cross_entropy(logits, targets)
+    expected = torch.autograd.grad(3 * whole, inputs)
+    streamed = losses.item_softmax(states, targets, table, bias)
+    assert_close(streamed, whole, rtol=1e-5, atol=0)
+    found = torch.autograd.grad(3 * streamed, inputs)
+    for ours, naive in zip(found, expected, strict=True):
+        assert_close(ours, naive, rtol=1e-5, atol=1e-6)
+
+
+def test_streamed_softmax_never_holds_all_logits():
+    """A batch of the paper's size over its catalogue would have 5 GB of them, and of gradients."""
+    from userbench.losses import LOGITS_AT_ONCE, item_softmax
+
+    states = torch.randn(1100, 4, requires_grad=True)
+    table, bias = torch.randn(20_000, 4, requires_grad=True), torch.zeros(20_000)
+    with Largest() as largest:
+        item_softmax(states, torch.arange(1100), table, bias).backward()
+    assert largest.elements <= LOGITS_AT_ONCE["cpu"] < 20_000 * 1100 / 10
+
+
+def test_streamed_softmax_of_nothing_is_zero(monkeypatch):
+    from userbench import losses
+
+    monkeypatch.setitem(losses.LOGITS_KEPT, "cpu", -1)
+    states = torch.zeros(0, 4, requires_grad=True)
+    loss = losses.item_softmax(states, torch.zeros(0).long(), torch.randn(9, 4), torch.zeros(9))
+    loss.backward()
+    assert loss == 0 and states.grad.shape == (0, 4)
 
 
 def test_sampled_softmax_tends_to_the_exact_one():
@@ -146,19 +205,7 @@ def test_sampled_items_need_no_gradient_and_may_be_none():
 
 def test_sampled_items_never_hold_all_logits():
     """At 600 thousand items, a thousand rows of logits would be gigabytes."""
-    from torch.utils._python_dispatch import TorchDispatchMode
-
     from userbench.losses import LOGITS_AT_ONCE, sample_items
-
-    class Largest(TorchDispatchMode):
-        elements = 0
-
-        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-            result = function(*args, **(kwargs or {}))
-            for tensor in result if isinstance(result, tuple | list) else [result]:
-                if isinstance(tensor, torch.Tensor):
-                    self.elements = max(self.elements, tensor.numel())
-            return result
 
     torch.manual_seed(0)
     table, states = torch.randn(20_000, 4), torch.randn(1100, 4)

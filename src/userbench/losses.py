@@ -1,5 +1,8 @@
 """Objectives and mathematics used by more than one method: pure functions of tensors."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
@@ -13,6 +16,8 @@ CHUNK = 256
 # Why: a block of logits should stay in a core's cache; a GPU wants few, large blocks.
 ROWS_AT_ONCE = {"cpu": 512, "cuda": 4096}
 LOGITS_AT_ONCE = {"cpu": 1 << 19, "cuda": 1 << 26}
+# Why: up to here, all logits at once are as fast as blocks of them.
+LOGITS_KEPT = {"cpu": 1 << 22, "cuda": 1 << 26}
 
 
 def item_softmax(
@@ -23,10 +28,67 @@ def item_softmax(
 ) -> Float[Tensor, ""]:
     """Mean cross-entropy of predicting `targets` by a softmax over all items, exact.
 
-    A batch with nothing to predict (all users have one behaviour) has loss 0.
+    A batch with nothing to predict (all users have one behaviour) has loss 0. Where there
+    are more than `LOGITS_KEPT` logits, they are never whole in memory.
     """
-    total = F.cross_entropy(F.linear(states, table, bias), targets, reduction="sum")
+    if len(states) * len(table) <= LOGITS_KEPT[states.device.type]:
+        total = F.cross_entropy(F.linear(states, table, bias), targets, reduction="sum")
+    else:
+        total = StreamedCrossEntropy.apply(states, targets, table, bias)
     return total / max(len(targets), 1)
+
+
+class StreamedCrossEntropy(torch.autograd.Function):
+    """Sum over predictions of logsumexp(h E^T + b) - (h . E[target] + b[target]).
+
+    The softmax is made block by block of items, once for its normaliser and once more, in the
+    backward pass, for the gradients: a third more arithmetic, and predictions x items floats less
+    of memory, 5 GB for a batch of the paper's size.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        states: Float[Tensor, "predictions dim"],
+        targets: Int[Tensor, " predictions"],
+        table: Float[Tensor, "items dim"],
+        bias: Float[Tensor, " items"],
+    ) -> Float[Tensor, ""]:
+        """Sum of the cross-entropies."""
+        normaliser = torch.full_like(states[:, 0], -torch.inf)
+        for block in item_blocks(states, table):
+            logits = F.linear(states, table[block], bias[block])
+            normaliser = torch.logaddexp(normaliser, logits.logsumexp(1))
+        ctx.save_for_backward(states, targets, table, bias, normaliser)
+        own = (states * table[targets]).sum(1) + bias[targets]
+        return (normaliser - own).sum()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, scale: Float[Tensor, ""]) -> tuple[Tensor, None, Tensor, Tensor]:
+        """Softmax minus one at the target, times what each logit is made of."""
+        states, targets, table, bias, normaliser = ctx.saved_tensors
+        of_states, of_table, of_bias = map(torch.empty_like, (states, table, bias))
+        torch.mul(table[targets], -scale, out=of_states)
+        for block in item_blocks(states, table):
+            logits = F.linear(states, table[block], bias[block])
+            share = logits.sub_(normaliser[:, None]).exp_().mul_(scale)
+            of_states.addmm_(share, table[block])
+            torch.mm(share.T, states, out=of_table[block])
+            torch.sum(share, 0, out=of_bias[block])
+        of_table.index_add_(0, targets, states * -scale)
+        of_bias.index_add_(0, targets, -scale.expand(len(targets)))
+        return of_states, None, of_table, of_bias
+
+
+def item_blocks(
+    states: Float[Tensor, "predictions dim"], table: Float[Tensor, "items dim"]
+) -> Iterator[slice]:
+    """Blocks of items, in whole chunks, whose logits for all `states` are few enough at once."""
+    at_once = LOGITS_AT_ONCE[states.device.type]
+    width = max(1, at_once // (max(len(states), 1) * CHUNK)) * CHUNK
+    for start in range(0, len(table), width):
+        yield slice(start, min(start + width, len(table)))
 
 
 def sampled_item_softmax(
@@ -88,11 +150,10 @@ def chunk_masses(
     bias: Float[Tensor, " items"],
 ) -> Float[Tensor, "predictions chunks"]:
     """logsumexp of the logits of every `CHUNK` items."""
-    columns = max(1, LOGITS_AT_ONCE[states.device.type] // (max(len(states), 1) * CHUNK)) * CHUNK
     masses = []
-    for vectors, biases in zip(table.split(columns), bias.split(columns), strict=True):
-        logits = F.linear(states, vectors, biases)
-        if missing := -len(vectors) % CHUNK:
+    for block in item_blocks(states, table):
+        logits = F.linear(states, table[block], bias[block])
+        if missing := -logits.shape[1] % CHUNK:
             logits = F.pad(logits, (0, missing), value=-torch.inf)
         masses.append(logits.unflatten(1, (-1, CHUNK)).logsumexp(2))
     return torch.cat(masses, dim=1)
