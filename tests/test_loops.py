@@ -166,31 +166,6 @@ def test_fixed_order_does_not_depend_on_the_seed():
         walk("random", 0, 1)
 
 
-def test_lazy_adam_leaves_rows_without_gradient():
-    """Against dense Adam: equal on rows touched in every step, and untouched rows stay."""
-    import torch
-
-    from userbench.optimizer import Adam
-
-    def trained(item_table):
-        torch.manual_seed(0)
-        table = torch.nn.Embedding(6, 3)
-        start = table.weight.detach().clone()
-        model = torch.nn.ModuleList([table, torch.nn.Linear(1, 1)])
-        optimizer = Adam(model, 0.1, item_table, table.weight)
-        for step in range(5):
-            rows = torch.tensor([1, 2, 3] if step == 0 else [1, 2])
-            optimizer.step(table(rows).square().sum())
-        return start, table.weight.detach()
-
-    (start, lazy), (_, dense) = trained("lazy"), trained("dense")
-    torch.testing.assert_close(lazy[1:3], dense[1:3])
-    assert torch.equal(lazy[[0, 4, 5]], start[[0, 4, 5]])
-    assert not torch.equal(lazy[3], dense[3])  # moved once; dense Adam goes on by momentum
-    with pytest.raises(ValueError, match="item_table"):
-        Adam(torch.nn.Linear(1, 1), 0.1, "sparse", torch.nn.Parameter(torch.ones(1)))
-
-
 def test_held_out_users_are_not_trained_on(tiny, tmp_path, caplog):
     """Exactly the test users of the named tasks must be missing."""
     from userbench.data.splits import TEST, TRAIN, load_split

@@ -94,7 +94,7 @@ def test_sampled_softmax_tends_to_the_exact_one():
     negatives = frequency.multinomial(400_000, replacement=True)
     # Leaving a row's own target out of its negatives while keeping it once as the target is the
     # exact softmax in expectation.
-    sampled = sampled_item_softmax(states, targets, table, bias, negatives, frequency)
+    sampled = sampled_item_softmax(states, targets, table.__getitem__, bias, negatives, frequency)
     assert_close(sampled, exact, rtol=5e-3, atol=5e-3)
 
 

@@ -117,13 +117,36 @@ class AttentionPooling(nn.Module):
         return (scores.softmax(1).transpose(1, 2) @ hidden).flatten(1)
 
 
+class ItemTable(nn.Embedding):
+    """Vectors of padding (row 0), all items, and the mask (last row).
+
+    Everybody reads them through here, so that an optimizer may put off moving a row until then.
+    """
+
+    def __init__(self, config: EncoderConfig):
+        super().__init__(config.n_items + 2, config.dim, padding_idx=0)
+        self.before_read: Callable[[Tensor | None], None] | None = None
+
+    def forward(self, ids: Int[Tensor, "..."]) -> Float[Tensor, "... dim"]:
+        """Vectors of these items."""
+        if self.before_read is not None:
+            self.before_read(ids)
+        return super().forward(ids)
+
+    def without_mask(self) -> Float[Tensor, "items dim"]:
+        """Vectors of padding and all items."""
+        if self.before_read is not None:
+            self.before_read(None)
+        return self.weight[:-1]
+
+
 class UserEncoder(nn.Module):
     """Item ids -> hidden state of every behaviour, or one vector per user."""
 
     def __init__(self, config: EncoderConfig, dropout: float):
         super().__init__()
         self.config = config
-        self.items = nn.Embedding(config.n_items + 2, config.dim, padding_idx=0)
+        self.items = ItemTable(config)
         self.positions = nn.Embedding(config.max_length, config.dim)
         self.norm = nn.LayerNorm(config.dim, eps=1e-12)
         self.layers = nn.ModuleList(TransformerLayer(config, dropout) for _ in range(config.layers))
@@ -141,7 +164,7 @@ class UserEncoder(nn.Module):
     @property
     def item_table(self) -> Float[Tensor, "items dim"]:
         """Vectors of padding and all items, without the mask vector: what tied softmaxes read."""
-        return self.items.weight[:-1]
+        return self.items.without_mask()
 
     def forward(self, items: Items) -> UserVectors:
         """One vector per user."""

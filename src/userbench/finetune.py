@@ -162,7 +162,7 @@ def train(
 ) -> tuple[Candidate, list[dict[str, Any]]]:
     """Train what may be trained; evaluate on validation after every epoch, keep the best one."""
     head: LabelTask | TopNTask = model["head"]
-    optimizer = Adam(model, task.lr, args.item_table, model["encoder"].items.weight)
+    optimizer = Adam(model, task.lr, args.item_table, model["encoder"].items)
     curve: list[dict[str, Any]] = []
     best: Candidate | None = None
     for epoch in range(1, task.epochs + 1):

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from userbench.augment import drop_last, lengths_of
 from userbench.data.store import BehaviourStore
-from userbench.encoder import Items, UserVectors
+from userbench.encoder import Items, UserEncoder, UserVectors
 from userbench.losses import item_softmax, log_frequency, sampled_item_softmax
 
 
@@ -33,19 +33,17 @@ class ItemSoftmax:
         self,
         states: Float[Tensor, "predictions dim"],
         targets: Int[Tensor, " predictions"],
-        table: Float[Tensor, "items dim"],
+        encoder: UserEncoder,
         bias: Float[Tensor, " items"],
     ) -> Float[Tensor, ""]:
-        """Mean cross-entropy of `targets`."""
+        """Mean cross-entropy of `targets` by the item table of `encoder`."""
         if self.negatives is None:
-            return item_softmax(states, targets, table, bias)
+            return item_softmax(states, targets, encoder.item_table, bias)
         picks = torch.randint(len(self.behaviours), (self.negatives,), device=targets.device)
         negatives = self.behaviours[picks].long()
-        return sampled_item_softmax(states, targets, table, bias, negatives, self.frequency)
+        return sampled_item_softmax(states, targets, encoder.items, bias, negatives, self.frequency)
 
-    def last_item(
-        self, past: UserVectors, items: Items, table: Float[Tensor, "items dim"]
-    ) -> Float[Tensor, ""]:
+    def last_item(self, past: UserVectors, items: Items, encoder: UserEncoder) -> Float[Tensor, ""]:
         """Mean cross-entropy of each last behaviour, `past` encoding those before it.
 
         An encoder that sees both directions can be asked for no other one. Users of one behaviour
@@ -53,4 +51,5 @@ class ItemSoftmax:
         """
         several = lengths_of(items) > 1
         targets = drop_last(items).last[several]
-        return self(past[several], targets, table, table.new_zeros(len(table)))
+        no_bias = past.new_zeros(encoder.config.n_items + 1)
+        return self(past[several], targets, encoder, no_bias)

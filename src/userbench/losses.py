@@ -1,6 +1,6 @@
 """Objectives and mathematics used by more than one method: pure functions of tensors."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -94,7 +94,7 @@ def item_blocks(
 def sampled_item_softmax(
     states: Float[Tensor, "predictions dim"],
     targets: Int[Tensor, " predictions"],
-    table: Float[Tensor, "items dim"],
+    vectors: Callable[[Int[Tensor, " ids"]], Float[Tensor, "ids dim"]],
     bias: Float[Tensor, " items"],
     negatives: Int[Tensor, " negatives"],
     frequency: Float[Tensor, " items"],
@@ -103,12 +103,12 @@ def sampled_item_softmax(
 
     Logits are corrected by -log(expected count) (Bengio and Senecal, 2008; Jean et al., 2015), so
     the estimate tends to the exact loss as negatives grow; a negative equal to a row's own target
-    is left out of that row.
+    is left out of that row. `vectors` looks items up: no more of the table is read.
     """
     expected = frequency[negatives] * len(negatives)
-    logits = F.linear(states, table[negatives], bias[negatives] - expected.log())
+    logits = F.linear(states, vectors(negatives), bias[negatives] - expected.log())
     logits = logits.masked_fill_(targets[:, None] == negatives, -torch.inf)
-    own = (states * table[targets]).sum(-1, keepdim=True) + bias[targets, None]
+    own = (states * vectors(targets)).sum(-1, keepdim=True) + bias[targets, None]
     first = torch.zeros_like(targets)
     total = F.cross_entropy(torch.cat([own, logits], dim=1), first, reduction="sum")
     return total / max(len(targets), 1)

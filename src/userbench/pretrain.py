@@ -102,7 +102,7 @@ def pretrain(args: argparse.Namespace) -> None:
         f", from {args.init}, new: {', '.join(new) or 'nothing'}" if args.init else "",
     )
 
-    optimizer = Adam(method, config.lr, args.item_table, method.encoder.items.weight)
+    optimizer = Adam(method, config.lr, args.item_table, method.encoder.items)
     curve: list[dict[str, Any]] = []
     started = time.perf_counter()
     steps_per_epoch = len(list(batches(train, args.batch_size)))

@@ -75,6 +75,6 @@ class Method(PretrainMethod):
         if c.rec_weight == 0:
             return Objective(c.contrast_weight * contrast)
         past = self.encoder(drop_last(batch.items).past)
-        next_item = self.softmax.last_item(past, batch.items, self.encoder.item_table)
+        next_item = self.softmax.last_item(past, batch.items, self.encoder)
         logs = {"contrast": contrast.detach(), "next_item": next_item.detach()}
         return Objective(c.contrast_weight * contrast + c.rec_weight * next_item, logs)

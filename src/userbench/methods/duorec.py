@@ -100,7 +100,7 @@ class Method(PretrainMethod):
         logs = {"contrast": contrast.detach(), "partnered": self.views.partnered}
         if c.rec_weight == 0:
             return Objective(c.contrast_weight * contrast, logs)
-        next_item = self.softmax.last_item(encoded["h"], batch.items, self.encoder.item_table)
+        next_item = self.softmax.last_item(encoded["h"], batch.items, self.encoder)
         logs["next_item"] = next_item.detach()
         return Objective(c.contrast_weight * contrast + c.rec_weight * next_item, logs)
 

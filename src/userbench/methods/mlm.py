@@ -58,4 +58,4 @@ class Method(PretrainMethod):
         view = mask(batch.items, self.config.mask_ratio, self.encoder.config.mask_id)
         masked = view != batch.items
         states, targets = self.encoder.hidden(view)[masked], batch.items[masked]
-        return Objective(self.softmax(states, targets, self.encoder.item_table, self.bias))
+        return Objective(self.softmax(states, targets, self.encoder, self.bias))

@@ -104,7 +104,7 @@ class Method(PretrainMethod):
         """Mean cross-entropy over the predicted behaviours of the batch."""
         predictions = {"masked": self.masked, "next": self.following}[self.config.predict]
         states, targets = predictions(batch.items)
-        return Objective(self.softmax(states, targets, self.encoder.item_table, self.bias))
+        return Objective(self.softmax(states, targets, self.encoder, self.bias))
 
     def masked(self, items: Items) -> Predictions:
         """Every masked behaviour, from its own hidden state."""

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from userbench.augment import lengths_of, random_start
 from userbench.data.store import Batch, BehaviourStore
+from userbench.encoder import ItemTable
 from userbench.method import Objective, PretrainMethod, TrainingConfig
 
 
@@ -72,7 +73,7 @@ class Method(PretrainMethod):
         true = torch.cat([items.gather(1, hidden_at), following], dim=1)
         shape = (*true.shape, self.config.negatives)
         drawn = self.drawable[torch.randint(len(self.drawable), shape, device=true.device)].long()
-        losses = choice_losses(users, true, drawn, self.encoder.items.weight)
+        losses = choice_losses(users, true, drawn, self.encoder.items)
         mbp = mean_where(lengths > 1, losses[:, 0])
         nbp = mean_where(lengths > self.config.next_behaviours, losses[:, 1:].mean(1))
         logs = {"masked_behaviour": mbp.detach(), "next_behaviours": nbp.detach()}
@@ -83,11 +84,11 @@ def choice_losses(
     users: Float[Tensor, "users predictions dim"],
     true: Int[Tensor, "users predictions"],
     drawn: Int[Tensor, "users predictions negatives"],
-    table: Float[Tensor, "rows dim"],
+    vectors: ItemTable,
 ) -> Float[Tensor, "users predictions"]:
     """-log softmax of <u, E[true]> among itself and the drawn <u, E[c]>."""
     candidates = torch.cat([true[:, :, None], drawn], dim=2)
-    scores = torch.einsum("upd,upcd->upc", users, F.embedding(candidates, table))
+    scores = torch.einsum("upd,upcd->upc", users, vectors(candidates))
     # Deviation: the authors draw a negative again where it is the true behaviour.
     is_true = F.pad(drawn == true[:, :, None], (1, 0), value=False)
     return -scores.masked_fill(is_true, -torch.inf).log_softmax(2)[:, :, 0]
