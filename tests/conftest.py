@@ -1,4 +1,5 @@
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 DATA = Path(__file__).parent / "data"
+ROOT = Path(__file__).parent.parent
 
 torch.set_num_threads(1)
 
@@ -79,4 +81,18 @@ def tiny(tmp_path_factory) -> Path:
     store.main([*raw, "--out", str(folder / "store")])
     chosen = ["--tasks", "age", "click", "gender", "--by", "interaction", "--seed", "0"]
     splits.main(["--store", str(folder / "store"), *chosen, "--out", str(folder / "splits")])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    """A copy of the workflow whose results do not touch those of the developer.
+
+    The sources are linked: the workflow must run the package that is under test.
+    """
+    folder = tmp_path_factory.mktemp("checkout")
+    for name in ("Snakefile", "environment.yml", "workflow", "profiles"):
+        source = ROOT / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
+    shutil.copytree(ROOT / "src", folder / "src")
     return folder

@@ -28,20 +28,6 @@ ROWS = [
 SCRIPTS = Path(sys.executable).parent
 
 
-@pytest.fixture(scope="module")
-def checkout(tmp_path_factory):
-    """A copy of the workflow whose results do not touch those of the developer.
-
-    The sources are linked: the workflow must run the package that is under test.
-    """
-    folder = tmp_path_factory.mktemp("checkout")
-    for name in ("Snakefile", "environment.yml", "workflow", "profiles"):
-        source = ROOT / name
-        (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
-    shutil.copytree(ROOT / "src", folder / "src")
-    return folder
-
-
 def snakemake(folder, *words, **environment):
     """Call snakemake on the package in `folder`; return exit status and everything it said."""
     variables = {

@@ -62,8 +62,8 @@ class Candidate(NamedTuple):
     weights: dict[str, Tensor]
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Parse the flags, fine-tune, and report a user's mistake in one line."""
+def flags() -> argparse.ArgumentParser:
+    """The flags of the command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--store", type=Path, required=True, help="array store of the corpus")
     parser.add_argument("--splits", type=Path, required=True, help="folder of split files")
@@ -78,7 +78,12 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--item-table", default="dense", help="its Adam: dense or lazy")
     parser.add_argument("--no-test", action="store_true", help="leave the test split alone")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:<n>")
-    args = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Parse the flags, fine-tune, and report a user's mistake in one line."""
+    args = flags().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     try:
         outputs = [Path(task.pop("out")) for task in args.task]

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Int
@@ -41,8 +41,20 @@ log = logging.getLogger("userbench")
 SECONDS_BETWEEN_LINES = 30.0
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Parse the flags, pre-train, and report a user's mistake in one line."""
+class SetUp(NamedTuple):
+    """What the loop trains, and on whom."""
+
+    method: PretrainMethod
+    store: BehaviourStore
+    train: Int[Tensor, " train"]
+    validation: Int[Tensor, " validation"]
+    sizes: EncoderConfig
+    new: list[str]
+    """Tensors that the checkpoint it starts from does not hold."""
+
+
+def flags() -> argparse.ArgumentParser:
+    """The flags of the command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--store", type=Path, required=True, help="array store of the corpus")
     parser.add_argument("--splits", type=Path, required=True, help="folder of split files")
@@ -59,7 +71,12 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--keep", type=int, nargs="+", required=True, help="epochs to keep")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:<n>")
     parser.add_argument("--out", type=Path, required=True, help="folder of epoch<k>.safetensors")
-    args = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Parse the flags, pre-train, and report a user's mistake in one line."""
+    args = flags().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     try:
         pretrain(args)
@@ -67,8 +84,11 @@ def main(argv: list[str] | None = None) -> None:
         sys.exit(f"error: {mistake}")
 
 
-def pretrain(args: argparse.Namespace) -> None:
-    """Run all epochs; write the kept checkpoints and the learning curve."""
+def set_up(args: argparse.Namespace) -> SetUp:
+    """The method on its device, prepared to learn from the training users of the store.
+
+    Raises ValueError for flags that do not fit each other or the files they name.
+    """
     if not all(1 <= epoch <= args.epochs for epoch in args.keep):
         raise ValueError(f"--keep {args.keep}: epochs run from 1 to {args.epochs}")
     module = load_method(args.method)
@@ -87,6 +107,13 @@ def pretrain(args: argparse.Namespace) -> None:
     method: PretrainMethod = module.Method(UserEncoder(sizes, config.dropout), config)
     new = start_from(method.encoder, args.init) if args.init else []
     method.to(device).prepare(store, train)
+    return SetUp(method, store, train, validation, sizes, new)
+
+
+def pretrain(args: argparse.Namespace) -> None:
+    """Run all epochs; write the kept checkpoints and the learning curve."""
+    method, store, train, validation, sizes, new = set_up(args)
+    config, device = method.config, train.device
     resolved = {
         **{name: value for name, value in vars(args).items() if name != "set"},
         "config": asdict(config),

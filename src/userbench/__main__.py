@@ -1,0 +1,19 @@
+"""`userbench <command>`: what is asked of the suite beside running its workflow."""
+
+import importlib
+import sys
+
+COMMANDS = {"plan": "what a run of the workflow will cost, before anything is spent on it"}
+
+
+def main() -> None:
+    """Call the command that the first word names."""
+    name, rest = (sys.argv[1], sys.argv[2:]) if len(sys.argv) > 1 else ("", [])
+    if name not in COMMANDS:
+        told = "\n".join(f"  {command}: {what}" for command, what in COMMANDS.items())
+        sys.exit(f"usage: userbench <command> ...\n{told}")
+    importlib.import_module(f"userbench.{name}.command").main(rest)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""What a run of the workflow will cost, before anything is spent on it.
+
+userbench plan --config workflow/config/default.yaml --cores 8
+
+Asks Snakemake which jobs are left, measures a few steps of every kind of job on this machine, and
+adds them up: time, memory and disk by stage and run, and wall time on the given cores. Corpora that
+are simulated and not there yet are simulated small, in a temporary folder, and scaled.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from heapq import heappop, heappush
+from pathlib import Path
+
+import torch
+
+from userbench.artifact import write_json
+from userbench.plan.jobs import TRAINING, Job, jobs_left
+from userbench.plan.probes import Cost, measured
+
+ROWS_SHOWN = 20
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Print the plan; report a user's mistake in one line."""
+    parser = argparse.ArgumentParser(prog="userbench plan", description=__doc__.splitlines()[0])
+    parser.add_argument("--config", type=Path, required=True, help="config of the workflow")
+    parser.add_argument("--cores", type=int, default=os.cpu_count(), help="default: all")
+    parser.add_argument("--all", action="store_true", help="as if nothing had been made yet")
+    parser.add_argument("--json", type=Path, help="write every job with its cost to this file")
+    parser.add_argument("targets", nargs="*", help="files to make; default: all tables")
+    args = parser.parse_args(argv)
+    try:
+        plan(args)
+    except ValueError as mistake:
+        sys.exit(f"error: {mistake}")
+
+
+def plan(args: argparse.Namespace) -> None:
+    """Ask, measure, add up, print."""
+    started = time.perf_counter()
+    jobs = jobs_left(args.config, args.targets, everything=args.all)
+    if not jobs:
+        print("Nothing is left to be done.")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        costs = measured(jobs, Path(folder), args.cores)
+    wall = schedule(jobs, [cost.seconds for cost in costs], args.cores)
+    print(page(jobs, costs, wall, args.cores))
+    print(f"Measured on this machine in {time.perf_counter() - started:.0f} s.")
+    if args.json:
+        told = [
+            {"stage": j.stage, "run": j.run, **c._asdict()}
+            for j, c in zip(jobs, costs, strict=True)
+        ]
+        write_json(args.json, {"wall_seconds": wall, "cores": args.cores, "jobs": told})
+
+
+def schedule(jobs: list[Job], seconds: list[float], cores: int, gpus: int = 1) -> float:
+    """Wall time of the jobs on some cores, each started as soon as its inputs and a core are there.
+
+    Where there is a GPU, trainings also wait for it.
+    """
+    maker = {output: number for number, job in enumerate(jobs) for output in job.outputs}
+    needs = [
+        {
+            maker[p]
+            for path in job.inputs
+            for p in (path, *map(str, Path(path).parents))
+            if p in maker
+        }
+        for job in jobs
+    ]
+    one_gpu = torch.cuda.is_available()
+    waiting, done, running = dict(enumerate(needs)), set(), []
+    now, free, free_gpus = 0.0, cores, gpus
+    while waiting or running:
+        for number in list(waiting):
+            trains = one_gpu and jobs[number].stage in TRAINING
+            if waiting[number] <= done and free and (free_gpus or not trains):
+                del waiting[number]
+                heappush(running, (now + seconds[number], number, trains))
+                free, free_gpus = free - 1, free_gpus - trains
+        now, number, trained = heappop(running)
+        done.add(number)
+        free, free_gpus = free + 1, free_gpus + trained
+    return now
+
+
+def page(jobs: list[Job], costs: list[Cost], wall: float, cores: int) -> str:
+    """The plan as text, the largest items first."""
+    groups: dict[tuple[str, str], list[Cost]] = {}
+    for job, cost in zip(jobs, costs, strict=True):
+        groups.setdefault((job.stage, job.run), []).append(cost)
+    total = sum(cost.seconds for cost in costs)
+    largest = sorted(groups.items(), key=lambda item: -sum(cost.seconds for cost in item[1]))
+    lines = [
+        f"{'stage':<18} {'run':<24} {'jobs':>5} {'core time':>10} {'share':>6} {'longest':>9} "
+        f"{'memory':>9} {'disk':>9}"
+    ]
+    shown, rest = largest[:ROWS_SHOWN], largest[ROWS_SHOWN:]
+    if rest:
+        shown.append((("all others", ""), [cost for _, some in rest for cost in some]))
+    for (stage, run), some in shown:
+        spent = sum(cost.seconds for cost in some)
+        lines.append(
+            f"{stage:<18} {run:<24} {len(some):>5} {duration(spent):>10} {spent / total:>6.0%} "
+            f"{duration(max(cost.seconds for cost in some)):>9} "
+            f"{size(max(cost.memory for cost in some)):>9} {size(sum(c.disk for c in some)):>9}"
+        )
+    peak = max(cost.memory for cost in costs)
+    lines += [
+        "",
+        f"{len(jobs)} jobs, {duration(total)} of core time; about {duration(wall)} on {cores} "
+        f"cores, up to {size(peak)} of memory a job, "
+        f"{size(sum(cost.disk for cost in costs))} on disk.",
+    ]
+    return "\n".join(lines)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.1f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def size(count: float) -> str:
+    """Bytes as a person says them."""
+    return f"{count / 2**20:.0f} MiB" if count < 2**30 else f"{count / 2**30:.1f} GiB"
+
+
+if __name__ == "__main__":
+    main()

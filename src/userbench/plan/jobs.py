@@ -1,0 +1,97 @@
+"""The jobs of a workflow that are left, as Snakemake tells them in a dry run."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+OUTPUT_FLAGS = ("out", "csv", "md", "tex", "html")
+TRAINING = ("pretrain", "finetune")
+OF_A_CORPUS = ("simulate", "store", "splits", "neighbours", "references")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One command of the workflow."""
+
+    module: str
+    words: list[str] = field(repr=False)
+
+    @property
+    def stage(self) -> str:
+        """What the command does, by the name of its module."""
+        return self.module.removeprefix("userbench.").removeprefix("data.")
+
+    @property
+    def flags(self) -> dict[str, list[str]]:
+        """Values of each flag; of one that is repeated, all of them."""
+        found: dict[str, list[str]] = {}
+        name = ""
+        for word in self.words:
+            if word.startswith("--"):
+                name = word.removeprefix("--")
+                found.setdefault(name, [])
+            else:
+                found.setdefault(name, []).append(word)
+        return found
+
+    @property
+    def outputs(self) -> list[str]:
+        """Files and folders that it writes."""
+        flags = self.flags
+        tasks = [json.loads(task) for task in flags.get("task", [])]
+        named = [path for flag in OUTPUT_FLAGS for path in flags.get(flag, [])]
+        return named + [task["out"] for task in tasks if "out" in task]
+
+    @property
+    def inputs(self) -> list[str]:
+        """Files of the workflow that it reads."""
+        paths = [word.rpartition("=")[2] for word in self.words if " " not in word]
+        written = self.outputs
+        return [path for path in paths if path.startswith("results/") and path not in written]
+
+    @property
+    def run(self) -> str:
+        """The run, or the corpus, that it belongs to."""
+        if self.stage == "pretrain":
+            return Path(self.flags["out"][0]).parts[-3]
+        if self.stage == "finetune":
+            return self.flags["run"][0]
+        where = self.flags.get("store", self.flags.get("out", [""]))[0]
+        return Path(where).name if self.stage in OF_A_CORPUS else "-"
+
+
+def jobs_left(config: Path, targets: list[str], everything: bool) -> list[Job]:
+    """The jobs that Snakemake would run, in an order in which they could.
+
+    ValueError with what Snakemake says where it refuses the config.
+    """
+    words = ["snakemake", "-n", "-p", "--cores", "1", "--configfile", str(config)]
+    words += ["--forceall"] * everything + ["--", *targets]
+    beside = Path(sys.executable).parent
+    run = subprocess.run(
+        words,
+        env={**os.environ, "PATH": f"{beside}:{os.environ['PATH']}"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    said = run.stdout
+    if run.returncode != 0:
+        # Its last words, before the places in its rules where it found out.
+        lines = [line for line in said.splitlines() if line.strip() and line[:7] != "  File "]
+        raise ValueError(lines[-1] if lines else "snakemake said nothing")
+    return list(parse_jobs(said))
+
+
+def parse_jobs(said: str) -> Iterator[Job]:
+    """The commands that a dry run prints."""
+    for line in re.findall(r"^Shell command: (.*)$", said, re.MULTILINE):
+        words = shlex.split(line.partition(" > ")[0])
+        if words[:2] == ["python", "-m"]:
+            yield Job(words[2], words[3:])

@@ -1,0 +1,325 @@
+"""What a job costs, from a few steps of it on this machine."""
+
+import argparse
+import contextlib
+import io
+import json
+import multiprocessing
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from userbench import finetune, pretrain, references
+from userbench.artifact import write_json
+from userbench.data import splits, store
+from userbench.data.splits import TEST, TRAIN, VALIDATION
+from userbench.encoder import EncoderConfig
+from userbench.method import PretrainMethod, load_method
+from userbench.optimizer import Adam
+from userbench.plan.jobs import OF_A_CORPUS, TRAINING, Job
+from userbench.tasks import Task, build_head, load_examples
+
+# Why: a larger corpus is scaled up from one of this size, which is simulated and read in seconds.
+USERS = 20_000
+SECONDS_PER_PROBE = 1.5
+STEPS_PER_PROBE = 4
+MAKERS = ("simulate", "store", "splits", "neighbours")
+
+
+class Cost(NamedTuple):
+    """What one job takes."""
+
+    seconds: float
+    memory: float = 0.0  # bytes, peak
+    disk: float = 0.0  # bytes that stay
+
+
+class Corpus(NamedTuple):
+    """A store to measure on; the real one has `scale` times as many users."""
+
+    store: Path
+    splits: dict[str, Path]
+    scale: float
+    costs: dict[str, Cost]
+    """Of the jobs that make it, by the path that each writes."""
+
+
+def measured(jobs: list[Job], folder: Path, cores: int) -> list[Cost]:
+    """The cost of each job; jobs that differ in nothing that matters are measured once.
+
+    As many probes run beside each other as jobs will: they share memory and caches.
+    """
+    corpora = {path: corpus(path, jobs, folder) for path in stores_of(jobs)}
+    start, _ = run_alone("-c", "import userbench.finetune")
+    of_report, _ = run_alone("-c", "import userbench.report.tables")
+    probes = {key_of(job): job for job in jobs if job.stage in PROBES}
+    # Why: a fork of a process that holds torch starts at once, and its memory is its own.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    with ProcessPoolExecutor(cores, context, max_tasks_per_child=1) as pool:
+        waiting = {
+            key: pool.submit(probe, job, corpora[job.flags["store"][0]])
+            for key, job in probes.items()
+        }
+        found = {key: future.result() for key, future in waiting.items()}
+
+    def cost(job: Job) -> Cost:
+        for made in corpora.values():
+            if job.outputs and job.outputs[0] in made.costs:
+                return made.costs[job.outputs[0]]
+        if job.stage in PROBES:
+            taken = found[key_of(job)]
+            return taken._replace(seconds=taken.seconds + start)
+        return Cost(of_report)
+
+    return [cost(job) for job in jobs]
+
+
+def stores_of(jobs: Iterable[Job]) -> list[str]:
+    """Every array store that the jobs make or train on."""
+    named = [
+        path
+        for job in jobs
+        if job.stage in (*TRAINING, *OF_A_CORPUS)
+        for path in job.flags.get("out" if job.stage == "store" else "store", [])
+    ]
+    return list(dict.fromkeys(named))
+
+
+def corpus(path: str, jobs: list[Job], folder: Path) -> Corpus:
+    """A store to measure on: the one that is there, or a small one made as the jobs would.
+
+    ValueError for real data that were not read yet.
+    """
+    by_output = {output: job for job in jobs for output in job.outputs}
+    if path not in by_output:
+        return made_from(jobs, folder / Path(path).name, {path: Path(path)})
+    raw = by_output[path].flags["raw"][0]
+    if raw not in by_output:
+        raise ValueError(
+            f"{path} is of real data and not there yet: what it holds is known once it is read. "
+            f"First run: snakemake --cores 1 --configfile <the same> -- {path}"
+        )
+    flags = by_output[raw].flags
+    users = int(flags["users"][0])
+    few = min(users, USERS)
+    made = made_from(jobs, folder / Path(path).name, {raw: None, path: None}, few)
+    if few == users:
+        return made
+    half = made_from(jobs, folder / f"{Path(path).name}-half", {raw: None, path: None}, few // 2)
+    pretend_items(made.store, int(flags["items"][0]))
+    costs = {p: extrapolated(half.costs[p], made.costs[p], users / (few / 2)) for p in made.costs}
+    return Corpus(made.store, made.splits, users / few, costs)
+
+
+def made_from(
+    jobs: list[Job], folder: Path, places: dict[str, Path | None], users: int | None = None
+) -> Corpus:
+    """Run the jobs that make a store (where its place is None) and what belongs to it.
+
+    `places` names the raw folder and the store, the store last; of a simulated world, the first
+    `users` are made.
+    """
+    path, costs, places = list(places)[-1], {}, dict(places)
+    for job in jobs:
+        belongs = places.keys() & {*job.outputs, *job.flags.get("store", [])}
+        if job.stage not in MAKERS or not belongs:
+            continue
+        moved = [str(places.get(word) or word) for word in job.words]
+        out = folder / job.outputs[0].replace("/", "_")
+        few = {"users": str(users)} if job.stage == "simulate" else {}
+        seconds, memory = run_alone("-m", job.module, *changed(moved, out=out, **few))
+        disk = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
+        costs[job.outputs[0]] = Cost(seconds, memory, disk)
+        places[job.outputs[0]] = out
+    drawn = {
+        p for job in jobs if path in job.flags.get("store", []) for p in job.flags.get("splits", [])
+    }
+    return Corpus(places[path], {p: places.get(p) or Path(p) for p in drawn}, 1.0, costs)
+
+
+def run_alone(*words: str) -> tuple[float, int]:
+    """CPU seconds and peak bytes of Python in a process of its own.
+
+    ValueError with the last line it says where it fails.
+    """
+    with tempfile.TemporaryFile("w+") as told:
+        process = subprocess.Popen([sys.executable, *words], stdout=told, stderr=told)
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            told.seek(0)
+            raise ValueError(f"{' '.join(words[:2])}: {told.read().strip().splitlines()[-1]}")
+    return used.ru_utime + used.ru_stime, used.ru_maxrss * 1024
+
+
+def extrapolated(half: Cost, whole: Cost, times: float) -> Cost:
+    """Cost at `times` as many users as those of `half`, on the line through it and `whole`."""
+    return Cost(*(h + max(w - h, 0) * (times - 1) for h, w in zip(half, whole, strict=True)))
+
+
+def pretend_items(folder: Path, items: int) -> None:
+    """Let a small store have the catalogue of the large one, of which its users know a part."""
+    manifest = store.read_manifest(folder)
+    manifest["counts"]["items"] = items
+    write_json(folder / "manifest.json", manifest)
+
+
+def changed(words: list[str], **changes: str | Path) -> list[str]:
+    """A command with other values for some of its flags."""
+    words = list(words)
+    for name, value in changes.items():
+        words[words.index(f"--{name}") + 1] = str(value)
+    return words
+
+
+def key_of(job: Job) -> str:
+    """What decides the cost of a job: all of its flags but the seed, and the paths it is given."""
+    flags = {
+        name: values for name, values in job.flags.items() if name not in ("seed", "out", "run")
+    }
+    flags["init"] = [str(len(flags.get("init", [])))]
+    if job.stage == "finetune":
+        flags["task"] = [json.dumps({**json.loads(t), "out": ""}) for t in flags["task"]]
+        method = flags.pop("method", [None])[0]
+        changes = flags.pop("set", None)
+        if method and load_method(method).Method.adapt is not PretrainMethod.adapt:
+            flags |= {"method": [method], "set": changes}
+    return json.dumps([job.stage, flags], sort_keys=True)
+
+
+def probe(job: Job, of: Corpus) -> Cost:
+    """Measure a job in this process, on one thread, as the workflow runs it."""
+    torch.set_num_threads(1)
+    words = changed(job.words, store=of.store, splits=of.splits[job.flags["splits"][0]])
+    seconds, disk = PROBES[job.stage](words, of.scale)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    held = (of.scale - 1) * (of.store / "items.npy").stat().st_size
+    return Cost(seconds, peak + held, disk)
+
+
+def probe_pretrain(words: list[str], scale: float) -> tuple[float, float]:
+    """Seconds and bytes of a pre-training, from a few steps of it."""
+    args = pretrain.flags().parse_args(words)
+    args.init, args.set = None, without_files(args.set)
+    before = clock()
+    method, behaviours, train, validation, *_ = pretrain.set_up(args)
+    prepared = (clock() - before) * scale
+    optimizer = Adam(method, method.config.lr, args.item_table, method.encoder.items)
+    method.train()
+
+    def step(number: int) -> None:
+        users = train[torch.randint(len(train), (args.batch_size,))]
+        loss, _ = method(behaviours.batch(users), progress=0.5)
+        optimizer.step(loss)
+
+    per_step = seconds_of(step)
+    some = validation[: 2 * args.batch_size]
+    per_user = seconds_of(
+        lambda _: pretrain.validate(method, behaviours, some, args.batch_size)
+    ) / len(some)
+    steps = scale * len(train) / args.batch_size
+    size = 4 * sum(value.numel() for value in method.parameters())
+    seconds = prepared + args.epochs * (steps * per_step + scale * len(validation) * per_user)
+    return seconds + len(args.keep) * size / 2e8, len(args.keep) * size
+
+
+def probe_finetune(words: list[str], scale: float) -> tuple[float, float]:
+    """Seconds and bytes of the fine-tunings of one process, from a few steps of each task."""
+    args = finetune.flags().parse_args(words)
+    args.set = without_files(args.set)
+    total = 0.0
+    for given in args.task:
+        given.pop("out")
+        total += len(args.init or [None]) * seconds_of_task(Task(**given), args, scale)
+    return total, 0.0
+
+
+def seconds_of_task(task: Task, args: argparse.Namespace, scale: float) -> float:
+    """Seconds that one fine-tuning takes, with its evaluations."""
+    device = finetune.pick_device(args.device)
+    sizes = EncoderConfig(n_items=0, **args.encoder)
+    behaviours = store.BehaviourStore.open(args.store, sizes.max_length, device)
+    split = splits.load_split(args.splits, task.name).to(device)
+    train, validation, test = (
+        (split == part).nonzero()[:, 0] for part in (TRAIN, VALIDATION, TEST)
+    )
+    encoder = finetune.build_encoder(behaviours.n_items, task.dropout, None, args)
+    examples = load_examples(task, args.store, device)
+    head = build_head(task, examples, train, encoder.width, encoder.config.dim)
+    model = torch.nn.ModuleDict({"encoder": encoder, "head": head}).to(device)
+    optimizer = Adam(model, task.lr, args.item_table, encoder.items)
+
+    def step(number: int) -> None:
+        model.train()
+        picked = train[torch.randint(len(train), (min(task.batch_size, len(train)),))]
+        vectors = encoder(behaviours.batch(head.examples.users[picked]).items)
+        optimizer.step(head.loss(vectors, picked))
+
+    some = validation[:512]
+    per_example = seconds_of(lambda _: finetune.evaluate(model, behaviours, some)) / len(some)
+    steps = -(-scale * len(train) // task.batch_size)
+    epoch = steps * seconds_of(step) + scale * len(validation) * per_example
+    return task.epochs * epoch + scale * len(test) * per_example
+
+
+def without_files(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a method without the files it is given, which need not be there yet."""
+    kept = {}
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            kept[name] = without_files(value)
+        elif not str(value).startswith("results/"):
+            kept[name] = value
+    return kept
+
+
+def probe_references(words: list[str], scale: float) -> tuple[float, float]:
+    """Seconds of the simple references on the small corpus, scaled."""
+    with tempfile.TemporaryDirectory() as folder:
+        tasks = [json.loads(word) for word in words if word.startswith("{")]
+        others = [word for word in words if word != "--task" and not word.startswith("{")]
+        for task in tasks:
+            task["out"] = f"{folder}/{task['name']}.json"
+            others += ["--task", json.dumps(task)]
+        before = clock()
+        with contextlib.redirect_stderr(io.StringIO()):
+            references.main(others)
+        return (clock() - before) * scale, 0.0
+
+
+PROBES = {
+    "pretrain": probe_pretrain,
+    "finetune": probe_finetune,
+    "references": probe_references,
+}
+
+
+def seconds_of(step: Callable[[int], object]) -> float:
+    """Mean seconds of a step, after one that is not counted."""
+    step(0)
+    done, before = 0, clock()
+    while done < STEPS_PER_PROBE or clock() - before < SECONDS_PER_PROBE:
+        step(done + 1)
+        done += 1
+    return (clock() - before) / done
+
+
+def clock() -> float:
+    """Seconds that pass here alone: of the GPU where there is one, else CPU time of this process.
+
+    So what else the machine is doing while it is asked does not count.
+    """
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+        return time.perf_counter()
+    return time.process_time()

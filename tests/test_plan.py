@@ -1,0 +1,150 @@
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import yaml
+from conftest import ROOT
+from test_workflow import config, job_counts, snakemake
+
+TRAIN = (
+    "python -m userbench.pretrain --store results/x/data/ttl --splits results/x/splits/user/ttl"
+    ' --method {run} --set \'{{"views": {{"generator": "results/x/g.st"}}}}\' --init {init}'
+    " --keep 1 3 --seed {seed} --out results/x/pretrain/{run}/ttl/seed{seed}"
+)
+SAID = """
+Job 3: Read the raw files
+Shell command: python -m userbench.data.store --raw results/x/raw --out results/x/data/ttl > log
+
+Shell command: cp results/x/table2.csv results/ 2> log
+"""
+
+
+def job(run, seed=0, init=""):
+    from userbench.plan.jobs import parse_jobs
+
+    return next(parse_jobs("Shell command: " + TRAIN.format(run=run, seed=seed, init=init)))
+
+
+def test_jobs_of_a_dry_run():
+    from userbench.plan.jobs import parse_jobs
+
+    (read,) = parse_jobs(SAID)
+    assert (read.stage, read.run) == ("store", "ttl")
+    assert (read.inputs, read.outputs) == (["results/x/raw"], ["results/x/data/ttl"])
+    start = "results/x/pretrain/mlm/ttl/seed1/epoch3.safetensors"
+    trained = job("clue", seed=1, init=start)
+    assert (trained.stage, trained.run) == ("pretrain", "clue")
+    assert start in trained.inputs and "results/x/data/ttl" in trained.inputs
+    assert trained.flags["keep"] == ["1", "3"]
+
+
+def test_jobs_that_cost_the_same_are_measured_once():
+    from userbench.plan.probes import key_of
+
+    assert key_of(job("clue", seed=0)) == key_of(job("clue", seed=1))
+    assert key_of(job("clue")) != key_of(job("mlm"))
+
+
+def test_what_is_given_as_a_file_is_left_out():
+    from userbench.plan.probes import without_files
+
+    given = {"lr": 1e-3, "views": {"generator": "results/x/g.safetensors", "max_ratio": 0.3}}
+    assert without_files(given) == {"lr": 1e-3, "views": {"max_ratio": 0.3}}
+
+
+def test_larger_corpora_lie_on_the_line_through_two_small_ones():
+    from userbench.plan.probes import Cost, extrapolated
+
+    # 1 s to start and 1 s per 10,000 users; 100 bytes and 20 more per 10,000; no disk at all
+    half, whole = Cost(2.0, 120.0, 0.0), Cost(3.0, 140.0, 0.0)
+    assert extrapolated(half, whole, times=10.0) == Cost(11.0, 300.0, 0.0)
+
+
+@pytest.mark.parametrize(("cores", "wall"), [(1, 16), (2, 9), (3, 9), (8, 9)])
+def test_jobs_wait_for_their_inputs_and_for_a_core(cores, wall):
+    """mlm (5) before adaptssr (4); ptum (3), clue (2) and duorec (2) wait for nothing."""
+    from userbench.plan.command import schedule
+
+    start = "results/x/pretrain/mlm/ttl/seed0/epoch3.safetensors"
+    jobs = [job("mlm"), job("ptum"), job("clue"), job("duorec"), job("adaptssr", init=start)]
+    assert schedule(jobs, [5.0, 3.0, 2.0, 2.0, 4.0], cores) == wall
+
+
+def test_page_names_the_largest_first():
+    from userbench.plan.command import page
+    from userbench.plan.probes import Cost
+
+    jobs = [job("clue"), job("mlm", seed=0), job("mlm", seed=1)]
+    told = page(
+        jobs, [Cost(50.0), Cost(40.0, 2.0**30), Cost(60.0)], wall=100.0, cores=2
+    ).splitlines()
+    assert [line.split()[1] for line in told[1:3]] == ["mlm", "clue"]
+    assert "2      100 s    67%      60 s" in told[1] and "1.0 GiB" in told[1]
+    assert told[-1].startswith("3 jobs, 2.5 min of core time; about 100 s on 2 cores")
+
+
+def plan(folder, *words, **environment):
+    """`userbench plan` in a copy of the workflow."""
+    return subprocess.run(
+        [sys.executable, "-m", "userbench", "plan", *words],
+        cwd=folder,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(folder / "src"),
+            "OMP_NUM_THREADS": "1",
+            **environment,
+        },
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.slow
+def test_plan_of_a_small_workflow(checkout, tmp_path):
+    """As many jobs as Snakemake runs, all with a cost, and nothing is left behind."""
+    smoke = yaml.safe_load((ROOT / "workflow/config/smoke.yaml").read_text())
+    changes = {
+        "corpora": {"ttl": smoke["corpora"]["ttl"]},
+        "tasks": {name: smoke["tasks"][name] for name in ("age", "click")},
+        "runs": {name: smoke["runs"][name] for name in ("none", "mlm", "idicl")},
+        "table2": {"rows": ["none", "idicl"], "baseline": "none"},
+    }
+    words = config(checkout, **changes)
+    told = plan(
+        checkout, "--config", words[1], "--cores", "2", "--json", str(tmp_path / "plan.json")
+    )
+    assert told.returncode == 0, told.stderr
+    assert not (checkout / "results").exists()
+    _, said = snakemake(checkout, "-n", *words)
+    counts = job_counts(said)
+    found = json.loads((tmp_path / "plan.json").read_text())
+    stages = [job["stage"] for job in found["jobs"]]
+    assert stages.count("pretrain") == counts["pretrain"] == 4
+    assert stages.count("finetune") == counts["finetune_ttl"] == 4
+    assert all(job["seconds"] > 0.1 for job in found["jobs"])
+    trained = [job for job in found["jobs"] if job["stage"] == "pretrain"]
+    assert all(job["memory"] > 50 * 2**20 and job["disk"] > 4 * 16 * 400 for job in trained)
+    total = sum(job["seconds"] for job in found["jobs"])
+    longest = max(job["seconds"] for job in found["jobs"])
+    assert max(total / 2, longest) <= found["wall_seconds"] <= total
+    assert "idicl" in told.stdout and "on 2 cores" in told.stdout
+
+
+def test_plan_mistakes_are_one_line(checkout):
+    words = config(checkout, sead=[1])
+    told = plan(checkout, "--config", words[1])
+    assert told.returncode != 0 and "did you mean 'seeds'?" in told.stderr
+    assert "Traceback" not in told.stderr
+
+
+@pytest.mark.slow
+def test_plan_wants_real_data_to_be_read_first(checkout, tmp_path):
+    """How many users and items there are decides the cost, and is not guessed."""
+    for name in ("pretrain", "gender", "finetune_click_nouserID", "finetune_like_nouserID"):
+        (tmp_path / f"original_desen_{name}.csv").write_text("0,1\n")
+    path = str(checkout / "workflow/config/ttl10k.yaml")
+    told = plan(checkout, "--config", path, USERBENCH_TTL10K=str(tmp_path))
+    assert told.returncode != 0
+    assert "results/ttl10k/data/ttl is of real data and not there yet" in told.stderr
