@@ -5,7 +5,7 @@ VENV ?= .venv
 INSTALLED = $(VENV)/.installed-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
 RUN = PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
-.PHONY: table2 test check smoke ambiguities install clean
+.PHONY: table2 test check smoke ambiguities benchmark install clean
 
 # Raw data -> results/table2.csv, by the default config (simulated data).
 table2: install
@@ -22,6 +22,11 @@ ambiguities: install
 	cp results/sensitivity/effects.csv docs/ambiguities.csv
 	$(RUN) python -m userbench.report.ledger page --ledger workflow/ambiguities.yaml \
 		--effects docs/ambiguities.csv --out docs/ambiguities.md
+
+# Speed and memory beside a plain implementation: about five minutes on two cores, which should have
+# nothing else to do. The status is not 0 where a threshold is missed. FLAGS="--threads 1 2" etc.
+benchmark: install
+	$(RUN) python -m benchmarks.run --out results/benchmark --page docs $(FLAGS)
 
 test: install
 	$(RUN) OMP_NUM_THREADS=1 pytest

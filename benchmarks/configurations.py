@@ -1,0 +1,77 @@
+"""What is measured: facts as data, without torch, which the runner must not load."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+STAGES = ("batch", "augment", "forward", "backward", "optimizer", "rank")
+TOTAL = "total"
+SIDES = ("ours", "plain")
+MACHINE = "machine"
+"""Configuration and side of the rows that hold this machine's own speed."""
+
+APP_ITEMS, TTL_ITEMS = 4_047, 645_972  # with padding 4,048 and 645,973 rows of the item table
+CANDIDATES = 17_879
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """One thing to measure, and how much faster than the plain side it has to be."""
+
+    title: str
+    kind: str
+    """pretrain, classification, top_n or evaluate."""
+    n_items: int = APP_ITEMS
+    batch_size: int = 128
+    threshold: float | None = None
+    method: str = "adaptssr"
+    changes: dict[str, Any] = field(default_factory=dict)
+    """Fields of the method's Config."""
+    item_table: str = "dense"
+    sides: tuple[str, ...] = SIDES
+
+
+# Why: what the plain side implements is the released loss; the paper's costs the same.
+RELEASED = {"coefficient": "released"}
+
+
+def alone(title: str, method: str, **changes: Any) -> Configuration:
+    """Pre-training by a method, ours only."""
+    return Configuration(title, "pretrain", method=method, changes=changes, sides=("ours",))
+
+
+CONFIGURATIONS = {
+    "pretrain_4048": Configuration(
+        "Pre-training, 4,048 items", "pretrain", threshold=15, changes=RELEASED
+    ),
+    "pretrain_645973": Configuration(
+        "Pre-training, 645,973 items", "pretrain", TTL_ITEMS, threshold=20, changes=RELEASED
+    ),
+    "finetune_age": Configuration("Fine-tuning, 8 classes", "classification", threshold=10),
+    "finetune_click": Configuration(
+        "Fine-tuning, 17,879 candidates", "top_n", batch_size=512, threshold=10
+    ),
+    "evaluate_click": Configuration(
+        "Evaluation, 17,879 candidates", "evaluate", batch_size=512, threshold=10
+    ),
+    "lazy_645973": Configuration(
+        "AdaptSSR, 645,973 items, lazy item table",
+        "pretrain",
+        TTL_ITEMS,
+        changes=RELEASED,
+        item_table="lazy",
+        sides=("ours",),
+    ),
+    "mlm_exact": alone("MLM, exact softmax", "mlm"),
+    "mlm_1024": alone("MLM, 1,024 negatives", "mlm", negatives=1024),
+    "peterrec": alone("PeterRec", "peterrec"),
+    "ptum": alone("PTUM", "ptum"),
+    "clue": alone("CLUE", "clue"),
+    "ccl": alone("CCL", "ccl"),
+    "idicl": alone("IDICL", "idicl"),
+    "cl4srec": alone("CL4SRec", "cl4srec"),
+    "coserec": alone("CoSeRec", "coserec"),
+    "duorec": alone("DuoRec", "duorec"),
+    "adaptssr": alone("AdaptSSR", "adaptssr"),
+}
+QUICK = ("pretrain_4048", "finetune_click", "evaluate_click", "mlm_1024")
+"""Enough to run every line of the benchmark once."""

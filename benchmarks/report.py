@@ -1,0 +1,423 @@
+"""Measurements -> summary, figure and page; also a command, for measurements made elsewhere.
+
+python -m benchmarks.report --measurements measurements.csv --out results/benchmark
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+
+from benchmarks.configurations import CONFIGURATIONS, MACHINE, SIDES, STAGES, TOTAL
+from userbench import artifact
+
+matplotlib.use("Agg")
+from matplotlib import pyplot  # noqa: E402 - the backend has to be chosen first
+
+NUMBERS = ("seconds", "users", "tokens", "peak_memory_gib", "least_operations", "least_bytes")
+KEYS = ("configuration", "side", "threads", "repetition", "stage")
+# Okabe and Ito's colours, told apart by colour-blind readers.
+COLOURS = {
+    **{"ours": "#0072B2", "plain": "#E69F00", "batch": "#999999", "augment": "#CC79A7"},
+    **{"forward": "#56B4E9", "backward": "#0072B2", "optimizer": "#D55E00", "rank": "#009E73"},
+}
+# Above this many cores busy with something else, figures are not to be quoted.
+LOADED = 0.1
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Write summary, figure and page of measurements; a mistake ends it with one line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--measurements", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="folder of tables and figure")
+    parser.add_argument("--page", type=Path, help="folder for the page, if not the same")
+    args = parser.parse_args(argv)
+    try:
+        write(args.measurements, args.out, args.page or args.out)
+    except ValueError as mistake:
+        sys.exit(f"error: {mistake}")
+
+
+def write(measurements: Path, out: Path, page_folder: Path) -> str:
+    """Write everything that is made of measurements; say which thresholds are missed, if any."""
+    frame = read(measurements)
+    stages = stage_times(frame)
+    summary = summarise(frame, stages)
+    missed = verdict(summary)
+    for name, table in (("summary", summary), ("stages", stages)):
+        text = table.to_csv(index=False, lineterminator="\n", float_format="%.6g")
+        artifact.write_text(out / f"{name}.csv", text)
+    for folder in {out, page_folder}:
+        draw(summary, stages, folder)
+    facts = artifact.provenance_of(measurements)
+    text = page(frame, summary, stages, facts, missed)
+    artifact.write_text(page_folder / "performance.md", text)
+    return missed
+
+
+def read(path: Path) -> pd.DataFrame:
+    """Measurements; ValueError for a file that is none, or that holds what is no measurement."""
+    try:
+        frame = pd.read_csv(path)
+    except (OSError, ValueError) as problem:
+        raise ValueError(f"{path}: cannot be read ({problem}). Run make benchmark") from None
+    absent = {*KEYS, *NUMBERS} - {*frame.columns}
+    if absent or frame.empty:
+        raise ValueError(f"{path}: no measurements (lacks {', '.join(sorted(absent)) or 'rows'})")
+    unknown = {*frame["configuration"]} - {*CONFIGURATIONS, MACHINE}
+    if unknown:
+        raise ValueError(f"{path}: unknown configuration {sorted(map(str, unknown))[0]!r}")
+    numbers = frame[[*NUMBERS]].apply(pd.to_numeric, errors="coerce").to_numpy()
+    wrong = ~(np.isfinite(numbers).all(1) & (numbers >= 0).all(1) & (frame["seconds"] != 0))
+    if wrong.any():
+        line = int(np.flatnonzero(wrong)[0]) + 2
+        raise ValueError(f"{path}, line {line}: a time has to be above 0, no number may be missing")
+    if MACHINE not in set(frame["configuration"]):
+        raise ValueError(f"{path}: the speed of the machine is missing. Run make benchmark")
+    return frame
+
+
+# ------------------------------------------------------------------------------------------ tables
+
+
+def summarise(frame: pd.DataFrame, stages: pd.DataFrame) -> pd.DataFrame:
+    """One row per configuration and number of threads: medians, and how many times faster we are.
+
+    The range of the ratio is that of the repetitions, each side beside the other's of its turn;
+    `ratio_at_floor` is what it would be if we took no longer than the floor.
+    """
+    totals = stages[stages["stage"] == TOTAL].set_index(["threads", "configuration", "side"])
+    whole = frame[frame["stage"] == TOTAL].copy()
+    whole["users_per_second"] = whole["users"] / whole["seconds"]
+    whole["tokens_per_second"] = whole["tokens"] / whole["seconds"]
+    rows = []
+    for (threads, name), part in whole.groupby(["threads", "configuration"], sort=False):
+        configuration = CONFIGURATIONS[name]
+        row: dict[str, Any] = {
+            "configuration": name,
+            "title": configuration.title,
+            "threads": threads,
+            "repetitions": part["repetition"].nunique(),
+        }
+        for side in SIDES:
+            own = part[part["side"] == side]
+            for measure in ("users_per_second", "tokens_per_second"):
+                row[f"{side}_{measure}"] = own[measure].median()
+            row[f"{side}_peak_memory_gib"] = own["peak_memory_gib"].max()
+        rates = part.pivot(index="repetition", columns="side", values="users_per_second")
+        paired = rates["ours"] / rates["plain"] if "plain" in rates else pd.Series(dtype=float)
+        ratio = row["ours_users_per_second"] / row["plain_users_per_second"]
+        row |= {"ratio": ratio, "ratio_low": paired.min(), "ratio_high": paired.max()}
+        row["ratio_at_floor"] = np.nan
+        if "plain" in rates:
+            plain, ours = (totals.loc[threads, name, side] for side in ("plain", "ours"))
+            row["ratio_at_floor"] = plain["ms_per_user"] / ours["floor_ms_per_user"]
+        row["threshold"] = configuration.threshold
+        row["met"] = ""
+        if configuration.threshold is not None:
+            row["met"] = "yes" if ratio >= configuration.threshold else "no"
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def verdict(summary: pd.DataFrame) -> str:
+    """The missed thresholds in one line; empty where none is."""
+    missed = summary[summary["met"] == "no"]
+    told = [
+        f"{row.title} (threads: {row.threads}): {row.ratio:.1f} times as fast as plain, "
+        f"not {row.threshold:g}"
+        for row in missed.itertuples()
+    ]
+    return "; ".join(told)
+
+
+def machine_speeds(frame: pd.DataFrame) -> pd.DataFrame:
+    """Operations and bytes per second of this machine, by number of threads."""
+    own = frame[frame["configuration"] == MACHINE]
+    rates = own.assign(
+        operations_per_second=own["least_operations"] / own["seconds"],
+        bytes_per_second=own["least_bytes"] / own["seconds"],
+    )
+    medians = rates.groupby(["threads", "stage"])[["operations_per_second", "bytes_per_second"]]
+    return medians.median().groupby("threads").max()  # a probe has 0 of what it does not measure
+
+
+def stage_times(frame: pd.DataFrame) -> pd.DataFrame:
+    """Milliseconds per user of every stage, beside the least this machine could take."""
+    speeds = machine_speeds(frame)
+    sides = frame[frame["configuration"] != MACHINE].copy()
+    per_user = 1e3 / sides["users"]
+    sides["ms_per_user"] = sides["seconds"] * per_user
+    sides["operations_per_user"] = sides["least_operations"] / sides["users"]
+    sides["bytes_per_user"] = sides["least_bytes"] / sides["users"]
+    fastest = speeds.loc[sides["threads"]]
+    computing = sides["least_operations"].to_numpy() / fastest["operations_per_second"].to_numpy()
+    moving = sides["least_bytes"].to_numpy() / fastest["bytes_per_second"].to_numpy()
+    sides["floor_ms_per_user"] = np.maximum(computing, moving) * per_user
+    measures = ["ms_per_user", "floor_ms_per_user", "operations_per_user", "bytes_per_user"]
+    keys = ["threads", "configuration", "side", "stage"]
+    stages = sides.groupby(keys, sort=False)[measures].median().reset_index()
+    # The floor of a whole step is the sum of its stages', each bound by what it is bound by.
+    parts = stages[stages["stage"] != TOTAL].groupby(keys[:3])["floor_ms_per_user"].sum()
+    whole = stages["stage"] == TOTAL
+    found = pd.MultiIndex.from_frame(stages.loc[whole, keys[:3]])
+    stages.loc[whole, "floor_ms_per_user"] = parts.loc[found].to_numpy()
+    return stages
+
+
+def line(rows: list[dict[str, Any]], name: str, threads: int) -> str:
+    """What was just measured, for whoever watches."""
+    frame = pd.DataFrame(rows)
+    own = frame[(frame["configuration"] == name) & (frame["threads"] == threads)]
+    if name == MACHINE:
+        speed = machine_speeds(own).iloc[0] / 1e9
+        told = [f"{speed.operations_per_second:.0f} GFLOP/s, {speed.bytes_per_second:.1f} GB/s"]
+    else:
+        whole = own[own["stage"] == TOTAL]
+        rates = (whole["users"] / whole["seconds"]).groupby(whole["side"], sort=False).median()
+        told = [f"{side} {rate:,.0f} users/s" for side, rate in rates.items()]
+        if len(rates) == 2:
+            told.append(f"{rates['ours'] / rates['plain']:.1f} times as fast")
+    return f"{name}, threads {threads}: {', '.join(told)}"
+
+
+# ------------------------------------------------------------------------------------------ figure
+
+
+def draw(summary: pd.DataFrame, stages: pd.DataFrame, out: Path) -> None:
+    """Speed against plain, where the time goes, and users per second of every method."""
+    most = summary["threads"].max()
+    summary = summary[summary["threads"] == most]
+    stages = stages[(stages["threads"] == most) & (stages["side"] == "ours")]
+    compared, single = summary[summary["ratio"].notna()], summary[summary["ratio"].isna()]
+    style = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
+    with pyplot.rc_context({**style, "svg.hashsalt": "userbench"}):
+        figure, panels = pyplot.subplots(1, 3, figsize=(13, 3.8), layout="constrained")
+        draw_ratios(panels[0], compared)
+        draw_stages(panels[1], stages, compared)
+        draw_methods(panels[2], single)
+        for kind in ("svg", "png"):
+            metadata = {"Date": None} if kind == "svg" else None
+            with artifact.atomic(out / f"performance.{kind}") as partial:
+                figure.savefig(partial, format=kind, dpi=200, metadata=metadata)
+        pyplot.close(figure)
+
+
+def draw_ratios(axes: pyplot.Axes, compared: pd.DataFrame) -> None:
+    """Times as fast as plain, with the range of the repetitions and the threshold."""
+    places = np.arange(len(compared))[::-1]
+    ratios = compared["ratio"].to_numpy()
+    bars = axes.barh(places, ratios, height=0.6, color=COLOURS["ours"])
+    spread = np.abs(compared[["ratio_low", "ratio_high"]].to_numpy().T - ratios)
+    axes.errorbar(ratios, places, xerr=spread, fmt="none", ecolor="black", capsize=2, lw=0.8)
+    axes.bar_label(bars, [f"{ratio:.1f}" for ratio in ratios], padding=14)
+    wanted = compared["threshold"].to_numpy(dtype=float)
+    axes.vlines(wanted, places - 0.4, places + 0.4, color=COLOURS["optimizer"], lw=2)
+    axes.set_yticks(places, compared["title"])
+    axes.set_xlim(0, 1.25 * np.nanmax(np.concatenate([ratios, wanted, [1.0]])))
+    axes.set_xlabel("times as fast as plain (line: required)")
+
+
+def draw_stages(axes: pyplot.Axes, stages: pd.DataFrame, compared: pd.DataFrame) -> None:
+    """Share of each stage in our time, and the floor as a share of it."""
+    places = np.arange(len(compared))[::-1]
+    for place, name in zip(places, compared["configuration"], strict=True):
+        own = stages[stages["configuration"] == name].set_index("stage")
+        whole = own.loc[TOTAL, "ms_per_user"]
+        left = 0.0
+        for stage in STAGES:
+            if stage in own.index:
+                share = 100 * own.loc[stage, "ms_per_user"] / whole
+                axes.barh(place, share, left=left, height=0.6, color=COLOURS[stage])
+                left += share
+        floor = 100 * own.loc[TOTAL, "floor_ms_per_user"] / whole
+        axes.plot([floor, floor], [place - 0.4, place + 0.4], color="black", lw=2)
+    handles = [pyplot.Rectangle((0, 0), 1, 1, color=COLOURS[stage]) for stage in STAGES]
+    axes.legend(
+        handles, STAGES, ncols=3, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1)
+    )
+    axes.set_yticks(places, compared["title"])
+    axes.set_xlabel("percent of our time (line: floor)")
+
+
+def draw_methods(axes: pyplot.Axes, single: pd.DataFrame) -> None:
+    """Users per second of what is measured alone."""
+    places = np.arange(len(single))[::-1]
+    bars = axes.barh(places, single["ours_users_per_second"], height=0.6, color=COLOURS["ours"])
+    axes.bar_label(bars, [f"{rate:,.0f}" for rate in single["ours_users_per_second"]], padding=2)
+    axes.set_yticks(places, single["title"])
+    axes.margins(x=0.15)
+    axes.set_xlabel("users per second")
+
+
+# ------------------------------------------------------------------------------------------ page
+
+
+def page(
+    frame: pd.DataFrame,
+    summary: pd.DataFrame,
+    stages: pd.DataFrame,
+    facts: dict[str, Any],
+    missed: str,
+) -> str:
+    """The page of all figures, with what they were measured on."""
+    compared, single = summary[summary["ratio"].notna()], summary[summary["ratio"].isna()]
+    return f"""# Performance
+
+Generated by `make benchmark` from its measurements: edit `benchmarks/report.py`, not this page.
+
+{conditions(facts)}
+
+{f"**Missed:** {missed}." if missed else "Every threshold is met."}
+
+![Speed against the plain implementation, shares of the stages, users per second](performance.svg)
+
+## Against the plain implementation
+
+{table(COMPARED, (compared_cells(row) for row in compared.itertuples()))}
+
+*Plain* (`benchmarks/plain.py`) does what the released code of AdaptSSR does: one user at a time
+through Python lists, every sequence padded to 150, attention probabilities in memory, element-wise
+dropout, dense Adam, a sort of all candidates per user. The tests hold it to our numbers: equal
+weights and views give equal losses, gradients and ranks. Both sides do the same mathematics on the
+same simulated users (lengths and popularity as in TTL), are alive at once, and take turns. Figures
+are medians; the range is that of the ratio over the turns; *at the floor* is what the ratio would
+be if we took no longer than the floor below. A token is a real behaviour of a user, before
+augmentation. Memory is the peak of the side's own process, Python and torch included.
+
+## Ours alone
+
+{table(SINGLE, (single_cells(row) for row in single.itertuples()))}
+
+Item table of 4,048 rows (padding among them) unless the row says otherwise; batches of 128; what
+else there is to set is as the file in `methods/` has it.
+
+## Where the time goes, and how far it is from the floor
+
+{machine_lines(frame)}
+
+The floor of a stage is the larger of two times: its operations at the first speed, its bytes at the
+second. Counted are matrix products on real behaviours (no padding), ids, rows of the item table,
+gradients and moments of all parameters, score matrices; not softmax, GELU, norms, dropout or
+activations (`benchmarks/floor.py`). Of dense Adam it counts a read of weight, gradient and moments
+and a write of weight and moments, once per step, for every row of the item table.
+
+{table(STAGE_COLUMNS, stage_lines(stages))}
+"""
+
+
+COMPARED = (
+    "|threads|ours, users/s|plain, users/s|times as fast|range|required|at the floor|ours, tokens/s"
+    "|plain, tokens/s|ours, GiB|plain, GiB"
+)
+SINGLE = "|threads|users/s|tokens/s|GiB"
+STAGE_COLUMNS = (
+    "configuration|threads|stage|MFLOP per user|MB per user|floor, ms per user|ours, ms per user"
+    "|ours / floor|plain, ms per user"
+)
+
+
+def table(columns: str, lines: Any) -> str:
+    """A Markdown table; `columns` are separated by bars, the first is text."""
+    names = columns.split("|")
+    head = ["| " + " | ".join(names) + " |", "|---|" + "---:|" * (len(names) - 1)]
+    return "\n".join([*head, *("| " + " | ".join(cells) + " |" for cells in lines)])
+
+
+def compared_cells(row: Any) -> list[str]:
+    """One line of the first table."""
+    return [
+        row.title,
+        str(row.threads),
+        f"{row.ours_users_per_second:,.0f}",
+        f"{row.plain_users_per_second:,.1f}",
+        f"**{row.ratio:.1f}**",
+        f"{row.ratio_low:.1f} to {row.ratio_high:.1f}",
+        "" if pd.isna(row.threshold) else f"{row.threshold:g}",
+        f"{row.ratio_at_floor:.1f}",
+        f"{row.ours_tokens_per_second:,.0f}",
+        f"{row.plain_tokens_per_second:,.0f}",
+        f"{row.ours_peak_memory_gib:.2f}",
+        f"{row.plain_peak_memory_gib:.2f}",
+    ]
+
+
+def single_cells(row: Any) -> list[str]:
+    """One line of the second table."""
+    return [
+        row.title,
+        str(row.threads),
+        f"{row.ours_users_per_second:,.0f}",
+        f"{row.ours_tokens_per_second:,.0f}",
+        f"{row.ours_peak_memory_gib:.2f}",
+    ]
+
+
+def stage_lines(stages: pd.DataFrame) -> list[list[str]]:
+    """Lines of the third table: configurations with two sides, stage by stage."""
+    keys = ["threads", "configuration", "stage"]
+    sides = {side: part.set_index(keys) for side, part in stages.groupby("side")}
+    lines = []
+    for (threads, name, stage), ours in sides["ours"].iterrows():
+        if "plain" not in CONFIGURATIONS[name].sides:
+            continue
+        plain = sides["plain"]["ms_per_user"].get((threads, name, stage), float("nan"))
+        times = ours.ms_per_user / ours.floor_ms_per_user if ours.floor_ms_per_user else np.inf
+        lines.append(
+            [
+                CONFIGURATIONS[name].title,
+                str(threads),
+                stage,
+                f"{ours.operations_per_user / 1e6:.3f}",
+                f"{ours.bytes_per_user / 1e6:.3f}",
+                f"{ours.floor_ms_per_user:.4f}",
+                f"{ours.ms_per_user:.4f}",
+                f"{times:.1f}",
+                "" if np.isnan(plain) else f"{plain:.4f}",
+            ]
+        )
+    return lines
+
+
+def machine_lines(frame: pd.DataFrame) -> str:
+    """What this machine can do, measured in the same run."""
+    told = [
+        f"with {threads} threads {speed.operations_per_second / 1e9:,.1f} GFLOP/s in products of "
+        f"large matrices and {speed.bytes_per_second / 1e9:,.1f} GB/s (read and written) in copies"
+        for threads, speed in machine_speeds(frame).iterrows()
+    ]
+    return "This machine, in the same run: " + "; ".join(told) + "."
+
+
+def conditions(facts: dict[str, Any]) -> str:
+    """Hardware, versions, date, and whether the figures may be quoted."""
+    unknown = "unknown"
+    machine, libraries, git = (facts.get(part, {}) for part in ("machine", "libraries", "git"))
+    commit = git.get("commit", unknown)[:12] + (" with changes" if git.get("changed") else "")
+    others = facts.get("cores_busy_with_others")
+    told = [
+        f"Measured {facts.get('finished', unknown)} in {facts.get('seconds', unknown)} s on "
+        f"{machine.get('processor', unknown)} ({machine.get('cores', unknown)} cores, "
+        f"{machine.get('memory_gib', unknown)} GiB, {machine.get('gpu') or 'no GPU'}), "
+        f"{machine.get('system', unknown)}, Python {facts.get('python', unknown)}, "
+        f"torch {libraries.get('torch', unknown)}, commit {commit}."
+    ]
+    if facts.get("config", {}).get("quick"):
+        told.append("**A quick run, whose figures mean nothing.**")
+    if others is None or not others <= LOADED:
+        told.append(
+            f"**Not to be quoted: other processes kept {others} cores busy meanwhile.** Measure "
+            "again on an idle machine."
+        )
+    else:
+        told.append(f"Other processes kept {others} cores busy meanwhile.")
+    return " ".join(told)
+
+
+if __name__ == "__main__":
+    main()
