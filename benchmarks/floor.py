@@ -32,8 +32,11 @@ def least_work(
 ) -> dict[str, Work]:
     """Work of each stage for users of these `lengths`, walked in a number of steps.
 
-    `outputs`: classes or candidates of the head, 0 without one.
+    `outputs`: classes or candidates of the head, 0 without one. Empty for what is not counted here:
+    other methods than AdaptSSR, and an item table that is not stepped whole.
     """
+    if configuration.method != "adaptssr" or configuration.item_table != "dense":
+        return {}
     users, dim = len(lengths), sizes.dim
     real = lengths.double()
     behaviours = float(real.sum())

@@ -81,7 +81,8 @@ def side_speed(args: argparse.Namespace, device: torch.device) -> Iterator[Any]:
         lengths = users.store.lengths[workload.users[torch.cat(walked)]].cpu()
         steps = len(results)
         work = floor.least_work(configuration, sizes, setting.outputs, lengths, steps)
-        work[TOTAL] = floor.Work(*map(sum, zip(*work.values(), strict=True)))
+        if work:
+            work[TOTAL] = floor.Work(*map(sum, zip(*work.values(), strict=True)))
         seconds = {**watch.seconds, TOTAL: sum(watch.seconds.values())}
         yield [
             {

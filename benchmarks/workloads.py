@@ -3,7 +3,7 @@
 import random
 import time
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -111,12 +111,15 @@ def build(side: str, setting: Setting) -> Workload:
 # ------------------------------------------------------------------------------------------- ours
 
 
-class TimedViews(Views):
+class TimedViews:
     """Views that tell the stopwatch when they are made."""
 
     def __init__(self, views: Views, watch: Stopwatch):
         self.views, self.watch = views, watch
-        self.prepare = views.prepare
+
+    def __getattr__(self, name: str) -> Any:
+        """What a method reads of its own views beside the pair."""
+        return getattr(self.views, name)
 
     def __call__(self, batch: Batch, progress: float) -> Pair:
         """The views of the method."""

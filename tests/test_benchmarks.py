@@ -4,6 +4,7 @@ import math
 import random
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -71,18 +72,47 @@ def test_same_views_same_loss_and_gradients(seed):
     assert found["mask_vector"].abs().sum() > 0
 
 
-def test_same_weights_same_ranks():
-    """All metrics of a click task; both sides get their users from one corpus."""
-    from benchmarks import corpus, plain, workloads
-    from benchmarks.configurations import CONFIGURATIONS
-    from userbench import finetune
+def small_setting(configuration):
+    """A configuration with a few users and items."""
+    from benchmarks import corpus, workloads
     from userbench.encoder import EncoderConfig
 
     device = torch.device("cpu")
     users = corpus.simulate(48, 400, 300, 150, device)
-    sizes = EncoderConfig(400)
     watch = workloads.Stopwatch(device)
-    setting = workloads.Setting(CONFIGURATIONS["evaluate_click"], users, sizes, watch)
+    return workloads.Setting(replace(configuration, n_items=400), users, EncoderConfig(400), watch)
+
+
+def test_every_configuration_takes_a_step():
+    """On each side: a finite result, all time in the same known stages, each with a floor."""
+    from benchmarks import floor, workloads
+    from benchmarks.configurations import CONFIGURATIONS, STAGES
+
+    for name, configuration in CONFIGURATIONS.items():
+        seen = {}
+        for side in configuration.sides:
+            setting = small_setting(configuration)
+            workload = workloads.build(side, setting)
+            setting.watch.start()
+            result = workload.step(torch.arange(4))
+            assert math.isfinite(result), name
+            seen[side] = set(setting.watch.seconds)
+            assert seen[side] <= set(STAGES), name
+        lengths = setting.corpus.store.lengths[workload.users[:4]]
+        work = floor.least_work(configuration, setting.sizes, setting.outputs, lengths, 1)
+        if "plain" in seen:
+            assert seen["plain"] == seen["ours"], name
+            assert seen["ours"] | {"batch"} == set(work), name
+
+
+def test_same_weights_same_ranks():
+    """All metrics of a click task; both sides get their users from one corpus."""
+    from benchmarks import plain, workloads
+    from benchmarks.configurations import CONFIGURATIONS
+    from userbench import finetune
+
+    setting = small_setting(CONFIGURATIONS["evaluate_click"])
+    users, device = setting.corpus, setting.device
     torch.manual_seed(0)
     ours, theirs = workloads.our_model(setting), workloads.plain_model(setting).eval()
     theirs["encoder"].load_ours(ours["encoder"].state_dict())
