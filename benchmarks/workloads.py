@@ -131,7 +131,7 @@ class TimedViews:
 def timed_adam(model: torch.nn.Module, lr: float, encoder: UserEncoder, setting: Setting) -> Adam:
     """The package's optimizer, telling the stopwatch when gradients are there."""
     item_table = setting.configuration.item_table
-    optimizer = Adam(model, lr, item_table, encoder.items.weight)
+    optimizer = Adam(model, lr, item_table, encoder.items)
     optimizer.of_others.register_step_pre_hook(lambda *_: setting.watch.lap("backward"))
     return optimizer
 

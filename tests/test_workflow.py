@@ -99,8 +99,9 @@ def test_sensitivity_runs_every_other_choice_of_the_ledger(checkout):
         if entry["where"] != "none":
             others[entry["stage"]] += len(entry["choices"]) - 1
     counts = job_counts(said)
-    assert counts["finetune_ttl"] == 3 * (1 + others["pretrain"] + others["finetune"])
-    assert counts["pretrain"] == 3 * 2 * (2 + others["pretrain"])  # and AdaptSSR, and its start
+    seeds = len(yaml.safe_load((ROOT / "workflow/config/sensitivity.yaml").read_text())["seeds"])
+    assert counts["finetune_ttl"] == seeds * (1 + others["pretrain"] + others["finetune"])
+    assert counts["pretrain"] == seeds * 2 * (2 + others["pretrain"])  # and AdaptSSR, and its start
 
 
 def test_a_run_may_have_its_own_batch_size(checkout):
