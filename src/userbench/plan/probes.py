@@ -12,7 +12,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,8 +29,8 @@ from userbench.tasks import Task, build_head, load_examples
 
 # Why: a larger corpus is scaled up from one of this size, which is simulated and read in seconds.
 USERS = 20_000
-SECONDS_PER_PROBE = 1.5
-STEPS_PER_PROBE = 4
+SECONDS_PER_PROBE = 0.5
+STEPS_PER_PROBE = 3
 MAKERS = ("simulate", "store", "splits", "neighbours")
 
 
@@ -65,12 +64,10 @@ def measured(jobs: list[Job], folder: Path, cores: int) -> list[Cost]:
     # Why: a fork of a process that holds torch starts at once, and its memory is its own.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
-    with ProcessPoolExecutor(cores, context, max_tasks_per_child=1) as pool:
-        waiting = {
-            key: pool.submit(probe, job, corpora[job.flags["store"][0]])
-            for key, job in probes.items()
-        }
-        found = {key: future.result() for key, future in waiting.items()}
+    pairs = [(job, corpora[job.flags["store"][0]]) for job in probes.values()]
+    # Why not concurrent.futures: with one task a process, it hangs (Python issue 115634).
+    with context.Pool(cores, maxtasksperchild=1) as pool:
+        found = dict(zip(probes, pool.starmap(probe, pairs, chunksize=1), strict=True))
 
     def cost(job: Job) -> Cost:
         for made in corpora.values():
@@ -101,14 +98,18 @@ def corpus(path: str, jobs: list[Job], folder: Path) -> Corpus:
     ValueError for real data that were not read yet.
     """
     by_output = {output: job for job in jobs for output in job.outputs}
-    if path not in by_output:
-        return made_from(jobs, folder / Path(path).name, {path: Path(path)})
-    raw = by_output[path].flags["raw"][0]
+    raw = by_output[path].flags["raw"][0] if path in by_output else None
     if raw not in by_output:
-        raise ValueError(
-            f"{path} is of real data and not there yet: what it holds is known once it is read. "
-            f"First run: snakemake --cores 1 --configfile <the same> -- {path}"
-        )
+        if not Path(path).exists():
+            raise ValueError(
+                f"{path} is of real data and not there yet: what it holds is known once it is "
+                f"read. First run: snakemake --cores 1 --configfile <the same> -- {path}"
+            )
+        others = [job for job in jobs if path not in job.outputs]
+        made = made_from(others, folder / Path(path).name, {path: Path(path)})
+        told = store.read_manifest(Path(path))
+        reading = Cost(told["seconds"], told["peak_memory_gib"] * 2**30, size_of(Path(path)))
+        return made._replace(costs={path: reading, **made.costs})
     flags = by_output[raw].flags
     users = int(flags["users"][0])
     few = min(users, USERS)
@@ -138,13 +139,17 @@ def made_from(
         out = folder / job.outputs[0].replace("/", "_")
         few = {"users": str(users)} if job.stage == "simulate" else {}
         seconds, memory = run_alone("-m", job.module, *changed(moved, out=out, **few))
-        disk = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
-        costs[job.outputs[0]] = Cost(seconds, memory, disk)
+        costs[job.outputs[0]] = Cost(seconds, memory, size_of(out))
         places[job.outputs[0]] = out
     drawn = {
         p for job in jobs if path in job.flags.get("store", []) for p in job.flags.get("splits", [])
     }
     return Corpus(places[path], {p: places.get(p) or Path(p) for p in drawn}, 1.0, costs)
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of all files in a folder."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
 def run_alone(*words: str) -> tuple[float, int]:
