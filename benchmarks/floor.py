@@ -2,7 +2,7 @@
 
 Counted are multiply-adds of matrix products (as two operations) on real behaviours, not on padding,
 and bytes that cannot stay in a cache: ids, rows of the item table, gradients and moments of all
-parameters, score matrices. Not counted: softmax, GELU, norms, dropout, activations.
+parameters but the rows of items that no user of a batch has, score matrices. Not counted: softmax, GELU, norms, dropout, activations.
 """
 
 from typing import NamedTuple
@@ -58,7 +58,9 @@ def least_work(
     if configuration.kind == "evaluate":
         return {**work, "rank": Work(2 * users * dim * outputs, 2 * users * outputs * FLOAT)}
     head = dim * (dim + 1) + outputs * (dim + 1) if outputs else 0
-    parameters = encoder_parameters(sizes) + head
+    # Rows that no user of a batch has can be put off (`userbench.optimizer`).
+    put_off = max(0, sizes.n_items + 2 - behaviours / steps)
+    parameters = encoder_parameters(sizes) + head - put_off * dim
     gradients = steps * parameters + tokens * dim
     work["backward"] = Work(2 * operations, gradients * FLOAT)
     passed = steps * parameters
