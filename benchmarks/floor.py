@@ -2,7 +2,8 @@
 
 Counted are multiply-adds of matrix products (as two operations) on real behaviours, not on padding,
 and bytes that cannot stay in a cache: ids, rows of the item table, gradients and moments of all
-parameters but the rows of items that no user of a batch has, score matrices. Not counted: softmax, GELU, norms, dropout, activations.
+parameters but the rows of items that no user of a batch has, score matrices. Not counted: softmax,
+GELU, norms, dropout, activations.
 """
 
 from typing import NamedTuple

@@ -309,8 +309,8 @@ The floor of a stage is the larger of two times: its operations at the first spe
 second. Counted are matrix products on real behaviours (no padding), ids, rows of the item table,
 gradients and moments of all parameters, score matrices; not softmax, GELU, norms, dropout or
 activations (`benchmarks/floor.py`). Of dense Adam it counts a read of weight, gradient and moments
-and a write of weight and moments, once per step; of the item table, for the rows of the batch: steps
-of others can be put off until they are read, and the plain side does not.
+and a write of weight and moments, once per step; of the item table, for the rows of the batch:
+steps of others can be put off until they are read, which the plain side does not.
 
 {table(STAGE_COLUMNS, stage_lines(stages))}
 """
