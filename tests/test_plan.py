@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -44,6 +45,11 @@ def test_jobs_that_cost_the_same_are_measured_once():
     from userbench.plan.probes import key_of
 
     assert key_of(job("clue", seed=0)) == key_of(job("clue", seed=1))
+    other = job("clue")
+    words = [word.replace("g.st", "other.st") for word in other.words]
+    assert key_of(replace(other, words=words)) == key_of(other)
+    words = [word.replace('"views"', '"lr": 0.5, "views"') for word in other.words]
+    assert key_of(replace(other, words=words)) != key_of(other)
     assert key_of(job("clue")) != key_of(job("mlm"))
 
 

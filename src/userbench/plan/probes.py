@@ -193,6 +193,8 @@ def key_of(job: Job) -> str:
         name: values for name, values in job.flags.items() if name not in ("seed", "out", "run")
     }
     flags["init"] = [str(len(flags.get("init", [])))]
+    if "set" in flags:  # files it is given are those of its seed
+        flags["set"] = [json.dumps(without_files(json.loads(flags["set"][0])))]
     if job.stage == "finetune":
         flags["task"] = [json.dumps({**json.loads(t), "out": ""}) for t in flags["task"]]
         method = flags.pop("method", [None])[0]
