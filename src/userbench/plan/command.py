@@ -59,7 +59,7 @@ def plan(args: argparse.Namespace) -> None:
         write_json(args.json, {"wall_seconds": wall, "cores": args.cores, "jobs": told})
 
 
-def schedule(jobs: list[Job], seconds: list[float], cores: int, gpus: int = 1) -> float:
+def schedule(jobs: list[Job], seconds: list[float], cores: int) -> float:
     """Wall time of the jobs on some cores, each started as soon as its inputs and a core are there.
 
     Where there is a GPU, trainings also wait for it.
@@ -76,7 +76,7 @@ def schedule(jobs: list[Job], seconds: list[float], cores: int, gpus: int = 1) -
     ]
     one_gpu = torch.cuda.is_available()
     waiting, done, running = dict(enumerate(needs)), set(), []
-    now, free, free_gpus = 0.0, cores, gpus
+    now, free, free_gpus = 0.0, cores, 1  # one training at a time, as profiles/default has it
     while waiting or running:
         for number in list(waiting):
             trains = one_gpu and jobs[number].stage in TRAINING
@@ -133,7 +133,3 @@ def duration(seconds: float) -> str:
 def size(count: float) -> str:
     """Bytes as a person says them."""
     return f"{count / 2**20:.0f} MiB" if count < 2**30 else f"{count / 2**30:.1f} GiB"
-
-
-if __name__ == "__main__":
-    main()

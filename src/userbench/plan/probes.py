@@ -244,18 +244,22 @@ def probe_finetune(words: list[str], scale: float) -> tuple[float, float]:
     """Seconds and bytes of the fine-tunings of one process, from a few steps of each task."""
     args = finetune.flags().parse_args(words)
     args.set = without_files(args.set)
-    total = 0.0
-    for given in args.task:
-        given.pop("out")
-        total += len(args.init or [None]) * seconds_of_task(Task(**given), args, scale)
-    return total, 0.0
-
-
-def seconds_of_task(task: Task, args: argparse.Namespace, scale: float) -> float:
-    """Seconds that one fine-tuning takes, with its evaluations."""
     device = finetune.pick_device(args.device)
     sizes = EncoderConfig(n_items=0, **args.encoder)
     behaviours = store.BehaviourStore.open(args.store, sizes.max_length, device)
+    total = 0.0
+    for given in args.task:
+        given.pop("out")
+        seconds = seconds_of_task(Task(**given), behaviours, args, scale)
+        total += len(args.init or [None]) * seconds
+    return total, 0.0
+
+
+def seconds_of_task(
+    task: Task, behaviours: store.BehaviourStore, args: argparse.Namespace, scale: float
+) -> float:
+    """Seconds that one fine-tuning takes, with its evaluations."""
+    device = behaviours.items.device
     split = splits.load_split(args.splits, task.name).to(device)
     train, validation, test = (
         (split == part).nonzero()[:, 0] for part in (TRAIN, VALIDATION, TEST)
