@@ -30,6 +30,8 @@ class EncoderConfig:
     layers: int = 2
     heads: int = 2
     max_length: int = 150
+    attention_dropout: bool = True
+    """Dropout on the attention probabilities, too, as released; without it attention is fused."""
 
     @property
     def mask_id(self) -> int:
@@ -61,7 +63,7 @@ class SelfAttention(nn.Module):
         self.heads = config.heads
         self.project = nn.Linear(config.dim, 3 * config.dim)
         self.merge = nn.Linear(config.dim, config.dim)
-        self.dropout = Dropout(dropout)
+        self.dropout = Dropout(dropout if config.attention_dropout else 0.0)
 
     def forward(self, hidden: Hidden, allowed: Bool[Tensor, "users 1 #length length"]) -> Hidden:
         """Mix every position with the `allowed` positions of its sequence."""

@@ -28,7 +28,7 @@ for corpus_name in CORPORA:
         resources:
             gpu=GPUS,
         params:
-            encoder=json.dumps(config["encoder"]),
+            encoder=encoder,
             init=lambda w, input: f"--init {input.init}" if input.init else "",
             method=method_flags,
             loop=loop_flags,

@@ -63,6 +63,14 @@ def loop_flags(wildcards):
     return f"--order {protocol['order']} --item-table {protocol['item_table']}"
 
 
+def encoder(wildcards):
+    """Sizes of the encoder, and what of it the protocol says."""
+    sizes = dict(config["encoder"])
+    if not RUNS[wildcards.run]["protocol"]["attention_dropout"]:
+        sizes["attention_dropout"] = False
+    return json.dumps(sizes)
+
+
 def batch_size(wildcards):
     """That of the run, else of its corpus, else of the experiment."""
     of_corpus = {**config["pretrain"], **CORPORA[wildcards.corpus].get("pretrain", {})}

@@ -29,7 +29,7 @@ rule pretrain:
         method=lambda w: RUNS[w.run]["method"],
         changes=lambda w, input: settings(w, input.given),
         init=lambda w, input: f"--init {input.init}" if input.init else "",
-        encoder=json.dumps(config["encoder"]),
+        encoder=encoder,
         epochs=LAST_EPOCH,
         keep=KEPT_EPOCHS,
         batch_size=batch_size,
