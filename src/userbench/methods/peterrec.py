@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from userbench.augment import mask
 from userbench.data.store import Batch, BehaviourStore
-from userbench.encoder import Hidden, Items, UserEncoder, initialise
+from userbench.encoder import Items, Packed, UserEncoder, initialise
 from userbench.item_softmax import ItemSoftmax
 from userbench.losses import BIAS_STARTS
 from userbench.method import Objective, PretrainMethod, TrainingConfig
@@ -66,7 +66,7 @@ class Patch(nn.Module):
         self.apply(initialise)
         nn.init.zeros_(self.up.weight)
 
-    def forward(self, hidden: Hidden) -> Hidden:
+    def forward(self, hidden: Packed) -> Packed:
         """The input and what the patch adds to it."""
         return hidden + self.up(F.gelu(self.down(hidden)))
 
