@@ -5,6 +5,7 @@ python -m userbench.finetune --store DATA --splits SPLITS --run adaptssr --seed 
     --task '{"name": "age", "kind": "classification", "lr": 2e-4, "batch_size": 128, "epochs": 5,
     "out": "age.json"}'
 
+Beside the scores of a task it writes what it predicts of every test example, `predictions.py`.
 One process takes any number of tasks. Several `--init` are candidates: each is fine-tuned and the
 one best on validation is tested. Without any, the model is trained end to end.
 """
@@ -37,7 +38,9 @@ from userbench.data.store import BehaviourStore
 from userbench.encoder import EncoderConfig, UserEncoder, UserVectors, pick_device
 from userbench.losses import finite
 from userbench.method import configure, load_method
+from userbench.metrics import metrics_of
 from userbench.optimizer import Adam
+from userbench.predictions import predictions_path, write_predictions
 from userbench.tasks import LabelTask, Task, TopNTask, build_head, load_examples
 
 log = logging.getLogger("userbench")
@@ -52,6 +55,13 @@ class Split(NamedTuple):
     train: Int[Tensor, " train"]
     validation: Int[Tensor, " validation"]
     test: Int[Tensor, " test"]
+
+
+class Finetuned(NamedTuple):
+    """Content of the score file, and of the file of predictions unless nothing was tested."""
+
+    scores: dict[str, Any]
+    predictions: dict[str, Tensor] | None
 
 
 class Candidate(NamedTuple):
@@ -94,17 +104,22 @@ def main(argv: list[str] | None = None) -> None:
         store = BehaviourStore.open(args.store, sizes.max_length, device)
         for task, out in zip(tasks, outputs, strict=True):
             started = time.perf_counter()
-            scores = finetune(task, store, device, args)
+            scores, predictions = finetune(task, store, device, args)
+            config = {**vars(args), "task": asdict(task)}
+            if predictions is not None:
+                columns = {name: column.cpu() for name, column in predictions.items()}
+                write_predictions(predictions_path(out), columns, scores)
+                record(predictions_path(out), config)
             write_json(out, scores)
             seconds = time.perf_counter() - started
-            record(out, {**vars(args), "task": asdict(task)}, task_seconds=seconds)
+            record(out, config, task_seconds=seconds)
     except ValueError as mistake:
         sys.exit(f"error: {mistake}")
 
 
 def finetune(
     task: Task, store: BehaviourStore, device: torch.device, args: argparse.Namespace
-) -> dict[str, Any]:
+) -> Finetuned:
     """Fine-tune every candidate on one task; test the best epoch on validation."""
     split = load_split(args.splits, task.name).to(device)
     split = Split(*((split == part).nonzero().squeeze(1) for part in (TRAIN, VALIDATION, TEST)))
@@ -112,6 +127,7 @@ def finetune(
     scores: list[dict[str, Any]] = []
     best: Candidate | None = None
     chosen = {}
+    predictions = None
     for init in args.init or [None]:
         torch.manual_seed(args.seed)
         encoder = build_encoder(store.n_items, task.dropout, init, args)
@@ -125,13 +141,14 @@ def finetune(
             chosen = {"pretrain_epoch": pretrain_epoch, "epoch": candidate.epoch}
     if not args.no_test:
         model.load_state_dict(best.weights)
-        tested = evaluate(model, store, split.test)
+        predictions = predict(model, store, split.test)
+        tested = {name: float(value) for name, value in metrics_of(predictions).items()}
         log.info("%s: test %s %.4f", task.name, task.metric, tested[task.metric])
         scores += [
             {**chosen, "split": "test", "metric": metric, "value": value}
             for metric, value in tested.items()
         ]
-    return {
+    content = {
         "run": args.run,
         "task": task.name,
         "corpus": args.store.name,
@@ -143,6 +160,7 @@ def finetune(
         "best": chosen,
         "scores": scores,
     }
+    return Finetuned(content, predictions)
 
 
 def build_encoder(
@@ -205,14 +223,31 @@ def train(
 def evaluate(
     model: torch.nn.ModuleDict, store: BehaviourStore, picked: Int[Tensor, " examples"]
 ) -> dict[str, float]:
-    """Metrics of the picked examples, every user encoded once."""
+    """Metrics of the picked examples."""
+    found = model["head"].evaluate(encode(model, store, picked), picked)
+    return {metric: float(value) for metric, value in found.items()}
+
+
+@torch.no_grad()
+def predict(
+    model: torch.nn.ModuleDict, store: BehaviourStore, picked: Int[Tensor, " examples"]
+) -> dict[str, Tensor]:
+    """Number and user of the picked examples, and what the head predicts of them."""
+    head: LabelTask | TopNTask = model["head"]
+    predicted = head.predict(encode(model, store, picked), picked)
+    return {"example": picked, "user": head.examples.users[picked], **predicted}
+
+
+def encode(
+    model: torch.nn.ModuleDict, store: BehaviourStore, picked: Int[Tensor, " examples"]
+) -> UserVectors:
+    """User vectors of the picked examples, every user encoded once."""
     model.eval()
     unique, place = model["head"].examples.users[picked].unique(return_inverse=True)
     users: UserVectors = torch.cat(
         [model["encoder"](store.batch(part).items) for part in unique.split(ENCODED_AT_ONCE)]
     )
-    found = model["head"].evaluate(users[place], picked)
-    return {metric: float(value) for metric, value in found.items()}
+    return users[place]
 
 
 if __name__ == "__main__":

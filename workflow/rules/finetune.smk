@@ -1,7 +1,8 @@
 # Pre-trained encoders -> test scores of every task of their corpus.
 # In:  data/<corpus>/, splits/<by>/<corpus>/, the candidate checkpoints of a run
-# Out: finetune/<run>/<task>/seed<k>.json; one process does all tasks of a corpus, because starting
-#      Python and torch costs as long as a small fine-tuning
+# Out: finetune/<run>/<task>/seed<k>.json and, where the config tests, seed<k>.predictions.parquet;
+#      one process does all tasks of a corpus, because starting Python and torch costs as long as a
+#      small fine-tuning
 # Why a loop: the outputs of a rule are fixed, and corpora differ in their tasks.
 
 
@@ -17,7 +18,14 @@ for corpus_name in CORPORA:
             code=code("finetune"),
             method=lambda w: method_code(w.run),
         output:
-            [f"{OUT}/finetune/{{run}}/{task}/seed{{seed}}.json" for task in tasks_of(corpus_name)],
+            scores=[
+                f"{OUT}/finetune/{{run}}/{task}/seed{{seed}}.json"
+                for task in tasks_of(corpus_name)
+            ],
+            predictions=[
+                f"{OUT}/finetune/{{run}}/{task}/seed{{seed}}.predictions.parquet"
+                for task in (tasks_of(corpus_name) if TESTED else [])
+            ],
         log:
             f"{OUT}/logs/finetune/{{run}}/{corpus_name}/seed{{seed}}.log",
         benchmark:
@@ -33,9 +41,9 @@ for corpus_name in CORPORA:
             method=method_flags,
             loop=loop_flags,
             tasks=lambda w, output, corpus=corpus_name: task_flags(
-                tasks_of(corpus), output, finetune_settings(w.run)
+                tasks_of(corpus), output.scores, finetune_settings(w.run)
             ),
-            test="" if config["finetune"].get("test", True) else "--no-test",
+            test="" if TESTED else "--no-test",
             device=DEVICE,
         message:
             "Fine-tune {wildcards.run}, seed {wildcards.seed} (follow: tail -f {log})"
@@ -53,10 +61,8 @@ for corpus_name in CORPORA:
             splits=f"{OUT}/splits/{DEFAULT_SPLIT}/{corpus_name}",
             code=code("references"),
         output:
-            [
-                f"{OUT}/finetune/{REFERENCES[task['kind']]}/{name}/seed{SEEDS[0]}.json"
-                for name, task in tasks_of(corpus_name).items()
-            ],
+            scores=reference_files(tasks_of(corpus_name), "json"),
+            predictions=reference_files(tasks_of(corpus_name), "predictions.parquet"),
         log:
             f"{OUT}/logs/references/{corpus_name}.log",
         benchmark:
@@ -66,7 +72,7 @@ for corpus_name in CORPORA:
         threads: 1
         params:
             tasks=lambda w, output, corpus=corpus_name: task_flags(
-                tasks_of(corpus), output, reference_settings
+                tasks_of(corpus), output.scores, reference_settings
             ),
             seed=SEEDS[0],
         message:

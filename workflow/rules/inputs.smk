@@ -102,6 +102,14 @@ def finetune_settings(run):
     return of_task
 
 
+def reference_files(tasks, ending):
+    """What the simple references write of these tasks; they do not depend on the seed."""
+    return [
+        f"{OUT}/finetune/{REFERENCES[task['kind']]}/{name}/seed{SEEDS[0]}.{ending}"
+        for name, task in tasks.items()
+    ]
+
+
 def reference_settings(task):
     """What the simple references need to know of a task."""
     return {"kind": task["kind"], "metric": METRICS[task["kind"]]}

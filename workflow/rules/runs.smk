@@ -3,6 +3,7 @@
 
 FROM_EPOCHS = config["finetune"]["from_epochs"]
 LAST_EPOCH = config["pretrain"]["epochs"]
+TESTED = config["finetune"].get("test", True)
 DEFAULTS = {entry["key"]: entry["default"] for entry in LEDGER if entry["where"] == "protocol"}
 DEFAULT_SPLIT = {**DEFAULTS, **config.get("protocol", {})}["split"]
 
