@@ -31,6 +31,7 @@ from userbench.data.splits import (
     TRAIN,
     VALIDATION,
     check_store,
+    labelled_part,
     load_split,
     order_of_epoch,
 )
@@ -123,6 +124,7 @@ def finetune(
     """Fine-tune every candidate on one task; test the best epoch on validation."""
     split = load_split(args.splits, task.name).to(device)
     split = Split(*((split == part).nonzero().squeeze(1) for part in (TRAIN, VALIDATION, TEST)))
+    split = split._replace(train=labelled_part(split.train, task.label_share))
     examples = load_examples(task, args.store, device)
     scores: list[dict[str, Any]] = []
     best: Candidate | None = None

@@ -50,6 +50,8 @@ class Task:
     ties: str = "pessimistic"
     average: str = "pairs"
     """Ranking metrics are means over (user, target) "pairs" as released, or over "users"."""
+    label_share: float = 1.0
+    """Share of the training examples that are used; validation and test stay whole."""
 
     def __post_init__(self) -> None:
         for name, legal in LEGAL.items():
@@ -58,6 +60,10 @@ class Task:
                     f"task {self.name}: {name} {getattr(self, name)!r} is none of "
                     f"{', '.join(legal)}"
                 )
+        if not 0.001 <= self.label_share <= 1:
+            raise ValueError(
+                f"task {self.name}: label_share {self.label_share}: must be from 0.001 to 1"
+            )
 
     @property
     def metric(self) -> str:

@@ -264,6 +264,7 @@ def seconds_of_task(
     train, validation, test = (
         (split == part).nonzero()[:, 0] for part in (TRAIN, VALIDATION, TEST)
     )
+    train = splits.labelled_part(train, task.label_share)
     encoder = finetune.build_encoder(behaviours.n_items, task.dropout, None, args)
     examples = load_examples(task, args.store, device)
     head = build_head(task, examples, train, encoder.width, encoder.config.dim)
