@@ -19,10 +19,12 @@ include: "workflow/rules/pretrain.smk"
 include: "workflow/rules/finetune.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/statistics.smk"
+include: "workflow/rules/similarity.smk"
+include: "workflow/rules/figures.smk"
 
 
 rule all:
-    """Every table that the config asks for."""
+    """Every table and figure that the config asks for."""
     default_target: True
     input:
-        [f"results/{name}" for name in PUBLISHED],
+        [f"results/{name}" for name in (*PUBLISHED, *DRAWN)],

@@ -162,7 +162,7 @@ def test_labelled_parts_are_nested_and_the_same_for_everybody():
 
     train = torch.arange(1000, 1331)
     parts = []
-    for seed, share in enumerate((0.001, 0.1, 0.3, 0.999, 1.0)):
+    for seed, share in enumerate((0.001, 0.1, 0.3, 0.9, 1.0)):
         torch.manual_seed(seed)
         part = labelled_part(train, share)
         torch.manual_seed(seed + 100)

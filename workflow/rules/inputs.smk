@@ -96,7 +96,10 @@ def finetune_settings(run):
             "batch_size": task["batch_size"],
             "epochs": task.get("epochs", config["finetune"]["epochs"]),
             "dropout": protocol["finetune_dropout"],
-            **{key: protocol[key] for key in ("bias_start", "known_targets", "ties", "average")},
+            **{
+                key: protocol[key]
+                for key in ("bias_start", "known_targets", "ties", "average", "label_share")
+            },
         }
 
     return of_task
@@ -125,6 +128,12 @@ def candidates(wildcards, corpus):
     return expand(checkpoints(encoder_of, epochs), corpus=corpus, seed=wildcards.seed)
 
 
+def last_checkpoint(wildcards):
+    """The last checkpoint of a run, or of the run whose encoder it takes."""
+    encoder_of = RUNS[wildcards.run].get("encoder_of", wildcards.run)
+    return expand(checkpoints(encoder_of, [LAST_EPOCH]), **wildcards)
+
+
 def method_flags(wildcards):
     """The method that may adapt the encoder to be fine-tuned, and its settings."""
     run = RUNS[wildcards.run]
@@ -137,10 +146,11 @@ def is_simulated(corpus):
     return "simulate" in config["corpora"][corpus]
 
 
-def data_caption():
-    """What the numbers were measured on."""
+def data_caption(names=None):
+    """What the numbers were measured on: all corpora, or these."""
     parts = []
-    for name, corpus in CORPORA.items():
+    for name in names or CORPORA:
+        corpus = CORPORA[name]
         if is_simulated(name):
             parts.append(f"{name}: {corpus['simulate']['users']:,} simulated users")
         else:

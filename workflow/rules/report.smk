@@ -59,7 +59,7 @@ rule table2:
         csv=f"{OUT}/table2.csv",
         md=f"{OUT}/table2.md",
         tex=f"{OUT}/table2.tex",
-        html=f"{OUT}/table2.html",
+        html=report(f"{OUT}/table2.html", caption="../report/table2.rst", category="Tables"),
         provenance=f"{OUT}/table2.csv.provenance.json",
     log:
         f"{OUT}/logs/table2.log",
