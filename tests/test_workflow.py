@@ -47,9 +47,15 @@ def snakemake(folder, *words, **environment):
     return run.returncode, run.stdout
 
 
+FIGURES = ("figure3", "figure4", "figure5", "figure6", "figure7", "learning_curves")
+
+
 def config(folder, **changes):
-    """The smoke config with changes, as a file."""
+    """The smoke config with changes, as a file; where runs are others, without the figures."""
     content = yaml.safe_load((ROOT / "workflow/config/smoke.yaml").read_text())
+    if "runs" in changes:
+        for study in ("ablation", "combination", "similarity", "worlds", "labels"):
+            del content[study]
     path = folder / "changed.yaml"
     path.write_text(yaml.safe_dump({**content, **changes}, sort_keys=False))
     return ["--configfile", str(path), "--"]
@@ -69,6 +75,40 @@ def test_default_config_plans_the_whole_table(checkout):
     assert counts["pretrain"] == 9 * 2 * 3
     assert counts["finetune_ttl"] == counts["finetune_app"] == 10 * 3
     assert counts["simulate"] == counts["store"] == counts["splits"] == counts["neighbours"] == 2
+    assert not {"similarity", "figure4", "figure_scores"} & counts.keys()
+
+
+def test_default_config_plans_the_figures(checkout):
+    """Eleven runs beside those of the table: three components, three coefficients, cold, views."""
+    names = ["ablation.csv", "figure3.pdf", "figure4.svg", "figure5.png"]
+    status, said = snakemake(checkout, "-n", "-p", *[f"results/{name}" for name in names])
+    assert status == 0, said
+    counts = job_counts(said)
+    # Of the table's rows: mlm, ccl, cl4srec, coserec, duorec, adaptssr; the others for figure 5.
+    assert counts["pretrain"] == (9 + 11) * 2 * 3 - 3 * 3  # ptum, clue and idicl on TTL alone
+    assert counts["similarity"] == 9 * 3
+    assert counts["finetune_ttl"] == counts["finetune_app"] == (5 + 11) * 3
+    assert "table2" not in counts
+    (contrast,) = {
+        line
+        for line in said.splitlines()
+        if "--out results/default/pretrain/contrast/ttl/seed1" in line
+    }
+    assert "--method cl4srec" in contrast and '"crop_ratio": 0.8' in contrast
+
+
+@pytest.mark.parametrize(
+    ("name", "figure", "finetunes"),
+    [("diversity", "figure6", 9 * 3 * 3), ("labels", "figure7", 2 * 5 * 3 * 3)],
+)
+def test_studies_of_their_own_are_planned(checkout, name, figure, finetunes):
+    """Worlds are corpora, shares of the labels are runs, which share their encoder."""
+    words = ["-n", "--configfile", f"workflow/config/{name}.yaml", "--", f"results/{figure}.pdf"]
+    status, said = snakemake(checkout, *words)
+    assert status == 0, said
+    counts = job_counts(said)
+    assert sum(n for rule, n in counts.items() if rule.startswith("finetune")) == finetunes
+    assert counts["pretrain"] == {"diversity": 9 * 3 * 3, "labels": 2 * 4 * 3}[name]
 
 
 def test_tuning_plans_equal_budgets(checkout, tmp_path):
@@ -172,6 +212,19 @@ def test_absent_real_data_is_one_clear_line(checkout, name):
         ({"sensitivity": "adapt"}, "no run 'adapt'"),
         ({"table2": {"rows": ["none", "peter"], "baseline": "none"}}, "no run 'peter'"),
         ({"pretrain": {"epochs": 2, "batch_size": 64, "keep": [9]}}, "epoch 9 is above"),
+        ({"ablation": {"full": "adaptssr", "rows": ["warm"]}}, "ablation: no run 'warm'"),
+        (
+            {"ablation": {"full": "adaptssr", "rows": ["fixed"], "sweep": ["clue"]}},
+            "run 'clue' has no number as set.coefficient",
+        ),
+        ({"similarity": {"corpus": "ttl", "rows": ["none"]}}, "run 'none' pre-trains nothing"),
+        ({"similarity": {"corpus": "tt", "rows": ["clue"]}}, "no corpus 'tt'"),
+        (
+            {"worlds": {"parameters": ["noise"], "differences": [["clue", "none"]]}},
+            "simulate.set lacks 'noise'",
+        ),
+        ({"labels": {"rows": ["none"], "shares": [2]}}, "labels.shares.0: 2 is greater than"),
+        ({"protocol": {"label_share": 0}}, "protocol.label_share: 0 is less than"),
     ],
 )
 def test_config_mistakes_stop_before_anything_runs(checkout, changes, message):
@@ -239,6 +292,27 @@ def test_smoke_run_from_raw_files_to_table(checkout):
 
     status, said = snakemake(checkout, *target)
     assert status == 0
+    assert "Nothing to be done" in said
+
+    # The figures, of the same runs and few more.
+    drawn = [f"results/{figure}.pdf" for figure in FIGURES]
+    status, said = snakemake(checkout, *target, *drawn)
+    assert status == 0, said
+    for figure in FIGURES:
+        numbers = "ablation" if figure == "figure4" else figure
+        with (checkout / f"results/{numbers}.csv").open() as file:
+            assert {row["data"] for row in csv.DictReader(file)} == {"simulated"}
+        assert (checkout / f"results/{figure}.svg").stat().st_size > 10_000
+    with (checkout / "results/figure7.csv").open() as file:
+        shares = {(row["run"], row["share"]) for row in csv.DictReader(file)}
+    assert ("adaptssr--labels-30", "0.3") in shares and ("none", "1.0") in shares
+    told = json.loads(
+        (checkout / "results/smoke/finetune/none--labels-30/age/seed0.json").read_text()
+    )
+    whole = json.loads((checkout / "results/smoke/finetune/none/age/seed0.json").read_text())
+    assert told["examples"]["train"] == -(-3 * whole["examples"]["train"] // 10)
+    assert told["examples"]["test"] == whole["examples"]["test"]
+    _, said = snakemake(checkout, *target, *drawn)
     assert "Nothing to be done" in said
 
     def rerun_after_edit(path):

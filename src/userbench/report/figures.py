@@ -85,7 +85,7 @@ def legend(figure: Figure, handles: Sequence[Any], columns: int) -> None:
     )
 
 
-def mark(axes: Axes, at: float, row: pd.Series, method: str, variant: bool) -> None:
+def mark(axes: Axes, at: int | float, row: pd.Series, method: str, variant: bool) -> None:
     """Mean, std and interval of one run, lying, at height `at`."""
     colour, mean, std = look(method).colour, row["mean"], row["std"]
     axes.hlines(at, row["low"], row["high"], color=colour, linewidth=0.6)
@@ -138,7 +138,7 @@ def figure3(frame: pd.DataFrame, layout: dict[str, Any]) -> Figure:
     tasks, methods = task_frames(frame), methods_of(layout)
     views = list(dict.fromkeys(frame["views"]))
     figure = Figure(figsize=(DOUBLE, 1.15 + 0.34 * len(views)))
-    panels = figure.subplots(1, len(tasks), squeeze=False)[0]
+    panels = list(figure.subplots(1, len(tasks), squeeze=False)[0])
     for axes, (label, metric, own) in zip(panels, tasks, strict=True):
         for _, row in own.iterrows():
             at = views.index(row["views"]) + (0.17 if row["combined"] else -0.17)
@@ -172,7 +172,7 @@ def figure4(frame: pd.DataFrame, layout: dict[str, Any]) -> Figure:
             linestyle=":",
         )
         axes.set(title=label, xlabel=metric_name(metric))
-    rows_of_labels(grid[0], [labels[run] for run in shown])
+    rows_of_labels(list(grid[0]), [labels[run] for run in shown])
     for number, axes in enumerate(grid[1] if swept else ()):
         own = tasks[number][2]
         coefficient_panel(axes, own, layout["full"], methods[layout["full"]][0])
@@ -268,7 +268,7 @@ def figure5(frame: pd.DataFrame, layout: dict[str, Any], cosines: pd.DataFrame) 
     return figure
 
 
-def square_ticks(top: float) -> list[float]:
+def square_ticks(top: float) -> list[int]:
     """Round ticks for a square-root axis."""
     return [tick for tick in (0, 1, 5, 10, 20, 40, 80, 160) if tick <= 1.05 * top]
 

@@ -123,6 +123,11 @@ def read_layout(figure: str, argument: str) -> dict[str, Any]:
     return layout
 
 
+def read_frame(path: Path) -> pd.DataFrame:
+    """A CSV of this module, or of figure 5: an empty field is NaN, the label "None" is a word."""
+    return pd.read_csv(path, keep_default_na=False, na_values=[""])
+
+
 def student_half_width(std: float, seeds: int) -> float:
     """Half the width of the 95% Student-t interval of a mean; NaN for a single seed."""
     if seeds < 2:
