@@ -6,15 +6,16 @@ python -m userbench.finetune --store DATA --splits SPLITS --run adaptssr --seed 
     "out": "age.json"}'
 
 Beside the scores of a task it writes what it predicts of every test example, `predictions.py`.
-One process takes any number of tasks. Several `--init` are candidates: each is fine-tuned and the
-one best on validation is tested. Without any, the model is trained end to end.
+One process takes any number of tasks and seeds (`--together`); `{seed}` in the `out` of a task, in
+`--init` and in `--set` stands for each seed. Several `--init` are candidates: each is fine-tuned
+and the one best on validation is tested. Without any, the model is trained end to end.
 """
 
 import argparse
 import json
 import logging
 import sys
-import time
+from collections.abc import Generator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -43,6 +44,7 @@ from userbench.metrics import metrics_of
 from userbench.optimizer import Adam
 from userbench.predictions import predictions_path, write_predictions
 from userbench.tasks import LabelTask, Task, TopNTask, build_head, load_examples
+from userbench.together import WAYS, Run, Together, arguments_of, check_outputs
 
 log = logging.getLogger("userbench")
 
@@ -84,7 +86,8 @@ def flags() -> argparse.ArgumentParser:
     parser.add_argument("--set", type=json.loads, default={}, help="fields of its Config, as JSON")
     parser.add_argument("--encoder", type=json.loads, default={}, help="encoder sizes, as JSON")
     parser.add_argument("--task", type=json.loads, action="append", required=True, help="as JSON")
-    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--seed", type=int, nargs="+", required=True)
+    parser.add_argument("--together", choices=WAYS, default=WAYS[0], help="how seeds take turns")
     parser.add_argument("--order", default="reshuffled", help="of examples: reshuffled or fixed")
     parser.add_argument("--item-table", default="dense", help="its Adam: dense or lazy")
     parser.add_argument("--no-test", action="store_true", help="leave the test split alone")
@@ -97,31 +100,56 @@ def main(argv: list[str] | None = None) -> None:
     args = flags().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     try:
-        outputs = [Path(task.pop("out")) for task in args.task]
-        tasks = [Task(**task) for task in args.task]
+        each = [arguments_of(args, seed) for seed in args.seed]
+        outputs = [[Path(task.pop("out")) for task in one.task] for one in each]
+        check_outputs(path for paths in outputs for path in paths)
+        tasks = [Task(**task) for task in each[0].task]
         device = pick_device(args.device)
         sizes = EncoderConfig(n_items=0, **args.encoder)
         check_store(args.splits, args.store)
         store = BehaviourStore.open(args.store, sizes.max_length, device)
-        for task, out in zip(tasks, outputs, strict=True):
-            started = time.perf_counter()
-            scores, predictions = finetune(task, store, device, args)
-            config = {**vars(args), "task": asdict(task)}
-            if predictions is not None:
-                columns = {name: column.cpu() for name, column in predictions.items()}
-                write_predictions(predictions_path(out), columns, scores)
-                record(predictions_path(out), config)
-            write_json(out, scores)
-            seconds = time.perf_counter() - started
-            record(out, config, task_seconds=seconds)
+        together = Together(args.seed, args.together, device)
+        together.walk(
+            {
+                one.seed: finetune_seed(tasks, paths, store, together, one)
+                for one, paths in zip(each, outputs, strict=True)
+            }
+        )
     except ValueError as mistake:
         sys.exit(f"error: {mistake}")
 
 
+def finetune_seed(
+    tasks: list[Task],
+    outputs: list[Path],
+    store: BehaviourStore,
+    together: Together,
+    args: argparse.Namespace,
+) -> Run:
+    """Fine-tune one seed on task after task; write the scores of each as soon as they are there."""
+    for task, out in zip(tasks, outputs, strict=True):
+        before = together.seconds(args.seed)
+        scores, predictions = yield from finetune(task, store, args)
+        config = {**vars(args), "task": asdict(task)}
+        if predictions is not None:
+            columns = {name: column.cpu() for name, column in predictions.items()}
+            write_predictions(predictions_path(out), columns, scores)
+            record(predictions_path(out), config)
+        write_json(out, scores)
+        facts = together.facts(args.seed)
+        if before is not None:
+            facts["task_seconds"] = facts["seed_seconds"] - before
+        record(out, config, **facts)
+
+
 def finetune(
-    task: Task, store: BehaviourStore, device: torch.device, args: argparse.Namespace
-) -> Finetuned:
-    """Fine-tune every candidate on one task; test the best epoch on validation."""
+    task: Task, store: BehaviourStore, args: argparse.Namespace
+) -> Generator[None, None, Finetuned]:
+    """Fine-tune every candidate on one task; test the best epoch on validation.
+
+    After every step the turn may go to another seed (`together.py`).
+    """
+    device = store.items.device
     split = load_split(args.splits, task.name).to(device)
     split = Split(*((split == part).nonzero().squeeze(1) for part in (TRAIN, VALIDATION, TEST)))
     split = split._replace(train=labelled_part(split.train, task.label_share))
@@ -136,7 +164,7 @@ def finetune(
         head = build_head(task, examples, split.train, encoder.width, encoder.config.dim)
         model = torch.nn.ModuleDict({"encoder": encoder, "head": head}).to(device)
         pretrain_epoch = epoch_of(init) if init else 0
-        candidate, curve = train(task, model, store, split, args)
+        candidate, curve = yield from train(task, model, store, split, args)
         scores += [{"pretrain_epoch": pretrain_epoch, **point} for point in curve]
         if best is None or candidate.value > best.value:
             best = candidate
@@ -145,7 +173,8 @@ def finetune(
         model.load_state_dict(best.weights)
         predictions = predict(model, store, split.test)
         tested = {name: float(value) for name, value in metrics_of(predictions).items()}
-        log.info("%s: test %s %.4f", task.name, task.metric, tested[task.metric])
+        value = tested[task.metric]
+        log.info("seed %d %s: test %s %.4f", args.seed, task.name, task.metric, value)
         scores += [
             {**chosen, "split": "test", "metric": metric, "value": value}
             for metric, value in tested.items()
@@ -184,7 +213,7 @@ def train(
     store: BehaviourStore,
     split: Split,
     args: argparse.Namespace,
-) -> tuple[Candidate, list[dict[str, Any]]]:
+) -> Generator[None, None, tuple[Candidate, list[dict[str, Any]]]]:
     """Train what may be trained; evaluate on validation after every epoch, keep the best one."""
     head: LabelTask | TopNTask = model["head"]
     optimizer = Adam(model, task.lr, args.item_table, model["encoder"].items)
@@ -195,11 +224,13 @@ def train(
         # Deviation: the release walks one fixed order in every epoch (`--order fixed`).
         parts = order_of_epoch(split.train, args.order, epoch=0).split(task.batch_size)
         total = torch.zeros((), device=split.train.device)
-        for picked in tqdm(parts, f"{task.name} epoch {epoch}", disable=None, leave=False):
+        bar = f"seed {args.seed} {task.name} epoch {epoch}"
+        for picked in tqdm(parts, bar, disable=None, leave=False):
             users = model["encoder"](store.batch(head.examples.users[picked]).items)
             loss = head.loss(users, picked)
             optimizer.step(loss)
             total += loss.detach()
+            yield
         mean_loss = finite(total / len(parts), epoch * len(parts), task.lr)
         found = evaluate(model, store, split.validation)
         curve += [
@@ -207,7 +238,8 @@ def train(
             for metric, value in found.items()
         ]
         log.info(
-            "%s epoch %d/%d: train loss %.4f, validation %s %.4f",
+            "seed %d %s epoch %d/%d: train loss %.4f, validation %s %.4f",
+            args.seed,
             task.name,
             epoch,
             task.epochs,
