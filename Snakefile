@@ -12,6 +12,7 @@ if "corpora" not in config:
 
 include: "workflow/rules/config.smk"
 include: "workflow/rules/runs.smk"
+include: "workflow/rules/together.smk"
 include: "workflow/rules/code.smk"
 include: "workflow/rules/inputs.smk"
 include: "workflow/rules/data.smk"

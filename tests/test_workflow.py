@@ -269,6 +269,63 @@ def test_tuning_and_sensitivity_run_to_their_pages(checkout):
 
 
 @pytest.mark.slow
+def test_seeds_together_make_the_same_files_and_rerun_nothing(checkout):
+    """Who shared the process must show in provenance alone; what is finished stays finished."""
+    smoke = yaml.safe_load((ROOT / "workflow/config/smoke.yaml").read_text())
+    changes = {
+        "corpora": {"ttl": smoke["corpora"]["ttl"]},
+        "tasks": {name: smoke["tasks"][name] for name in ("age", "click")},
+        "runs": {name: smoke["runs"][name] for name in ("none", "mlm", "ccl")},
+        "table2": {"rows": ["none", "ccl"], "baseline": "none"},
+    }
+
+    def call(*words, seeds):
+        target = [*config(checkout, **changes, seeds=seeds), "results/table2.csv"]
+        status, said = snakemake(checkout, *words, *target)
+        assert status == 0, said
+        return said
+
+    def trained():
+        folder = checkout / "results/smoke"
+        files = [*folder.glob("pretrain/**/seed*/*"), *folder.glob("finetune/**/seed*.json")]
+        return {path: path.read_bytes() for path in files if "provenance" not in path.name}
+
+    by_two = ["--config", "seeds_together=2", "together=interleaved"]
+    said = call(*by_two, seeds=[0, 1, 2])
+    counts = job_counts(said)
+    assert counts["pretrain_ttl_seeds_0_1"] == counts["pretrain"] == 2  # mlm and ccl
+    assert counts["finetune_ttl_seeds_0_1"] == counts["finetune_ttl"] == 2
+    together = trained()
+    assert len(together) == 2 * 3 * 3 + 2 * 3 * 2 + 2  # encoders, scores, references
+    for words in ([], by_two, ["--config", "seeds_together=all"]):
+        assert "Nothing to be done" in call("-n", *words, seeds=[0, 1, 2])
+    # More seeds are jobs of their own; a seed whose files are gone runs with its old company.
+    said = call("-n", "--config", "seeds_together=all", seeds=[0, 1, 2, 3, 4])
+    assert job_counts(said)["pretrain_ttl_seeds_3_4"] == 2
+    assert "pretrain" not in job_counts(said) and "pretrain_ttl_seeds_0_1" not in job_counts(said)
+
+    for name in ("pretrain", "finetune"):
+        shutil.rmtree(checkout / "results/smoke" / name)
+    assert job_counts(call(seeds=[0, 1, 2]))["pretrain"] == 6
+    assert trained() == together
+    for words in ([], by_two, ["--config", "seeds_together=all"]):
+        assert "Nothing to be done" in call("-n", *words, seeds=[0, 1, 2])
+    shutil.rmtree(checkout / "results")
+
+
+def test_settings_of_the_machine_are_checked(checkout):
+    for setting, message in (
+        ("seeds_together=0", "seeds_together: 0"),
+        ("seeds_together=some", "seeds_together: 'some'"),
+        ("together=mixed", "together: 'mixed' is not one of"),
+        ("jobs_per_gpu=0", "jobs_per_gpu: 0"),
+    ):
+        words = ["-n", "--config", setting, *config(checkout), "results/table2.csv"]
+        status, said = snakemake(checkout, *words)
+        assert status != 0 and message in said and "Traceback" not in said
+
+
+@pytest.mark.slow
 def test_smoke_run_from_raw_files_to_table(checkout):
     """Every rule once; then nothing is left to do; then an edit reruns what it can affect."""
     target = [*config(checkout, seeds=[0]), "results/table2.csv", "results/agreement.csv"]

@@ -173,6 +173,10 @@ DEVICE = config["device"]
 if DEVICE == "auto":
     DEVICE = "cuda" if shutil.which("nvidia-smi") else "cpu"
 GPUS = 0 if DEVICE == "cpu" else 1
+# A job takes one of the places that a GPU has; `--resources gpu=N` counts GPUs.
+if "gpu" in workflow.global_resources:
+    places = workflow.global_resources["gpu"].value * config.get("jobs_per_gpu", 1)
+    workflow.register_resource("gpu", places)
 
 
 # Why: `python` in a rule is the Python that runs Snakemake, its environment activated or not.

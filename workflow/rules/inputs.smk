@@ -14,33 +14,38 @@ def checkpoints(run, epochs):
     return [f"{OUT}/pretrain/{run}/{{corpus}}/seed{{seed}}/epoch{e}.safetensors" for e in epochs]
 
 
-def warm_start(wildcards):
+def warm_start(wildcards, seeds):
     """The last checkpoint of the run that this one starts from, if it starts from one."""
     start = RUNS[wildcards.run]["init_from"]
-    return expand(checkpoints(start, [LAST_EPOCH]), **wildcards) if start else []
+    paths = checkpoints(start, [LAST_EPOCH]) if start else []
+    return expand(paths, corpus=wildcards.corpus, seed=seeds)
 
 
-def given(wildcards):
+def given(wildcards, seeds):
     """What else a run's method is given: the last checkpoint of another run, or neighbours."""
-    return [
-        (
-            f"{OUT}/neighbours/{split_of(wildcards.run)}/{wildcards.corpus}"
-            if source == "neighbours"
-            else expand(checkpoints(source, [LAST_EPOCH]), **wildcards)[0]
-        )
-        for source in RUNS[wildcards.run]["given"].values()
-    ]
+    paths = []
+    for source in RUNS[wildcards.run]["given"].values():
+        if source == "neighbours":
+            paths.append(f"{OUT}/neighbours/{split_of(wildcards.run)}/{wildcards.corpus}")
+        else:
+            last = checkpoints(source, [LAST_EPOCH])
+            paths += expand(last, corpus=wildcards.corpus, seed=seeds)
+    return paths
 
 
-def settings(wildcards, given):
+def settings(wildcards):
     """The fields of the method's Config that a run sets, paths of what it is given included."""
     changes = RUNS[wildcards.run]["set"]
-    for field, path in zip(RUNS[wildcards.run]["given"], given):
+    for field, path in zip(RUNS[wildcards.run]["given"], given(wildcards, EACH)):
         nested = path
         for name in reversed(field.split(".")):
             nested = {name: nested}
         changes = merged(changes, nested)
     return json.dumps(changes)
+
+
+def init_flag(paths):
+    return f"--init {' '.join(paths)}" if paths else ""
 
 
 def split_of(run):
@@ -118,14 +123,14 @@ def reference_settings(task):
     return {"kind": task["kind"], "metric": METRICS[task["kind"]]}
 
 
-def candidates(wildcards, corpus):
+def candidates(wildcards, corpus, seeds):
     """The checkpoints that fine-tuning may start from; none where nothing is pre-trained."""
     run = RUNS[wildcards.run]
     if "method" not in run:
         return []
     epochs = CANDIDATES[run["protocol"]["checkpoint"]]
     encoder_of = run.get("encoder_of", wildcards.run)
-    return expand(checkpoints(encoder_of, epochs), corpus=corpus, seed=wildcards.seed)
+    return expand(checkpoints(encoder_of, epochs), corpus=corpus, seed=seeds)
 
 
 def last_checkpoint(wildcards):
