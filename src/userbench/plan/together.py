@@ -30,7 +30,7 @@ from userbench.plan.probes import (
     without_files,
 )
 from userbench.tasks import Task
-from userbench.together import Together, arguments_of
+from userbench.together import WAYS, Together, arguments_of
 
 SEVERAL = (2, 4)
 ENDLESS = 10**9
@@ -40,7 +40,7 @@ TIE = 0.02
 
 
 class Sharing(NamedTuple):
-    """A way to share, simplest first."""
+    """A way to share."""
 
     jobs_per_gpu: int = 1
     seeds_together: int = 1
@@ -81,10 +81,10 @@ def sharings(seeds: int, on_gpu: bool) -> list[Sharing]:
 
     Turns in one process and processes side by side are not mixed: that is not measured.
     """
-    together = [1, *(count for count in SEVERAL if count < seeds), seeds] if seeds > 1 else [1]
-    jobs = (1, *SEVERAL) if on_gpu else (1,)
-    one_by_one = [Sharing(several, count) for several in jobs for count in together]
-    return sorted(one_by_one + [Sharing(1, count, "interleaved") for count in together[1:]])
+    several = [*(count for count in SEVERAL if count < seeds), seeds] if seeds > 1 else []
+    in_turns = [Sharing(1, count, way) for way in WAYS for count in several]
+    beside = [Sharing(places, count) for places in SEVERAL for count in [1, *several]]
+    return [Sharing(), *in_turns, *(beside if on_gpu else [])]
 
 
 def measure_steps(jobs: list[Job], found: Measured, on_gpu: bool) -> list[Steps]:
@@ -94,13 +94,12 @@ def measure_steps(jobs: list[Job], found: Measured, on_gpu: bool) -> list[Steps]
         key=found.seconds_of_seed,
     )
     measured = []
-    for job in dict.fromkeys(map(trained.index, (trained[0], trained[-1]))):
-        job = trained[job]
+    for job in trained[:1] + trained[1:][-1:]:
         corpus = found.corpora[job.flags["store"][0]]
-        alone = seconds_per_step(job, corpus)
-        by_turns = {n: seconds_per_step(job, corpus, seeds=n) for n in SEVERAL}
-        beside = {n: seconds_per_step(job, corpus, processes=n) for n in SEVERAL if on_gpu}
-        measured.append(Steps(job, alone, by_turns, beside))
+        alone, *by_turns = seconds_per_step(job, corpus, (1, *SEVERAL))
+        beside = [seconds_per_step(job, corpus, (1,), n)[0] for n in SEVERAL if on_gpu]
+        of_count = (dict(zip(SEVERAL, some, strict=False)) for some in (by_turns, beside))
+        measured.append(Steps(job, alone, *of_count))
     return measured
 
 
@@ -114,12 +113,14 @@ def slowdown(job: Job, sharing: Sharing, measured: list[Steps], found: Measured)
 
 
 def best(walls: dict[Sharing, float]) -> Sharing:
-    """The simplest of those that are as fast as the fastest, to within what can be measured."""
+    """The first of those that are as fast as the fastest, to within what can be measured."""
     fastest = min(walls.values())
-    return next(sharing for sharing in sorted(walls) if walls[sharing] <= (1 + TIE) * fastest)
+    return next(sharing for sharing in walls if walls[sharing] <= (1 + TIE) * fastest)
 
 
-def seconds_per_step(job: Job, of: Corpus, seeds: int = 1, processes: int = 1) -> float:
+def seconds_per_step(
+    job: Job, of: Corpus, seeds: tuple[int, ...], processes: int = 1
+) -> list[float]:
     """Seconds for one step of one run, when so many seeds take turns in each of the processes.
 
     ValueError where a process fails.
@@ -134,23 +135,29 @@ def seconds_per_step(job: Job, of: Corpus, seeds: int = 1, processes: int = 1) -
         there.close()  # Why: then the death of the process ends the wait for its answer.
         answers.append(here)
     try:
-        return statistics.mean(answer.recv() for answer in answers) / seeds
+        told = [answer.recv() for answer in answers]
     except EOFError:
         raise ValueError(f"{job.stage} of {job.run}: its steps cannot be timed here") from None
     finally:
         for worker in workers:
             worker.terminate()
             worker.join()
+    return [statistics.mean(some) for some in zip(*told, strict=True)]
 
 
-def time_steps(job: Job, of: Corpus, seeds: int, together: Barrier, told: Connection) -> None:
-    """Tell the seconds of one step of all seeds, in this process."""
+def time_steps(
+    job: Job, of: Corpus, seeds: tuple[int, ...], together: Barrier, told: Connection
+) -> None:
+    """Tell `seconds_per_step` of this process."""
     torch.set_num_threads(1)
+    found = []
     with contextlib.redirect_stderr(io.StringIO()):  # no bars
-        step = one_step(job, of, seeds)
-        step(0)
-        together.wait(SECONDS_TO_WAIT)
-        told.send(seconds_of(step))
+        for count in seeds:
+            step = one_step(job, of, count)
+            step(0)
+            together.wait(SECONDS_TO_WAIT)
+            found.append(seconds_of(step) / count)
+    told.send(found)
 
 
 def one_step(job: Job, of: Corpus, seeds: int) -> Callable[[int], object]:
