@@ -29,6 +29,7 @@ from userbench.encoder import EncoderConfig
 from userbench.optimizer import Adam
 from userbench.plan.jobs import Job, jobs_left
 from userbench.tasks import Task, build_head, load_examples
+from userbench.together import arguments_of
 
 EXPERIMENT = "full_scale"
 WORLDS = {  # Table 1 of the paper; of App's items it knows 4,047
@@ -168,8 +169,10 @@ def measure_job(args: argparse.Namespace) -> None:
 def training_steps(words: list[str], args: argparse.Namespace) -> dict[str, Any]:
     """Steps of a pre-training, cold: what it would start from has not been trained."""
     told = pretrain.flags().parse_args(words)
+    told = arguments_of(told, told.seed[0])
     told.init, told.set = None, existing(told.set)
-    method, store, train, *_, sizes, _ = pretrain.set_up(told)
+    store = open_store(told)
+    method, train, *_ = pretrain.set_up(told, store)
     optimizer = Adam(method, method.config.lr, told.item_table, method.encoder.items)
     method.train()
 
@@ -187,8 +190,7 @@ def ranking(words: list[str], args: argparse.Namespace) -> dict[str, Any]:
     given = next(task for task in told.task if task["name"] == RANKED)
     given.pop("out")
     task = Task(**given)
-    sizes = EncoderConfig(n_items=0, **told.encoder)
-    store = BehaviourStore.open(told.store, sizes.max_length, torch.device("cpu"))
+    store = open_store(told)
     split = load_split(told.splits, task.name)
     train, test = ((split == part).nonzero()[:, 0] for part in (TRAIN, TEST))
     encoder = finetune.build_encoder(store.n_items, task.dropout, None, told)
@@ -199,6 +201,12 @@ def ranking(words: list[str], args: argparse.Namespace) -> dict[str, Any]:
     measured = timed(lambda _: finetune.evaluate(model, store, some), 1, args.seconds)
     note = f"test examples of {len(test):,}, {head.examples.n_candidates:,} candidates each"
     return {**measured, "count": len(some), "note": note}
+
+
+def open_store(told: argparse.Namespace) -> BehaviourStore:
+    """The store that a command is told to read."""
+    sizes = EncoderConfig(n_items=0, **told.encoder)
+    return BehaviourStore.open(told.store, sizes.max_length, torch.device("cpu"))
 
 
 def existing(settings: dict[str, Any]) -> dict[str, Any]:
