@@ -210,6 +210,7 @@ def test_absent_real_data_is_one_clear_line(checkout, name):
         ({"protocol": {"tie": "stable"}}, "unknown key 'tie'; did you mean 'ties'?"),
         ({"protocol": {"test_users": "held_out"}}, "runs.coserec.given: neighbours of all users"),
         ({"sensitivity": "adapt"}, "no run 'adapt'"),
+        ({"verify": {"margin": {"accuracy": 1}}}, "verify.margin: 'auc' is a required property"),
         ({"table2": {"rows": ["none", "peter"], "baseline": "none"}}, "no run 'peter'"),
         ({"pretrain": {"epochs": 2, "batch_size": 64, "keep": [9]}}, "epoch 9 is above"),
         ({"ablation": {"full": "adaptssr", "rows": ["warm"]}}, "ablation: no run 'warm'"),
@@ -344,6 +345,10 @@ def test_smoke_run_from_raw_files_to_table(checkout):
         page = (checkout / f"results/table2.{kind}").read_text()
         assert "SIMULATED" in page
         assert "IDICL - Reconstruction" in page  # as its own file says
+    assert "one seed has no spread" in (checkout / "results/statistics.md").read_text()
+    with (checkout / "results/verdict.csv").open() as file:
+        cells = list(csv.DictReader(file))
+    assert [cell["verdict"] for cell in cells] == ["not comparable"] * 60
     told = json.loads((checkout / "results/table2.csv.provenance.json").read_text())
     assert told["userbench"]
 

@@ -140,8 +140,8 @@ def statistics(
     found = collect(scores, layout)
     test_means = np.stack(
         [
-            resampled_means(found, number, predictions_of(task["task"], predictions))
-            for number, task in enumerate(found.tasks)
+            resampled_means(found, place, predictions_of(task["task"], predictions))
+            for place, task in enumerate(found.tasks)
         ],
         axis=1,
     )
@@ -239,27 +239,30 @@ def predictions_of(task: str, paths: Iterable[Path]) -> dict[tuple[str, int], Pr
 
 
 def resampled_means(
-    found: Scores, number: int, predictions: dict[tuple[str, int], Predictions]
+    found: Scores, place: int, predictions: dict[tuple[str, int], Predictions]
 ) -> Float[np.ndarray, "resamples entries"]:
-    """Means over seeds, in percent, of one task's entries on draws of its test users.
+    """Means over seeds, in percent, of the entries of the task at `place`, on draws of its users.
 
     Raises:
         ValueError: predictions are missing, or not those that were scored.
     """
-    metric, name = found.tasks[number]["metric"], found.tasks[number]["task"]
-    done = ~np.isnan(found.values[number])
+    metric, name = found.tasks[place]["metric"], found.tasks[place]["task"]
+    scored_with = dict(predictions.keys())  # a reference, with any one seed
+    done = ~np.isnan(found.values[place])
     done[found.n_rows :, 1:] = False  # a reference was scored once
     rows = []
     for entry, seed in np.argwhere(done):
-        of = (found.entries[entry]["run"], found.seeds[seed])
+        run = found.entries[entry]["run"]
+        of = (run, found.seeds[seed] if entry < found.n_rows else scored_with.get(run, 0))
         if of not in predictions:
             raise ValueError(f"task {name!r}: no --predictions of run {of[0]!r}, seed {of[1]}")
         rows.append(predictions[of].rows)
         again = 100 * weighted_metric(rows[-1], metric, np.ones((1, len(rows[-1]))))[0]
-        if not np.isclose(again, found.values[number, entry, seed], rtol=0, atol=1e-6):
+        scored = found.values[place, entry, seed]
+        if not np.isclose(again, scored, rtol=0, atol=1e-6):
             raise ValueError(
                 f"task {name!r}, run {of[0]!r}, seed {of[1]}: predictions of {metric} {again:.4f}, "
-                f"but the score is {found.values[number, entry, seed]:.4f}. Fine-tune it again"
+                f"but the score is {scored:.4f}. Fine-tune it again"
             )
     drawn = np.full((*done.shape, RESAMPLES), np.nan)
     drawn[done] = 100 * resampled(rows, metric).T
