@@ -294,6 +294,9 @@ def test_same_numbers_same_bytes_and_simulated_is_said(figures, tmp_path, figure
 
     with applied():
         drawn = figures.FIGURES[figure](frame, {"tasks": [], **told})
+        drawn.draw_without_rendering()
+        (written,) = [text for text in drawn.texts if text.get_text() == drawn.get_supxlabel()]
+        assert written.get_window_extent().x1 <= drawn.bbox.x1
     assert drawn.get_supxlabel().startswith("SIMULATED DATA")
     assert drawn.get_figwidth() == DOUBLE
 

@@ -10,6 +10,8 @@ STUDIES = {
     "learning_curves": ("table2", "learning_curves.csv"),
 }
 STUDIES = {figure: study for figure, study in STUDIES.items() if study[0] in config}
+if config.get("similarity", {}).get("corpus", "") not in CORPORA:
+    STUDIES.pop("figure5", None)  # as the tasks of an absent corpus
 OF_SCORES = [figure for figure in STUDIES if figure not in ("figure5", "learning_curves")]
 
 
@@ -45,7 +47,7 @@ def figure_layout(figure):
         return {**layout, **caption, "views": views}
     if figure == "figure6":
         users = {f"{CORPORA[name]['simulate']['users']:,}" for name in CORPORA}
-        layout["caption_data"] = f"{len(CORPORA)} worlds of {' or '.join(sorted(users))} users"
+        layout["caption_data"] = f"worlds: {len(CORPORA)}, of {' or '.join(sorted(users))} users"
     layout["tasks"] = [figure_task(name, task, figure) for name, task in TASKS.items()]
     if figure == "figure3":
         layout["pairs"] = [

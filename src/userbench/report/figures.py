@@ -52,7 +52,7 @@ METRIC_NAMES = {"accuracy": "Accuracy", "auc": "AUC"}
 TIER_LINES = {"crop": "-", "reorder": "--", "mask": ":"}
 LINES = ("-", "--", ":", "-.")
 LINE_WORDS = ("solid", "dashed", "dotted", "dash-dotted")
-LETTERS_PER_INCH = 23  # of the caption
+LETTERS_PER_INCH = 21  # of the caption
 Draw = Callable[[pd.DataFrame, dict[str, Any]], Figure]
 
 
@@ -407,7 +407,7 @@ def learning_curves(frame: pd.DataFrame, layout: dict[str, Any]) -> Figure:
         ):
             lines_by_row(axes, own, "epoch", methods, "run")
             axes.set(title=label, xlabel="epoch of fine-tuning", ylabel=metric_name(metric))
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
             axes.grid(axis="y")
     handles = [handle(*methods[row["run"]], row["label"]) for row in layout["rows"]]
     legend(figure, handles, min(10, len(handles)))
@@ -424,8 +424,8 @@ def loss_panel(axes: Axes, own: pd.DataFrame, method: str, variant: bool) -> Non
     for (_, corpus), style in zip(own.groupby("task", sort=False), LINES, strict=False):
         for split, shade in (("train", lightened(colour, 0.6)), ("validation", colour)):
             points = corpus[corpus["split"] == split]
-            axes.plot(points["epoch"], points["mean"], style, color=shade)
-    axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
+            axes.plot(points["epoch"], points["mean"], style, color=shade, marker=".")
+    axes.xaxis.set_major_locator(MaxNLocator(3, integer=True, min_n_ticks=1))
     axes.yaxis.set_major_locator(MaxNLocator(4))
     axes.grid(axis="y")
 
