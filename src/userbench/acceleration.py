@@ -36,13 +36,16 @@ def accelerate(
     factors to 10 bits. "bf16": those of the Transformer to 7 bits; losses, softmaxes and poolings
     are as with "tf32". "compile": what is captured is first compiled.
     """
-    on_gpu = torch.device(device).type == "cuda"
+    device = torch.device(device)
+    on_gpu = device.type == "cuda"
     if precision not in PRECISIONS:
         raise ValueError(f"precision {precision!r}: use one of {', '.join(PRECISIONS)}")
     if capture not in CAPTURES:
         raise ValueError(f"capture {capture!r}: use one of {', '.join(CAPTURES)}")
     if capture != "none" and not on_gpu:
         raise ValueError(f"capture {capture}: needs a GPU. Use capture none")
+    if device.index is not None and on_gpu:
+        torch.cuda.set_device(device)  # graphs are captured on the current one
     if on_gpu:
         torch.set_float32_matmul_precision("highest" if precision == "fp32" else "high")
     encoder.bf16, encoder.compiled = precision == "bf16", capture == "compile"

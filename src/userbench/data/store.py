@@ -39,7 +39,7 @@ ITEMS_AT_ONCE = 1 << 22
 # Two parts, because lengths of TTL are such that more of them would hardly save padding.
 PARTS = 2
 LENGTH_RUNG = 16
-BEHAVIOURS_RUNG = 512
+BEHAVIOURS_RUNG = 1024
 
 
 class Corpus(NamedTuple):
