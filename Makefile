@@ -5,7 +5,7 @@ VENV ?= .venv
 INSTALLED = $(VENV)/.installed-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
 RUN = PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
-.PHONY: table2 test check smoke ambiguities benchmark install clean
+.PHONY: table2 test check smoke ambiguities benchmark full-scale install clean
 
 # Raw data -> results/table2.csv, by the default config (simulated data).
 table2: install
@@ -27,6 +27,10 @@ ambiguities: install
 # nothing else to do. The status is not 0 where a threshold is missed. FLAGS="--threads 1 2" etc.
 benchmark: install
 	$(RUN) python -m benchmarks.run --out results/benchmark --page docs $(FLAGS)
+
+# Time and memory at the paper's full scale, simulated: 3 GB under results/, one to two hours.
+full-scale: install
+	$(RUN) python -m benchmarks.full_scale --out docs/full-scale.csv $(FLAGS)
 
 test: install
 	$(RUN) OMP_NUM_THREADS=1 pytest

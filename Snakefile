@@ -12,16 +12,20 @@ if "corpora" not in config:
 
 include: "workflow/rules/config.smk"
 include: "workflow/rules/runs.smk"
+include: "workflow/rules/together.smk"
 include: "workflow/rules/code.smk"
 include: "workflow/rules/inputs.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/pretrain.smk"
 include: "workflow/rules/finetune.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/statistics.smk"
+include: "workflow/rules/similarity.smk"
+include: "workflow/rules/figures.smk"
 
 
 rule all:
-    """Every table that the config asks for."""
+    """Every table and figure that the config asks for."""
     default_target: True
     input:
-        [f"results/{name}" for name in PUBLISHED],
+        [f"results/{name}" for name in (*PUBLISHED, *DRAWN)],

@@ -56,6 +56,8 @@ def write(measurements: Path, out: Path, page_folder: Path) -> str:
         draw(summary, stages, folder)
     facts = artifact.provenance_of(measurements)
     text = page(frame, summary, stages, facts, missed)
+    if (scale := page_folder / "full-scale.csv").exists():
+        text += full_scale(read_full_scale(scale), artifact.provenance_of(scale))
     artifact.write_text(page_folder / "performance.md", text)
     return missed
 
@@ -316,6 +318,48 @@ steps of others can be put off until they are read, which the plain side does no
 """
 
 
+def read_full_scale(path: Path) -> pd.DataFrame:
+    """What `benchmarks.full_scale` wrote; ValueError for another file."""
+    try:
+        frame = pd.read_csv(path)
+        frame[["count", "seconds", "core_seconds", "peak_memory_gib"]].astype(float)
+        frame[["what", "of", "note"]]
+    except (KeyError, ValueError) as problem:
+        raise ValueError(f"{path}: {problem}. Make it again: make full-scale") from None
+    return frame
+
+
+def full_scale(frame: pd.DataFrame, facts: dict[str, Any]) -> str:
+    """The section on the paper's full scale."""
+    lines = map(full_scale_cells, frame.to_dict("records"))
+    return f"""
+## At the paper's full scale
+
+{measured_on(facts)}
+
+By `make full-scale`, on a simulated world with as many users and items as the paper has (1,470,149
+users and 645,972 items of TTL, 1,575,837 users of App). Each line is a process of its own on one
+thread; core seconds do not count what else the machine was doing. Steps are of the paper's batch
+size at full vocabulary, and what a method would start from has not been trained, which costs the
+same. Memory is the peak of the process, Python, torch and the store included.
+
+{table(FULL_SCALE_COLUMNS, lines)}
+"""
+
+
+def full_scale_cells(row: dict[str, Any]) -> list[str]:
+    """One line of the last table."""
+    per_second = row["count"] / row["core_seconds"]
+    return [
+        f"{row['what']} {row['of']}",
+        f"{row['count']:,.0f} {row['note']}",
+        f"{row['seconds']:,.1f}",
+        f"{row['core_seconds']:,.1f}",
+        f"{per_second:,.2f}" if row["what"] in ("steps", "rank") else "",
+        f"{row['peak_memory_gib']:.2f}",
+    ]
+
+
 def verdict_line(summary: pd.DataFrame, missed: str) -> str:
     """Whether thresholds are met, where there are any."""
     if missed:
@@ -333,6 +377,8 @@ STAGE_COLUMNS = (
     "configuration|threads|stage|MFLOP per user|MB per user|floor, ms per user|ours, ms per user"
     "|ours / floor|plain, ms per user"
 )
+
+FULL_SCALE_COLUMNS = "|of|seconds|core seconds|per core second|peak GiB"
 
 
 def table(columns: str, lines: Any) -> str:
@@ -410,19 +456,10 @@ def machine_lines(frame: pd.DataFrame) -> str:
 
 def conditions(facts: dict[str, Any]) -> str:
     """Hardware, versions, date, and whether the figures may be quoted."""
-    unknown = "unknown"
-    machine, libraries, git = (facts.get(part, {}) for part in ("machine", "libraries", "git"))
-    commit = git.get("commit", unknown)[:12] + (" with changes" if git.get("changed") else "")
-    others = facts.get("cores_busy_with_others")
-    told = [
-        f"Measured {facts.get('finished', unknown)} in {facts.get('seconds', unknown)} s on "
-        f"{machine.get('processor', unknown)} ({machine.get('cores', unknown)} cores, "
-        f"{machine.get('memory_gib', unknown)} GiB, {machine.get('gpu') or 'no GPU'}), "
-        f"{machine.get('system', unknown)}, Python {facts.get('python', unknown)}, "
-        f"torch {libraries.get('torch', unknown)}, commit {commit}."
-    ]
+    told = [measured_on(facts)]
     if facts.get("config", {}).get("quick"):
         told.append("**A quick run, whose figures mean nothing.**")
+    others = facts.get("cores_busy_with_others")
     if others is None or not others <= LOADED:
         told.append(
             f"**Not to be quoted: other processes kept {others} cores busy meanwhile.** Measure "
@@ -431,6 +468,21 @@ def conditions(facts: dict[str, Any]) -> str:
     else:
         told.append(f"Other processes kept {others} cores busy meanwhile.")
     return " ".join(told)
+
+
+def measured_on(facts: dict[str, Any]) -> str:
+    """When, in what time, on what, and by which code."""
+    unknown = "unknown"
+    libraries, git = facts.get("libraries", {}), facts.get("git", {})
+    machine = facts.get("machine") or facts.get("hardware", {})
+    commit = git.get("commit", unknown)[:12] + (" with changes" if git.get("changed") else "")
+    return (
+        f"Measured {facts.get('finished', unknown)} in {facts.get('seconds', unknown)} s on "
+        f"{machine.get('processor', unknown)} ({machine.get('cores', unknown)} cores, "
+        f"{machine.get('memory_gib', unknown)} GiB, {machine.get('gpu') or 'no GPU'}), "
+        f"{machine.get('system', unknown)}, Python {facts.get('python', unknown)}, "
+        f"torch {libraries.get('torch', unknown)}, commit {commit}."
+    )
 
 
 if __name__ == "__main__":

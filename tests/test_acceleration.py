@@ -226,8 +226,12 @@ def test_waits_are_seen():
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_no_step_waits_for_the_device(case, store):
+def test_no_step_waits_for_the_device(case, store, monkeypatch):
     """Batch, views, loss, gradients and optimizer of a step: the host may run ahead of a GPU."""
+    from userbench import encoder
+
+    places = encoder.Places  # which a GPU does not pack either
+    monkeypatch.setattr(encoder, "Places", lambda items, packed: places(items, False))
     method = build(case, store)
     optimizer = Adam(method, 1e-3, "dense", method.encoder.items)
     users = contract.EVERYONE[:16]
@@ -360,6 +364,7 @@ import torch
 from userbench.encoder import EncoderConfig, UserEncoder
 
 encoder = UserEncoder(EncoderConfig(n_items=50, dim=8, max_length=60), dropout=0.0)
+encoder.packed = False  # as on a GPU
 items = torch.tensor([[3, 4, 0], [5, 6, 7]])
 embedded = encoder.items(items)
 compiled = torch.compile(UserEncoder.encode, backend="eager", fullgraph=True, dynamic=False)

@@ -224,6 +224,36 @@ def test_report_says_how_fast_and_how_far_from_the_floor(tmp_path):
     assert {f"performance.{kind}" for kind in ("svg", "png")} < {p.name for p in tmp_path.iterdir()}
 
 
+def test_page_has_the_full_scale_where_it_was_measured(tmp_path):
+    """A hundred steps in 50 core seconds are 2 steps a core second; data has no such rate."""
+    from benchmarks import full_scale, report
+
+    measurements().to_csv(tmp_path / "measurements.csv", index=False)
+    rows = [
+        ("store", "ttl", 1_470_149, 98.0, 90.0, 1.36, "users"),
+        ("steps", "mlm", 100, 60.0, 50.0, 2.0, "steps of 128 users"),
+    ]
+    frame = pd.DataFrame(rows, columns=full_scale.COLUMNS)
+    frame.to_csv(tmp_path / "full-scale.csv", index=False)
+    report.write(tmp_path / "measurements.csv", tmp_path, tmp_path)
+    text = (tmp_path / "performance.md").read_text()
+    assert "| store ttl | 1,470,149 users | 98.0 | 90.0 |  | 1.36 |" in text
+    assert "| steps mlm | 100 steps of 128 users | 60.0 | 50.0 | 2.00 | 2.00 |" in text
+    (tmp_path / "full-scale.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(ValueError, match="full-scale.csv"):
+        report.write(tmp_path / "measurements.csv", tmp_path, tmp_path)
+
+
+def test_full_scale_world_is_the_experiment_of_a_config():
+    """Everything but the data is that of the config: a renamed key there would be found here."""
+    from benchmarks import full_scale
+
+    config = full_scale.simulated(ROOT / "workflow/config/paper.yaml", 0.01)
+    assert config["corpora"]["ttl"]["simulate"]["users"] == 14_701
+    assert config["corpora"]["app"]["simulate"]["items"] == full_scale.FEWEST
+    assert "adaptssr" in config["runs"] and config["encoder"]["max_length"] == 150
+
+
 def test_missed_threshold_is_named(tmp_path):
     from benchmarks import report
 

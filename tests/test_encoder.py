@@ -1,6 +1,8 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch.testing import assert_close
 
 
@@ -82,13 +84,38 @@ def test_dropout_is_dropout():
 
 def test_attention_dropout_averages_to_attention():
     """Training and evaluation run different attention code: without dropout both are one."""
-    from userbench.encoder import EncoderConfig, SelfAttention
+    from userbench.encoder import EncoderConfig, Places, SelfAttention
 
     torch.manual_seed(0)
     attention = SelfAttention(EncoderConfig(n_items=1, dim=16), dropout=1e-9)
-    hidden = torch.randn(3, 7, 16)
-    allowed = (torch.arange(7) < torch.tensor([[7], [4], [1]]))[:, None, None, :]
-    assert_close(attention.train()(hidden, allowed), attention.eval()(hidden, allowed))
+    items = (torch.arange(7) < torch.tensor([[7], [4], [1]])).long()
+    hidden, places = torch.randn(12, 16), Places(items, packed=True)
+    allowed = (items != 0)[:, None, None, :]
+    trained = attention.train()(hidden, places, allowed)
+    assert_close(trained, attention.eval()(hidden, places, allowed))
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=6), st.booleans())
+@settings(deadline=None, max_examples=25)
+def test_leaving_out_padding_changes_nothing(lengths, causal):
+    """Not the vectors, not the gradients, not which value meets which bit of dropout."""
+    from userbench.encoder import EncoderConfig, UserEncoder
+
+    torch.manual_seed(0)
+    encoder = UserEncoder(EncoderConfig(n_items=20, dim=8, max_length=9), dropout=0.3)
+    encoder.causal = causal
+    items = torch.randint(1, 21, (len(lengths), 9)) * (
+        torch.arange(9) < torch.tensor(lengths)[:, None]
+    )
+    found = []
+    for encoder.packed in (True, False):
+        torch.manual_seed(1)
+        encoder.zero_grad()
+        vectors = encoder(items)
+        vectors.square().sum().backward()
+        found.append([vectors, *(v.grad.clone() for v in encoder.parameters())])
+    for packed, padded in zip(*found, strict=True):
+        assert_close(packed, padded, rtol=1e-4, atol=1e-6)
 
 
 def test_initial_weights_are_the_releases():

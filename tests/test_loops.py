@@ -25,7 +25,7 @@ def pretrain(tiny, out, *flags, method="mlm", epochs=2):
     return out
 
 
-def finetune(tiny, out, *flags, **changes):
+def finetune(tiny, out, *flags, read=True, **changes):
     from userbench import finetune
 
     tasks = []
@@ -33,7 +33,7 @@ def finetune(tiny, out, *flags, **changes):
         task = {"name": name, "kind": kind, "lr": 1e-2, "batch_size": 64, "epochs": 2}
         tasks += ["--task", json.dumps({**task, **changes, "out": str(out / f"{name}.json")})]
     finetune.main([*data_flags(tiny), "--run", "test", *flags, *tasks])
-    return [(out / f"{name}.json").read_bytes() for name in ("age", "click", "gender")]
+    return [(out / f"{name}.json").read_bytes() for name in ("age", "click", "gender") if read]
 
 
 def test_whole_chain_twice_gives_the_same_bits(tiny, tmp_path):
@@ -215,3 +215,16 @@ def test_every_variant_pretrains_and_fine_tunes(tiny, mlm, tmp_path, name):
 def mlm(tiny, tmp_path_factory):
     """A checkpoint of masked item prediction to start from."""
     return pretrain(tiny, tmp_path_factory.mktemp("mlm")) / "epoch2.safetensors"
+
+
+def test_fewer_labels_leave_validation_and_test_alone(tiny, tmp_path):
+    """Wrong: a share of the labels shrinks what is measured on, or is not taken at all."""
+    counts = {}
+    for share in (1.0, 0.3):
+        finetune(tiny, tmp_path / str(share), label_share=share)
+        told = json.loads((tmp_path / str(share) / "click.json").read_text())
+        counts[share] = told["examples"]
+    assert counts[0.3]["train"] == -(-3 * counts[1.0]["train"] // 10)
+    assert {**counts[0.3], "train": 0} == {**counts[1.0], "train": 0}
+    with pytest.raises(SystemExit, match=r"task age: label_share 0.0: must be from 0.001 to 1"):
+        finetune(tiny, tmp_path / "none", label_share=0.0)

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from userbench.data import splits, store
 from userbench.data.splits import TEST, TRAIN, VALIDATION, check_store, load_split, write_splits
@@ -153,3 +154,21 @@ def test_too_few_examples(tmp_path):
     store.write_store(tmp_path, "ttl", {"age": "age"}, tmp_path / "store")
     with pytest.raises(ValueError, match="age: 2 examples are too few to split"):
         write_splits(tmp_path / "store", ["age"], "interaction", 0, tmp_path / "splits")
+
+
+def test_labelled_parts_are_nested_and_the_same_for_everybody():
+    """Wrong: a smaller share holds other labels, or the run's seed chooses them."""
+    from userbench.data.splits import labelled_part
+
+    train = torch.arange(1000, 1331)
+    parts = []
+    for seed, share in enumerate((0.001, 0.1, 0.3, 0.9, 1.0)):
+        torch.manual_seed(seed)
+        part = labelled_part(train, share)
+        torch.manual_seed(seed + 100)
+        assert torch.equal(part, labelled_part(train, share))
+        assert len(part) == -(-331 * round(share * 1000) // 1000)
+        parts.append(part)
+    for smaller, larger in zip(parts, parts[1:], strict=False):
+        assert set(smaller.tolist()) < set(larger.tolist())
+    assert torch.equal(parts[-1], train)  # all of them, in their order: nothing moves

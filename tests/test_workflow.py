@@ -47,9 +47,15 @@ def snakemake(folder, *words, **environment):
     return run.returncode, run.stdout
 
 
+FIGURES = ("figure3", "figure4", "figure5", "figure6", "figure7", "learning_curves")
+
+
 def config(folder, **changes):
-    """The smoke config with changes, as a file."""
+    """The smoke config with changes, as a file; where runs are others, without the figures."""
     content = yaml.safe_load((ROOT / "workflow/config/smoke.yaml").read_text())
+    if "runs" in changes:
+        for study in ("ablation", "combination", "similarity", "worlds", "labels"):
+            del content[study]
     path = folder / "changed.yaml"
     path.write_text(yaml.safe_dump({**content, **changes}, sort_keys=False))
     return ["--configfile", str(path), "--"]
@@ -69,6 +75,40 @@ def test_default_config_plans_the_whole_table(checkout):
     assert counts["pretrain"] == 9 * 2 * 3
     assert counts["finetune_ttl"] == counts["finetune_app"] == 10 * 3
     assert counts["simulate"] == counts["store"] == counts["splits"] == counts["neighbours"] == 2
+    assert not {"similarity", "figure4", "figure_scores"} & counts.keys()
+
+
+def test_default_config_plans_the_figures(checkout):
+    """Eleven runs beside those of the table: three components, three coefficients, cold, views."""
+    names = ["ablation.csv", "figure3.pdf", "figure4.svg", "figure5.png"]
+    status, said = snakemake(checkout, "-n", "-p", *[f"results/{name}" for name in names])
+    assert status == 0, said
+    counts = job_counts(said)
+    # Of the table's rows: mlm, ccl, cl4srec, coserec, duorec, adaptssr; the others for figure 5.
+    assert counts["pretrain"] == (9 + 11) * 2 * 3 - 3 * 3  # ptum, clue and idicl on TTL alone
+    assert counts["similarity"] == 9 * 3
+    assert counts["finetune_ttl"] == counts["finetune_app"] == (5 + 11) * 3
+    assert "table2" not in counts
+    (contrast,) = {
+        line
+        for line in said.splitlines()
+        if "--out results/default/pretrain/contrast/ttl/seed1" in line
+    }
+    assert "--method cl4srec" in contrast and '"crop_ratio": 0.8' in contrast
+
+
+@pytest.mark.parametrize(
+    ("name", "figure", "finetunes"),
+    [("diversity", "figure6", 9 * 3 * 3), ("labels", "figure7", 2 * 5 * 3 * 3)],
+)
+def test_studies_of_their_own_are_planned(checkout, name, figure, finetunes):
+    """Worlds are corpora, shares of the labels are runs, which share their encoder."""
+    words = ["-n", "--configfile", f"workflow/config/{name}.yaml", "--", f"results/{figure}.pdf"]
+    status, said = snakemake(checkout, *words)
+    assert status == 0, said
+    counts = job_counts(said)
+    assert sum(n for rule, n in counts.items() if rule.startswith("finetune")) == finetunes
+    assert counts["pretrain"] == {"diversity": 9 * 3 * 3, "labels": 2 * 4 * 3}[name]
 
 
 def test_tuning_plans_equal_budgets(checkout, tmp_path):
@@ -184,6 +224,19 @@ def test_absent_real_data_is_one_clear_line(checkout, name):
         ({"sensitivity": "adapt"}, "no run 'adapt'"),
         ({"table2": {"rows": ["none", "peter"], "baseline": "none"}}, "no run 'peter'"),
         ({"pretrain": {"epochs": 2, "batch_size": 64, "keep": [9]}}, "epoch 9 is above"),
+        ({"ablation": {"full": "adaptssr", "rows": ["warm"]}}, "ablation: no run 'warm'"),
+        (
+            {"ablation": {"full": "adaptssr", "rows": ["fixed"], "sweep": ["clue"]}},
+            "run 'clue' has no number as set.coefficient",
+        ),
+        ({"similarity": {"corpus": "ttl", "rows": ["none"]}}, "run 'none' pre-trains nothing"),
+        ({"similarity": {"corpus": "tt", "rows": ["clue"]}}, "no corpus 'tt'"),
+        (
+            {"worlds": {"parameters": ["noise"], "differences": [["clue", "none"]]}},
+            "simulate.set lacks 'noise'",
+        ),
+        ({"labels": {"rows": ["none"], "shares": [2]}}, "labels.shares.0: 2 is greater than"),
+        ({"protocol": {"label_share": 0}}, "protocol.label_share: 0 is less than"),
     ],
 )
 def test_config_mistakes_stop_before_anything_runs(checkout, changes, message):
@@ -228,6 +281,63 @@ def test_tuning_and_sensitivity_run_to_their_pages(checkout):
 
 
 @pytest.mark.slow
+def test_seeds_together_make_the_same_files_and_rerun_nothing(checkout):
+    """Who shared the process must show in provenance alone; what is finished stays finished."""
+    smoke = yaml.safe_load((ROOT / "workflow/config/smoke.yaml").read_text())
+    changes = {
+        "corpora": {"ttl": smoke["corpora"]["ttl"]},
+        "tasks": {name: smoke["tasks"][name] for name in ("age", "click")},
+        "runs": {name: smoke["runs"][name] for name in ("none", "mlm", "ccl")},
+        "table2": {"rows": ["none", "ccl"], "baseline": "none"},
+    }
+
+    def call(*words, seeds):
+        target = [*config(checkout, **changes, seeds=seeds), "results/table2.csv"]
+        status, said = snakemake(checkout, *words, *target)
+        assert status == 0, said
+        return said
+
+    def trained():
+        folder = checkout / "results/smoke"
+        files = [*folder.glob("pretrain/**/seed*/*"), *folder.glob("finetune/**/seed*.json")]
+        return {path: path.read_bytes() for path in files if "provenance" not in path.name}
+
+    by_two = ["--config", "seeds_together=2", "together=interleaved"]
+    said = call(*by_two, seeds=[0, 1, 2])
+    counts = job_counts(said)
+    assert counts["pretrain_ttl_seeds_0_1"] == counts["pretrain"] == 2  # mlm and ccl
+    assert counts["finetune_ttl_seeds_0_1"] == counts["finetune_ttl"] == 2
+    together = trained()
+    assert len(together) == 2 * 3 * 3 + 2 * 3 * 2 + 2  # encoders, scores, references
+    for words in ([], by_two, ["--config", "seeds_together=all"]):
+        assert "Nothing to be done" in call("-n", *words, seeds=[0, 1, 2])
+    # More seeds are jobs of their own; a seed whose files are gone runs with its old company.
+    said = call("-n", "--config", "seeds_together=all", seeds=[0, 1, 2, 3, 4])
+    assert job_counts(said)["pretrain_ttl_seeds_3_4"] == 2
+    assert "pretrain" not in job_counts(said) and "pretrain_ttl_seeds_0_1" not in job_counts(said)
+
+    for name in ("pretrain", "finetune"):
+        shutil.rmtree(checkout / "results/smoke" / name)
+    assert job_counts(call(seeds=[0, 1, 2]))["pretrain"] == 6
+    assert trained() == together
+    for words in ([], by_two, ["--config", "seeds_together=all"]):
+        assert "Nothing to be done" in call("-n", *words, seeds=[0, 1, 2])
+    shutil.rmtree(checkout / "results")
+
+
+def test_settings_of_the_machine_are_checked(checkout):
+    for setting, message in (
+        ("seeds_together=0", "seeds_together: 0"),
+        ("seeds_together=some", "seeds_together: 'some'"),
+        ("together=mixed", "together: 'mixed' is not one of"),
+        ("jobs_per_gpu=0", "jobs_per_gpu: 0"),
+    ):
+        words = ["-n", "--config", setting, *config(checkout), "results/table2.csv"]
+        status, said = snakemake(checkout, *words)
+        assert status != 0 and message in said and "Traceback" not in said
+
+
+@pytest.mark.slow
 def test_smoke_run_from_raw_files_to_table(checkout):
     """Every rule once; then nothing is left to do; then an edit reruns what it can affect."""
     target = [*config(checkout, seeds=[0]), "results/table2.csv", "results/agreement.csv"]
@@ -251,6 +361,27 @@ def test_smoke_run_from_raw_files_to_table(checkout):
 
     status, said = snakemake(checkout, *target)
     assert status == 0
+    assert "Nothing to be done" in said
+
+    # The figures, of the same runs and few more.
+    drawn = [f"results/{figure}.pdf" for figure in FIGURES]
+    status, said = snakemake(checkout, *target, *drawn)
+    assert status == 0, said
+    for figure in FIGURES:
+        numbers = "ablation" if figure == "figure4" else figure
+        with (checkout / f"results/{numbers}.csv").open() as file:
+            assert {row["data"] for row in csv.DictReader(file)} == {"simulated"}
+        assert (checkout / f"results/{figure}.svg").stat().st_size > 10_000
+    with (checkout / "results/figure7.csv").open() as file:
+        shares = {(row["run"], row["share"]) for row in csv.DictReader(file)}
+    assert ("adaptssr--labels-30", "0.3") in shares and ("none", "1.0") in shares
+    told = json.loads(
+        (checkout / "results/smoke/finetune/none--labels-30/age/seed0.json").read_text()
+    )
+    whole = json.loads((checkout / "results/smoke/finetune/none/age/seed0.json").read_text())
+    assert told["examples"]["train"] == -(-3 * whole["examples"]["train"] // 10)
+    assert told["examples"]["test"] == whole["examples"]["test"]
+    _, said = snakemake(checkout, *target, *drawn)
     assert "Nothing to be done" in said
 
     def rerun_after_edit(path):

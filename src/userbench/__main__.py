@@ -3,16 +3,19 @@
 import importlib
 import sys
 
-COMMANDS = {"plan": "what a run of the workflow will cost, before anything is spent on it"}
+COMMANDS = {
+    "plan": ("plan.command", "what a run of the workflow will cost, before anything is spent"),
+    "verify": ("report.verify", "which figures of the paper the results reproduce"),
+}
 
 
 def main() -> None:
     """Call the command that the first word names."""
     name, rest = (sys.argv[1], sys.argv[2:]) if len(sys.argv) > 1 else ("", [])
     if name not in COMMANDS:
-        told = "\n".join(f"  {command}: {what}" for command, what in COMMANDS.items())
+        told = "\n".join(f"  {command}: {what}" for command, (_, what) in COMMANDS.items())
         sys.exit(f"usage: userbench <command> ...\n{told}")
-    importlib.import_module(f"userbench.{name}.command").main(rest)
+    importlib.import_module(f"userbench.{COMMANDS[name][0]}").main(rest)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ A bidirectional post-LN Transformer (BERT4Rec, Sun et al., CIKM 2019) with atten
 AdaptSSR's release: d 64, 2 layers, 2 heads, exact GELU, LayerNorm eps 1e-12, one pooling query.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -12,7 +13,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Int16, Shaped
 from torch import Tensor, nn
 
 from userbench.data.store import Bounds
@@ -20,6 +21,9 @@ from userbench.data.store import Bounds
 Items = Int[Tensor, "users length"]
 """Item ids, oldest first, right-padded with 0; `mask_id` stands for the learned mask vector."""
 Hidden = Float[Tensor, "users length dim"]
+Packed = Float[Tensor, "positions dim"]
+"""Hidden states of the positions that are computed, see `Places`."""
+Allowed = Bool[Tensor, "users 1 #length length"]
 UserVectors = Float[Tensor, "users width"]
 
 # Why: rows of one length group fit in a core's cache; measured, larger groups are slower per row.
@@ -36,6 +40,8 @@ class EncoderConfig:
     layers: int = 2
     heads: int = 2
     max_length: int = 150
+    attention_dropout: bool = True
+    """Dropout on the attention probabilities, too, as released; without it attention is fused."""
 
     @property
     def mask_id(self) -> int:
@@ -50,20 +56,59 @@ class Groups(NamedTuple):
     widths: list[int]
 
 
+class Places:
+    """The positions of some rows that are computed, side by side: padding only where it must be."""
+
+    def __init__(self, items: Items, packed: bool):
+        self.rows, self.length = items.shape
+        # Why not on a GPU: to find the behaviours, one would have to wait for it.
+        self.kept = (items != 0).flatten().nonzero()[:, 0] if packed else None
+
+    def pack(self, values: Float[Tensor, "users length dim"]) -> Packed:
+        """The values of the positions that are computed."""
+        return self.pick(values.flatten(0, 1))
+
+    def pick(self, values: Shaped[Tensor, "positions dim"]) -> Shaped[Tensor, "kept dim"]:
+        """Those of the positions that are computed, out of all."""
+        return values if self.kept is None else values.index_select(0, self.kept)
+
+    def pad(self, values: Packed) -> Float[Tensor, "users length dim"]:
+        """The values put back in their places; 0 at padding that was not computed."""
+        if self.kept is not None:
+            whole = values.new_zeros(self.rows * self.length, values.shape[1])
+            values = whole.index_copy(0, self.kept, values)
+        return values.view(self.rows, self.length, -1)
+
+
 class Dropout(nn.Dropout):
     """`nn.Dropout`, with random bits four times cheaper on a CPU (keep probability in 1/65536)."""
 
-    def forward(self, values: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-        """Zero each value with probability `p` while training; scale the others by 1/(1-p)."""
+    def forward(
+        self, values: Float[Tensor, "..."], places: Places | None = None
+    ) -> Float[Tensor, "..."]:
+        """Zero each value with probability `p` while training; scale the others by 1/(1-p).
+
+        What a value meets does not depend on which other positions are computed.
+        """
         if not self.training or self.p == 0 or values.is_cuda:
             return super().forward(values)
         dropped = round(self.p * 2**16)
-        # Why: drawing one float per value costs ten times a GELU here; 64 bits decide four values.
-        words = torch.empty((values.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
-        bits = words.view(torch.int16)[: values.numel()].view(values.shape)
+        if places is None:
+            bits = random_bits(*values.shape)
+        else:
+            everywhere = random_bits(places.rows * places.length, values.shape[1])
+            bits = places.pick(everywhere)
         keep = torch.empty_like(values, requires_grad=False)
         torch.ge(bits, dropped - 2**15, out=keep)
         return values * keep.mul_(2**16 / (2**16 - dropped))
+
+
+def random_bits(*shape: int) -> Int16[Tensor, "..."]:
+    """Uniform 16-bit integers."""
+    # Why: drawing one float per value costs ten times a GELU here; 64 bits decide four values.
+    count = math.prod(shape)
+    words = torch.empty((count + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
+    return words.view(torch.int16)[:count].view(shape)
 
 
 class SelfAttention(nn.Module):
@@ -74,12 +119,13 @@ class SelfAttention(nn.Module):
         self.heads = config.heads
         self.project = nn.Linear(config.dim, 3 * config.dim)
         self.merge = nn.Linear(config.dim, config.dim)
-        self.dropout = Dropout(dropout)
+        self.dropout = Dropout(dropout if config.attention_dropout else 0.0)
 
-    def forward(self, hidden: Hidden, allowed: Bool[Tensor, "users 1 #length length"]) -> Hidden:
+    def forward(self, hidden: Packed, places: Places, allowed: Allowed) -> Packed:
         """Mix every position with the `allowed` positions of its sequence."""
-        users, length, dim = hidden.shape
-        projected = self.project(hidden).view(users, length, 3, self.heads, dim // self.heads)
+        dim = hidden.shape[1]
+        projected = places.pad(self.project(hidden))
+        projected = projected.unflatten(2, (3, self.heads, dim // self.heads))
         query, key, value = projected.permute(2, 0, 3, 1, 4)
         if self.training and self.dropout.p > 0 and not hidden.is_cuda:
             scores = (query * (dim // self.heads) ** -0.5) @ key.transpose(-1, -2)
@@ -88,7 +134,7 @@ class SelfAttention(nn.Module):
         else:
             rate = self.dropout.p if self.training else 0.0
             mixed = F.scaled_dot_product_attention(query, key, value, allowed, dropout_p=rate)
-        return self.merge(mixed.transpose(1, 2).reshape(users, length, dim))
+        return self.merge(places.pack(mixed.transpose(1, 2).flatten(2)))
 
 
 class TransformerLayer(nn.Module):
@@ -105,12 +151,12 @@ class TransformerLayer(nn.Module):
         # Why: places where a method may graft something of its own (see `methods/peterrec.py`).
         self.after_attention, self.after_network = nn.Identity(), nn.Identity()
 
-    def forward(self, hidden: Hidden, allowed: Bool[Tensor, "users 1 #length length"]) -> Hidden:
-        """One layer; hidden states of padding are computed but never read."""
-        attended = self.after_attention(self.attention(hidden, allowed))
-        hidden = self.attention_norm(hidden + self.dropout(attended))
+    def forward(self, hidden: Packed, places: Places, allowed: Allowed) -> Packed:
+        """One layer; hidden states of padding are never read."""
+        attended = self.after_attention(self.attention(hidden, places, allowed))
+        hidden = self.attention_norm(hidden + self.dropout(attended, places))
         network = self.after_network(self.narrow(F.gelu(self.widen(hidden))))
-        return self.network_norm(hidden + self.dropout(network))
+        return self.network_norm(hidden + self.dropout(network, places))
 
 
 class AttentionPooling(nn.Module):
@@ -168,6 +214,8 @@ class UserEncoder(nn.Module):
         self.pooling: nn.Module = AttentionPooling(config.dim)
         # Every behaviour attends to all of its sequence, or, where causal, to no later one.
         self.causal = False
+        # Whether padding is left out where nothing has to wait for it.
+        self.packed = True
         # Whether the Transformer multiplies in bfloat16 (autocast), and whether it is compiled.
         self.bf16 = self.compiled = False
 
@@ -222,15 +270,16 @@ class UserEncoder(nn.Module):
             return encode(self, embedded, items).float()
 
     def encode(self, embedded: Hidden, items: Items) -> Hidden:
-        """The Transformer on rows as they are, padding included."""
-        hidden = embedded + self.positions.weight[: items.shape[1]]
-        hidden = self.dropout(self.norm(hidden))
+        """The Transformer on rows as they are; at padding it gives anything."""
+        places = Places(items, self.packed and not items.is_cuda)
+        hidden = places.pack(embedded + self.positions.weight[: items.shape[1]])
+        hidden = self.dropout(self.norm(hidden), places)
         allowed = (items != 0)[:, None, None, :]
         if self.causal:
             allowed = allowed & allowed.new_ones(items.shape[1], items.shape[1]).tril()
         for layer in self.layers:
-            hidden = layer(hidden, allowed)
-        return hidden
+            hidden = layer(hidden, places, allowed)
+        return places.pad(hidden)
 
 
 @cache

@@ -5,15 +5,17 @@ python -m userbench.finetune --store DATA --splits SPLITS --run adaptssr --seed 
     --task '{"name": "age", "kind": "classification", "lr": 2e-4, "batch_size": 128, "epochs": 5,
     "out": "age.json"}'
 
-One process takes any number of tasks. Several `--init` are candidates: each is fine-tuned and the
-one best on validation is tested. Without any, the model is trained end to end.
+Beside the scores of a task it writes what it predicts of every test example, `predictions.py`.
+One process takes any number of tasks and seeds (`--together`); `{seed}` in the `out` of a task, in
+`--init` and in `--set` stands for each seed. Several `--init` are candidates: each is fine-tuned
+and the one best on validation is tested. Without any, the model is trained end to end.
 """
 
 import argparse
 import json
 import logging
 import sys
-import time
+from collections.abc import Generator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,6 +33,7 @@ from userbench.data.splits import (
     TRAIN,
     VALIDATION,
     check_store,
+    labelled_part,
     load_split,
     order_of_epoch,
 )
@@ -38,8 +41,11 @@ from userbench.data.store import Batch, BehaviourStore
 from userbench.encoder import EncoderConfig, UserEncoder, UserVectors, pick_device
 from userbench.losses import finite
 from userbench.method import configure, load_method
+from userbench.metrics import metrics_of
 from userbench.optimizer import Adam
+from userbench.predictions import predictions_path, write_predictions
 from userbench.tasks import LabelTask, Task, TopNTask, build_head, load_examples
+from userbench.together import WAYS, Run, Together, arguments_of, check_outputs
 
 log = logging.getLogger("userbench")
 
@@ -53,6 +59,13 @@ class Split(NamedTuple):
     train: Int[Tensor, " train"]
     validation: Int[Tensor, " validation"]
     test: Int[Tensor, " test"]
+
+
+class Finetuned(NamedTuple):
+    """Content of the score file, and of the file of predictions unless nothing was tested."""
+
+    scores: dict[str, Any]
+    predictions: dict[str, Tensor] | None
 
 
 class Candidate(NamedTuple):
@@ -74,7 +87,8 @@ def flags() -> argparse.ArgumentParser:
     parser.add_argument("--set", type=json.loads, default={}, help="fields of its Config, as JSON")
     parser.add_argument("--encoder", type=json.loads, default={}, help="encoder sizes, as JSON")
     parser.add_argument("--task", type=json.loads, action="append", required=True, help="as JSON")
-    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--seed", type=int, nargs="+", required=True)
+    parser.add_argument("--together", choices=WAYS, default=WAYS[0], help="how seeds take turns")
     parser.add_argument("--order", default="reshuffled", help="of examples: reshuffled or fixed")
     parser.add_argument("--item-table", default="dense", help="its Adam: dense or lazy")
     parser.add_argument("--no-test", action="store_true", help="leave the test split alone")
@@ -88,52 +102,86 @@ def main(argv: list[str] | None = None) -> None:
     args = flags().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     try:
-        outputs = [Path(task.pop("out")) for task in args.task]
-        tasks = [Task(**task) for task in args.task]
+        each = [arguments_of(args, seed) for seed in args.seed]
+        outputs = [[Path(task.pop("out")) for task in one.task] for one in each]
+        check_outputs(path for paths in outputs for path in paths)
+        tasks = [Task(**task) for task in each[0].task]
         device = pick_device(args.device)
         sizes = EncoderConfig(n_items=0, **args.encoder)
         check_store(args.splits, args.store)
         store = BehaviourStore.open(args.store, sizes.max_length, device)
-        for task, out in zip(tasks, outputs, strict=True):
-            started = time.perf_counter()
-            scores = finetune(task, store, device, args)
-            write_json(out, scores)
-            seconds = time.perf_counter() - started
-            record(out, {**vars(args), "task": asdict(task)}, task_seconds=seconds)
+        together = Together(args.seed, args.together, device)
+        together.walk(
+            {
+                one.seed: finetune_seed(tasks, paths, store, together, one)
+                for one, paths in zip(each, outputs, strict=True)
+            }
+        )
     except ValueError as mistake:
         sys.exit(f"error: {mistake}")
 
 
+def finetune_seed(
+    tasks: list[Task],
+    outputs: list[Path],
+    store: BehaviourStore,
+    together: Together,
+    args: argparse.Namespace,
+) -> Run:
+    """Fine-tune one seed on task after task; write the scores of each as soon as they are there."""
+    for task, out in zip(tasks, outputs, strict=True):
+        before = together.seconds(args.seed)
+        scores, predictions = yield from finetune(task, store, args)
+        config = {**vars(args), "task": asdict(task)}
+        if predictions is not None:
+            columns = {name: column.cpu() for name, column in predictions.items()}
+            write_predictions(predictions_path(out), columns, scores)
+            record(predictions_path(out), config)
+        write_json(out, scores)
+        facts = together.facts(args.seed)
+        if before is not None:
+            facts["task_seconds"] = facts["seed_seconds"] - before
+        record(out, config, **facts)
+
+
 def finetune(
-    task: Task, store: BehaviourStore, device: torch.device, args: argparse.Namespace
-) -> dict[str, Any]:
-    """Fine-tune every candidate on one task; test the best epoch on validation."""
+    task: Task, store: BehaviourStore, args: argparse.Namespace
+) -> Generator[None, None, Finetuned]:
+    """Fine-tune every candidate on one task; test the best epoch on validation.
+
+    After every step the turn may go to another seed (`together.py`).
+    """
+    device = store.items.device
     split = load_split(args.splits, task.name).to(device)
     split = Split(*((split == part).nonzero().squeeze(1) for part in (TRAIN, VALIDATION, TEST)))
+    split = split._replace(train=labelled_part(split.train, task.label_share))
     examples = load_examples(task, args.store, device)
     scores: list[dict[str, Any]] = []
     best: Candidate | None = None
     chosen = {}
+    predictions = None
     for init in args.init or [None]:
         torch.manual_seed(args.seed)
         encoder = build_encoder(store.n_items, task.dropout, init, args)
         head = build_head(task, examples, split.train, encoder.width, encoder.config.dim)
         model = torch.nn.ModuleDict({"encoder": encoder, "head": head}).to(device)
         pretrain_epoch = epoch_of(init) if init else 0
-        candidate, curve = train(task, model, store, split, args)
+        candidate, curve = yield from train(task, model, store, split, args)
         scores += [{"pretrain_epoch": pretrain_epoch, **point} for point in curve]
         if best is None or candidate.value > best.value:
             best = candidate
             chosen = {"pretrain_epoch": pretrain_epoch, "epoch": candidate.epoch}
     if not args.no_test:
         model.load_state_dict(best.weights)
-        tested = evaluate(model, store, split.test)
-        log.info("%s: test %s %.4f", task.name, task.metric, tested[task.metric])
+        predictions = predict(model, store, split.test)
+        tested = {name: float(value) for name, value in metrics_of(predictions).items()}
+        value = tested[task.metric]
+        log.info("seed %d %s: test %s %.4f", args.seed, task.name, task.metric, value)
         scores += [
             {**chosen, "split": "test", "metric": metric, "value": value}
             for metric, value in tested.items()
         ]
-    return {
+    content = {
         "run": args.run,
         "task": task.name,
         "corpus": args.store.name,
@@ -145,6 +193,7 @@ def finetune(
         "best": chosen,
         "scores": scores,
     }
+    return Finetuned(content, predictions)
 
 
 def build_encoder(
@@ -167,7 +216,7 @@ def train(
     store: BehaviourStore,
     split: Split,
     args: argparse.Namespace,
-) -> tuple[Candidate, list[dict[str, Any]]]:
+) -> Generator[None, None, tuple[Candidate, list[dict[str, Any]]]]:
     """Train what may be trained; evaluate on validation after every epoch, keep the best one."""
     head: LabelTask | TopNTask = model["head"]
     optimizer = Adam(model, task.lr, args.item_table, model["encoder"].items)
@@ -187,9 +236,11 @@ def train(
         # Deviation: the release walks one fixed order in every epoch (`--order fixed`).
         parts = order_of_epoch(split.train, args.order, epoch=0).cpu().split(task.batch_size)
         total = torch.zeros((), device=device)
-        for picked in tqdm(parts, f"{task.name} epoch {epoch}", disable=None, leave=False):
+        bar = f"seed {args.seed} {task.name} epoch {epoch}"
+        for picked in tqdm(parts, bar, disable=None, leave=False):
             batch = store.batch(users_of[picked])
             total += take_step(batch, picked.to(device, non_blocking=True))
+            yield
         mean_loss = finite(total / len(parts), epoch * len(parts), task.lr)
         found = evaluate(model, store, split.validation)
         curve += [
@@ -197,7 +248,8 @@ def train(
             for metric, value in found.items()
         ]
         log.info(
-            "%s epoch %d/%d: train loss %.4f, validation %s %.4f",
+            "seed %d %s epoch %d/%d: train loss %.4f, validation %s %.4f",
+            args.seed,
             task.name,
             epoch,
             task.epochs,
@@ -215,15 +267,32 @@ def train(
 def evaluate(
     model: torch.nn.ModuleDict, store: BehaviourStore, picked: Int[Tensor, " examples"]
 ) -> dict[str, float]:
-    """Metrics of the picked examples, every user encoded once."""
+    """Metrics of the picked examples."""
+    found = model["head"].evaluate(encode(model, store, picked), picked)
+    return {metric: float(value) for metric, value in found.items()}
+
+
+@torch.no_grad()
+def predict(
+    model: torch.nn.ModuleDict, store: BehaviourStore, picked: Int[Tensor, " examples"]
+) -> dict[str, Tensor]:
+    """Number and user of the picked examples, and what the head predicts of them."""
+    head: LabelTask | TopNTask = model["head"]
+    predicted = head.predict(encode(model, store, picked), picked)
+    return {"example": picked, "user": head.examples.users[picked], **predicted}
+
+
+def encode(
+    model: torch.nn.ModuleDict, store: BehaviourStore, picked: Int[Tensor, " examples"]
+) -> UserVectors:
+    """User vectors of the picked examples, every user encoded once."""
     model.eval()
     unique, place = model["head"].examples.users[picked].unique(return_inverse=True)
     batches = map(store.batch, unique.cpu().split(ENCODED_AT_ONCE))
     users: UserVectors = torch.cat(
         [model["encoder"](batch.items, batch.bounds) for batch in batches]
     )
-    found = model["head"].evaluate(users[place], picked)
-    return {metric: float(value) for metric, value in found.items()}
+    return users[place]
 
 
 if __name__ == "__main__":

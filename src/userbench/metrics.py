@@ -70,3 +70,12 @@ def ranking_metrics(
         found[f"mrr@{k}"] = (hit / position).mean()
         found[f"ndcg@{k}"] = (hit / (position + 1).log2()).mean()
     return found
+
+
+def metrics_of(predictions: dict[str, Tensor]) -> dict[str, Float[Tensor, ""]]:
+    """All metrics of a kind of task, from the columns that `userbench.predictions` describes."""
+    if "rank" in predictions:
+        return ranking_metrics(predictions["rank"], predictions.get("weight", 1.0))
+    if "score" in predictions:
+        return {"auc": auc(predictions["score"], predictions["label"] == 1)}
+    return {"accuracy": (predictions["predicted"] == predictions["label"]).double().mean()}

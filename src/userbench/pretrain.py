@@ -2,6 +2,9 @@
 
 python -m userbench.pretrain --store DATA --splits SPLITS --method adaptssr --init mlm.safetensors
     --epochs 20 --batch-size 128 --seed 0 --keep 1 20 --out FOLDER
+
+Several seeds share one process (`--together`); `{seed}` in `--out`, `--init` and `--set` stands for
+each of them: --seed 0 1 2 --out results/adaptssr/seed{seed}
 """
 
 import argparse
@@ -36,6 +39,7 @@ from userbench.encoder import EncoderConfig, UserEncoder, pick_device
 from userbench.losses import finite
 from userbench.method import PretrainMethod, configure, load_method
 from userbench.optimizer import Adam
+from userbench.together import WAYS, Run, Together, arguments_of, check_outputs
 
 log = logging.getLogger("userbench")
 
@@ -46,7 +50,6 @@ class SetUp(NamedTuple):
     """What the loop trains, and on whom."""
 
     method: PretrainMethod
-    store: BehaviourStore
     train: Int[Tensor, " train"]
     validation: Int[Tensor, " validation"]
     sizes: EncoderConfig
@@ -65,7 +68,8 @@ def flags() -> argparse.ArgumentParser:
     parser.add_argument("--init", type=Path, help="checkpoint to start from")
     parser.add_argument("--epochs", type=int, required=True)
     parser.add_argument("--batch-size", type=int, required=True)
-    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--seed", type=int, nargs="+", required=True)
+    parser.add_argument("--together", choices=WAYS, default=WAYS[0], help="how seeds take turns")
     parser.add_argument("--order", default="reshuffled", help="of users: reshuffled or fixed")
     parser.add_argument("--item-table", default="dense", help="its Adam: dense or lazy")
     parser.add_argument("--hold-out", nargs="*", default=[], metavar="TASK", help="leave out users")
@@ -86,21 +90,31 @@ def main(argv: list[str] | None = None) -> None:
         sys.exit(f"error: {mistake}")
 
 
-def set_up(args: argparse.Namespace) -> SetUp:
-    """The method on its device, prepared to learn from the training users of the store.
+def pretrain(args: argparse.Namespace) -> None:
+    """Pre-train every seed, each as if it were alone.
 
     Raises ValueError for flags that do not fit each other or the files they name.
     """
     if not all(1 <= epoch <= args.epochs for epoch in args.keep):
         raise ValueError(f"--keep {args.keep}: epochs run from 1 to {args.epochs}")
+    each = [arguments_of(args, seed) for seed in args.seed]
+    check_outputs(one.out for one in each)
+    configure(load_method(args.method), args.set)
+    device = pick_device(args.device)
+    sizes = EncoderConfig(n_items=0, **args.encoder)
+    check_store(args.splits, args.store)
+    store = BehaviourStore.open(args.store, sizes.max_length, device)
+    together = Together(args.seed, args.together, device)
+    together.walk({one.seed: train_seed(one, store, together) for one in each})
+
+
+def set_up(args: argparse.Namespace, store: BehaviourStore) -> SetUp:
+    """The method of one seed beside its store, prepared to learn from the training users."""
     module = load_method(args.method)
     config = configure(module, args.set)
     torch.manual_seed(args.seed)
-    device = pick_device(args.device)
-    sizes = EncoderConfig(n_items=0, **args.encoder)
-    store = BehaviourStore.open(args.store, sizes.max_length, device)
+    device = store.items.device
     sizes = EncoderConfig(n_items=store.n_items, **args.encoder)
-    check_store(args.splits, args.store)
     split = load_split(args.splits, "pretrain").to(device)
     for task in args.hold_out:
         split[tested_users(args.store, args.splits, task)] = TEST
@@ -110,12 +124,15 @@ def set_up(args: argparse.Namespace) -> SetUp:
     accelerate(method.encoder, args.precision, args.capture, device)
     new = start_from(method.encoder, args.init) if args.init else []
     method.to(device).prepare(store, train)
-    return SetUp(method, store, train, validation, sizes, new)
+    return SetUp(method, train, validation, sizes, new)
 
 
-def pretrain(args: argparse.Namespace) -> None:
-    """Run all epochs; write the kept checkpoints and the learning curve."""
-    method, store, train, validation, sizes, new = set_up(args)
+def train_seed(args: argparse.Namespace, store: BehaviourStore, together: Together) -> Run:
+    """Run all epochs of one seed; write the kept checkpoints and the learning curve.
+
+    After every step the turn may go to another seed (`together.py`).
+    """
+    method, train, validation, sizes, new = set_up(args, store)
     config, device = method.config, train.device
     resolved = {
         **{name: value for name, value in vars(args).items() if name != "set"},
@@ -123,8 +140,9 @@ def pretrain(args: argparse.Namespace) -> None:
         "encoder": asdict(sizes),
     }
     log.info(
-        "%s on %s: %d users, %d items, %d epochs%s",
+        "%s, seed %d, on %s: %d users, %d items, %d epochs%s",
         args.method,
+        args.seed,
         device,
         len(train),
         store.n_items,
@@ -152,7 +170,7 @@ def pretrain(args: argparse.Namespace) -> None:
         total = torch.zeros((), device=device)
         bar = tqdm(
             batches(shuffled, args.batch_size),
-            f"epoch {epoch}",
+            f"seed {args.seed} epoch {epoch}",
             steps_per_epoch,
             disable=None,
             leave=False,
@@ -164,7 +182,9 @@ def pretrain(args: argparse.Namespace) -> None:
             step += 1
             if time.perf_counter() - last_line > SECONDS_BETWEEN_LINES:  # waits for the device
                 last_line = time.perf_counter()
-                log.info("epoch %d, step %d, loss %.4f", epoch, step, finite(loss, step, config.lr))
+                told = finite(loss, step, config.lr)
+                log.info("seed %d epoch %d, step %d, loss %.4f", args.seed, epoch, step, told)
+            yield
         seconds = time.perf_counter() - started
         checked = validate(method, store, validation, args.batch_size)
         curve.append(
@@ -177,7 +197,8 @@ def pretrain(args: argparse.Namespace) -> None:
         )
         curve.append({"epoch": epoch, "split": "validation", "step": step, **checked})
         log.info(
-            "epoch %d/%d: train loss %.4f, validation %s, %.0f users/s",
+            "seed %d epoch %d/%d: train loss %.4f, validation %s, %.0f users/s",
+            args.seed,
             epoch,
             args.epochs,
             curve[-2]["loss"],
@@ -186,9 +207,10 @@ def pretrain(args: argparse.Namespace) -> None:
         )
         if epoch in args.keep:
             path = args.out / f"epoch{epoch}.safetensors"
-            save(path, trained_tensors(method), resolved, epoch=epoch, drawn_anew=new)
+            facts = {"drawn_anew": new, **together.facts(args.seed)}
+            save(path, trained_tensors(method), resolved, epoch=epoch, **facts)
     write_json(args.out / "curve.json", curve)
-    record(args.out / "curve.json", resolved)
+    record(args.out / "curve.json", resolved, **together.facts(args.seed))
 
 
 def tested_users(store: Path, splits: Path, task: str) -> Int[Tensor, " users"]:

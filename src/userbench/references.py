@@ -33,7 +33,8 @@ from userbench.data.store import (
     load_targets,
     read_array,
 )
-from userbench.metrics import CUTOFFS, accuracy, auc, ranking_metrics
+from userbench.metrics import CUTOFFS, metrics_of
+from userbench.predictions import predictions_path, write_predictions
 
 log = logging.getLogger("userbench")
 
@@ -56,10 +57,10 @@ class ReferenceTask(NamedTuple):
 
 
 class Reference(NamedTuple):
-    """Name of a reference, metrics of the examples it is asked about, and what it chose."""
+    """Name of a reference, what it predicts of the examples it is asked about, what it chose."""
 
     run: str
-    evaluate: Callable[[Int[Tensor, " some"]], dict[str, Tensor]]
+    predict: Callable[[Int[Tensor, " some"]], dict[str, Tensor]]
     settings: dict[str, float]
 
 
@@ -141,28 +142,33 @@ def bag_of_items(
     if len(labels[train].unique()) < 2:
         raise ValueError(f"task {task.name}: all training examples are of one class")
 
-    def evaluate(model: LogisticRegression, picked: Int[Tensor, " some"]) -> dict[str, Tensor]:
+    def predict(model: LogisticRegression, picked: Int[Tensor, " some"]) -> dict[str, Tensor]:
+        found = {"user": examples.users[picked], "label": labels[picked]}
         if task.kind == "binary":
             score = torch.from_numpy(model.decision_function(bags[picked.numpy()]))
-            return {"auc": auc(score, labels[picked] == 1)}
+            return {**found, "score": score}
         # A class without a training example has no column in the model and is never predicted.
         score = torch.zeros(len(picked), examples.n_classes, dtype=torch.float64)
         probability = model.predict_proba(bags[picked.numpy()])
         score[:, model.classes_] = torch.from_numpy(probability)
-        return {"accuracy": accuracy(score, labels[picked])}
+        return {**found, "predicted": score.argmax(-1)}
 
     models = [
         LogisticRegression(C=c, max_iter=1000).fit(bags[train.numpy()], labels[train].numpy())
         for c in INVERSE_REGULARISATION
     ]
-    best = max(models, key=lambda model: evaluate(model, validation)[task.metric])
-    return Reference("bag-of-items", lambda picked: evaluate(best, picked), {"C": best.C})
+    best = max(models, key=lambda model: metrics_of(predict(model, validation))[task.metric])
+    return Reference("bag-of-items", lambda picked: predict(best, picked), {"C": best.C})
 
 
 def popularity(examples: TargetExamples, split: UInt8[Tensor, " examples"]) -> Reference:
     """Rank candidates by how often they are a target in train."""
     rank = popularity_ranks(examples, split)
-    return Reference("popularity", lambda picked: ranking_metrics(rank[picked]), {})
+
+    def predict(picked: Int[Tensor, " some"]) -> dict[str, Tensor]:
+        return {"user": examples.users[picked], "rank": rank[picked]}
+
+    return Reference("popularity", predict, {})
 
 
 def popularity_ranks(
@@ -186,12 +192,14 @@ def write_scores(
     split: UInt8[Tensor, " examples"],
     args: argparse.Namespace,
 ) -> None:
-    """Write the score file of one task, in the form in which `finetune` writes its own."""
+    """Write the files of one task, in the form in which `finetune` writes its own."""
     epoch = {"pretrain_epoch": 0, "epoch": 0}
+    picked = {part: examples_of(split, part, task) for part in PARTS}
+    predictions = {part: reference.predict(picked[part]) for part in ("validation", "test")}
     scores = [
         {**epoch, "split": part, "metric": metric, "value": float(value)}
-        for part in ("validation", "test")
-        for metric, value in reference.evaluate(examples_of(split, part, task)).items()
+        for part in predictions
+        for metric, value in metrics_of(predictions[part]).items()
     ]
     content = {
         "run": reference.run,
@@ -200,13 +208,17 @@ def write_scores(
         "seed": args.seed,
         "kind": task.kind,
         "metric": task.metric,
-        "examples": {part: len(examples_of(split, part, task)) for part in PARTS},
+        "examples": {part: len(picked[part]) for part in PARTS},
         "best": epoch,
         "scores": scores,
     }
-    write_json(Path(task.out), content)
-    config = {"store": str(args.store), "splits": str(args.splits), "seed": args.seed}
-    record(Path(task.out), {**config, "task": task._asdict(), **reference.settings})
+    out, told = Path(task.out), {"task": task._asdict(), **reference.settings}
+    config = {"store": str(args.store), "splits": str(args.splits), "seed": args.seed, **told}
+    columns = {"example": picked["test"], **predictions["test"]}
+    write_predictions(predictions_path(out), columns, content)
+    record(predictions_path(out), config)
+    write_json(out, content)
+    record(out, config)
     found = {score["metric"]: round(score["value"], 4) for score in scores[len(scores) // 2 :]}
     log.info("%s %s %s: test %s", task.name, reference.run, reference.settings, found)
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from userbench.data.store import LabelledExamples, TargetExamples, load_labels, load_targets
 from userbench.encoder import UserVectors, initialise
 from userbench.losses import BIAS_STARTS, log_frequency
-from userbench.metrics import TIES, accuracy, auc, ranking_metrics, ranks
+from userbench.metrics import TIES, metrics_of, ranks
 
 SELECTION_METRIC = {"classification": "accuracy", "binary": "auc", "top_n": "ndcg@10"}
 LEGAL = {
@@ -50,6 +50,8 @@ class Task:
     ties: str = "pessimistic"
     average: str = "pairs"
     """Ranking metrics are means over (user, target) "pairs" as released, or over "users"."""
+    label_share: float = 1.0
+    """Share of the training examples that are used; validation and test stay whole."""
 
     def __post_init__(self) -> None:
         for name, legal in LEGAL.items():
@@ -58,6 +60,10 @@ class Task:
                     f"task {self.name}: {name} {getattr(self, name)!r} is none of "
                     f"{', '.join(legal)}"
                 )
+        if not 0.001 <= self.label_share <= 1:
+            raise ValueError(
+                f"task {self.name}: label_share {self.label_share}: must be from 0.001 to 1"
+            )
 
     @property
     def metric(self) -> str:
@@ -102,14 +108,18 @@ class LabelTask(nn.Module):
         """Cross-entropy of the picked examples, whose user vectors are given."""
         return F.cross_entropy(self.head(users), self.examples.labels[picked])
 
+    def predict(self, users: UserVectors, picked: Int[Tensor, " users"]) -> dict[str, Tensor]:
+        """Of each picked example its label, and the class predicted or the score of class 1."""
+        logits, labels = self.head(users), self.examples.labels[picked]
+        if self.kind == "binary":
+            return {"label": labels, "score": logits[:, 1] - logits[:, 0]}
+        return {"label": labels, "predicted": logits.argmax(-1)}
+
     def evaluate(
         self, users: UserVectors, picked: Int[Tensor, " users"]
     ) -> dict[str, Float[Tensor, ""]]:
         """Metrics over the picked examples."""
-        logits, labels = self.head(users), self.examples.labels[picked]
-        if self.kind == "binary":
-            return {"auc": auc(logits[:, 1] - logits[:, 0], labels == 1)}
-        return {"accuracy": accuracy(logits, labels)}
+        return metrics_of(self.predict(users, picked))
 
 
 class TopNTask(nn.Module):
@@ -143,10 +153,8 @@ class TopNTask(nn.Module):
         margin = (hidden * weight).sum(-1) + last.bias[positive] - last.bias[negative]
         return -F.logsigmoid(margin).mean()
 
-    def evaluate(
-        self, users: UserVectors, picked: Int[Tensor, " users"]
-    ) -> dict[str, Float[Tensor, ""]]:
-        """Metrics over the picked (user, target) pairs, ranked among the full catalogue."""
+    def predict(self, users: UserVectors, picked: Int[Tensor, " users"]) -> dict[str, Tensor]:
+        """Rank of each picked (user, target) pair among the full catalogue, and its weight."""
         found = [
             ranks(
                 self.head(users[some]),
@@ -156,13 +164,17 @@ class TopNTask(nn.Module):
             )
             for some in torch.arange(len(picked), device=picked.device).split(RANKED_AT_ONCE)
         ]
-        weight = 1.0
-        if self.task.average == "users":
-            _, row, pairs = self.examples.rows[picked].unique(
-                return_inverse=True, return_counts=True
-            )
-            weight = (len(picked) / len(pairs)) / pairs[row].double()
-        return ranking_metrics(torch.cat(found), weight)
+        if self.task.average == "pairs":
+            return {"rank": torch.cat(found)}
+        _, row, pairs = self.examples.rows[picked].unique(return_inverse=True, return_counts=True)
+        weight = (len(picked) / len(pairs)) / pairs[row].double()
+        return {"rank": torch.cat(found), "weight": weight}
+
+    def evaluate(
+        self, users: UserVectors, picked: Int[Tensor, " users"]
+    ) -> dict[str, Float[Tensor, ""]]:
+        """Metrics over the picked (user, target) pairs."""
+        return metrics_of(self.predict(users, picked))
 
 
 def padded_targets(

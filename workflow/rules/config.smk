@@ -23,7 +23,7 @@ def read_yaml(path):
 SCHEMA = read_yaml("workflow/schemas/config.schema.yaml")
 # Why: what may be chosen, its default and its reasons stand in one file, the ambiguity ledger.
 LEDGER = [entry for entry in read_yaml("workflow/ambiguities.yaml") if entry["where"] != "none"]
-SCHEMA["$defs"]["protocol"]["properties"] = {
+SCHEMA["$defs"]["protocol"]["properties"] |= {
     entry["key"]: {
         "description": entry["question"],
         **entry.get("legal", {"enum": [choice["value"] for choice in entry["choices"]]}),
@@ -82,15 +82,50 @@ def check_names():
         "table2.baseline": [config["table2"]["baseline"]] if "table2" in config else [],
         "tuning": config.get("tuning", {}),
         "sensitivity": [config["sensitivity"]] if "sensitivity" in config else [],
+        **{
+            study: runs_of_study(study) for study in ("ablation", "combination", "worlds", "labels")
+        },
+        "similarity": config.get("similarity", {}).get("rows", []),
     }
     for where, names in named.items():
         for run in names:
             if run not in runs:
                 raise wrong(where, f"no run {run!r}; known: {', '.join(runs)}")
+    check_studies()
     last = config["pretrain"]["epochs"]
     for epoch in (*config["finetune"]["from_epochs"], *config["pretrain"].get("keep", [])):
         if epoch > last:
             raise wrong("finetune.from_epochs", f"epoch {epoch} is above pretrain.epochs: {last}")
+
+
+def runs_of_study(study):
+    """Runs that a study of the config names, each once."""
+    asked = config.get(study, {})
+    named = [*asked.get("rows", []), *asked.get("sweep", [])]
+    named += [asked["full"]] if "full" in asked else []
+    for pair in (*asked.get("pairs", []), *asked.get("differences", [])):
+        named += pair
+    return list(dict.fromkeys(named))
+
+
+def check_studies():
+    """What the figures need beside runs that are there."""
+    for run in config.get("ablation", {}).get("sweep", []):
+        coefficient = config["runs"][run].get("set", {}).get("coefficient")
+        if not isinstance(coefficient, (int, float)):
+            raise wrong("ablation.sweep", f"run {run!r} has no number as set.coefficient")
+    if "similarity" in config:
+        if config["similarity"]["corpus"] not in config["corpora"]:
+            raise wrong("similarity.corpus", f"no corpus {config['similarity']['corpus']!r}")
+        for run in config["similarity"]["rows"]:
+            if "method" not in config["runs"][run]:
+                raise wrong("similarity.rows", f"run {run!r} pre-trains nothing: no checkpoint")
+    for parameter in config.get("worlds", {}).get("parameters", []):
+        for name, corpus in config["corpora"].items():
+            if parameter not in corpus.get("simulate", {}).get("set", {}):
+                raise wrong(
+                    f"corpora.{name}", f"simulate.set lacks {parameter!r}, which worlds compares"
+                )
 
 
 def method_path(method):
@@ -138,6 +173,10 @@ DEVICE = config["device"]
 if DEVICE == "auto":
     DEVICE = "cuda" if shutil.which("nvidia-smi") else "cpu"
 GPUS = 0 if DEVICE == "cpu" else 1
+# A job takes one of the places that a GPU has; `--resources gpu=N` counts GPUs.
+if "gpu" in workflow.global_resources:
+    places = workflow.global_resources["gpu"].value * config.get("jobs_per_gpu", 1)
+    workflow.register_resource("gpu", places)
 
 
 # Why: `python` in a rule is the Python that runs Snakemake, its environment activated or not.

@@ -1,49 +1,71 @@
 # Pre-trained encoders -> test scores of every task of their corpus.
 # In:  data/<corpus>/, splits/<by>/<corpus>/, the candidate checkpoints of a run
-# Out: finetune/<run>/<task>/seed<k>.json; one process does all tasks of a corpus, because starting
-#      Python and torch costs as long as a small fine-tuning
-# Why a loop: the outputs of a rule are fixed, and corpora differ in their tasks.
+# Out: finetune/<run>/<task>/seed<k>.json and, where the config tests, seed<k>.predictions.parquet;
+#      one process does all tasks of a corpus, because starting Python and torch costs as long as a
+#      small fine-tuning
+# Why loops: the outputs of a rule are fixed; corpora differ in their tasks, and groups in their seeds.
 
 
 for corpus_name in CORPORA:
+    SCORES = {
+        name: f"{OUT}/finetune/{{run}}/{name}/seed{{seed}}.json" for name in tasks_of(corpus_name)
+    }
 
-    rule:
-        name:
-            f"finetune_{corpus_name}"
-        input:
-            store=f"{OUT}/data/{corpus_name}",
-            splits=lambda w, corpus=corpus_name: splits_of(w, corpus),
-            init=lambda w, corpus=corpus_name: candidates(w, corpus),
-            code=code("finetune"),
-            method=lambda w: method_code(w.run),
-        output:
-            [f"{OUT}/finetune/{{run}}/{task}/seed{{seed}}.json" for task in tasks_of(corpus_name)],
-        log:
-            f"{OUT}/logs/finetune/{{run}}/{corpus_name}/seed{{seed}}.log",
-        benchmark:
-            f"{OUT}/benchmarks/finetune/{{run}}/{corpus_name}/seed{{seed}}.tsv"
-        conda:
-            "../../environment.yml"
-        threads: 1
-        resources:
-            gpu=GPUS,
-        params:
-            encoder=json.dumps(config["encoder"]),
-            init=lambda w, input: f"--init {input.init}" if input.init else "",
-            method=method_flags,
-            loop=loop_flags,
-            tasks=lambda w, output, corpus=corpus_name: task_flags(
-                tasks_of(corpus), output, finetune_settings(w.run)
-            ),
-            test="" if config["finetune"].get("test", True) else "--no-test",
-            device=DEVICE,
-        message:
-            "Fine-tune {wildcards.run}, seed {wildcards.seed} (follow: tail -f {log})"
-        shell:
-            "python -m userbench.finetune --store {input.store} --splits {input.splits}"
-            " --run {wildcards.run} {params.method} {params.init} --encoder {params.encoder:q}"
-            " --seed {wildcards.seed} {params.loop} {params.test} --device {params.device}"
-            " {params.tasks} > {log} 2>&1"
+    for group, runs in {(): RUNS, **company([*SCORES.values()][0])}.items():
+
+        rule:
+            name:
+                named(f"finetune_{corpus_name}", group)
+            input:
+                store=f"{OUT}/data/{corpus_name}",
+                splits=lambda w, corpus=corpus_name: splits_of(w, corpus),
+                init=lambda w, corpus=corpus_name, group=group: candidates(
+                    w, corpus, seeds_of(w, group)
+                ),
+                code=code("finetune"),
+                method=lambda w: method_code(w.run),
+            output:
+                scores=[path for scores in SCORES.values() for path in of_each(scores, group)],
+                predictions=[
+                    path
+                    for scores in (SCORES.values() if TESTED else [])
+                    for path in of_each(
+                        scores.replace(".json", ".predictions.parquet"), group
+                    )
+                ],
+            log:
+                f"{OUT}/logs/finetune/{{run}}/{corpus_name}/{label(group)}.log",
+            benchmark:
+                f"{OUT}/benchmarks/finetune/{{run}}/{corpus_name}/{label(group)}.tsv"
+            wildcard_constraints:
+                run="|".join(map(re.escape, runs)),
+            conda:
+                "../../environment.yml"
+            threads: 1
+            resources:
+                gpu=GPUS,
+            params:
+                encoder=encoder,
+                init=lambda w, corpus=corpus_name: init_flag(candidates(w, corpus, EACH)),
+                method=method_flags,
+                loop=loop_flags,
+                tasks=lambda w, corpus=corpus_name, scores=SCORES: task_flags(
+                    tasks_of(corpus),
+                    [path.replace("{run}", w.run) for path in scores.values()],
+                    finetune_settings(w.run),
+                ),
+                test="" if TESTED else "--no-test",
+                device=DEVICE,
+                # Why output: what is derived of it is no reason to run a job again.
+                seeds=lambda w, output, group=group: seeds_of(w, group),
+                together=lambda w, output: WAY,
+            message:
+                "Fine-tune {wildcards.run}, seed {params.seeds} (follow: tail -f {log})"
+            shell:
+                "python -m userbench.finetune --store {input.store} --splits {input.splits}"
+                " --run {wildcards.run} {params.method} {params.init} --encoder {params.encoder:q}"
+                " --seed {params.seeds} --together {params.together} {params.loop} {params.test}"
+                " --device {params.device} {params.tasks} > {log} 2>&1"
 
     rule:
         name:
@@ -53,10 +75,8 @@ for corpus_name in CORPORA:
             splits=f"{OUT}/splits/{DEFAULT_SPLIT}/{corpus_name}",
             code=code("references"),
         output:
-            [
-                f"{OUT}/finetune/{REFERENCES[task['kind']]}/{name}/seed{SEEDS[0]}.json"
-                for name, task in tasks_of(corpus_name).items()
-            ],
+            scores=reference_files(tasks_of(corpus_name), "json"),
+            predictions=reference_files(tasks_of(corpus_name), "predictions.parquet"),
         log:
             f"{OUT}/logs/references/{corpus_name}.log",
         benchmark:
@@ -66,7 +86,7 @@ for corpus_name in CORPORA:
         threads: 1
         params:
             tasks=lambda w, output, corpus=corpus_name: task_flags(
-                tasks_of(corpus), output, reference_settings
+                tasks_of(corpus), output.scores, reference_settings
             ),
             seed=SEEDS[0],
         message:

@@ -14,33 +14,38 @@ def checkpoints(run, epochs):
     return [f"{OUT}/pretrain/{run}/{{corpus}}/seed{{seed}}/epoch{e}.safetensors" for e in epochs]
 
 
-def warm_start(wildcards):
+def warm_start(wildcards, seeds):
     """The last checkpoint of the run that this one starts from, if it starts from one."""
     start = RUNS[wildcards.run]["init_from"]
-    return expand(checkpoints(start, [LAST_EPOCH]), **wildcards) if start else []
+    paths = checkpoints(start, [LAST_EPOCH]) if start else []
+    return expand(paths, corpus=wildcards.corpus, seed=seeds)
 
 
-def given(wildcards):
+def given(wildcards, seeds):
     """What else a run's method is given: the last checkpoint of another run, or neighbours."""
-    return [
-        (
-            f"{OUT}/neighbours/{split_of(wildcards.run)}/{wildcards.corpus}"
-            if source == "neighbours"
-            else expand(checkpoints(source, [LAST_EPOCH]), **wildcards)[0]
-        )
-        for source in RUNS[wildcards.run]["given"].values()
-    ]
+    paths = []
+    for source in RUNS[wildcards.run]["given"].values():
+        if source == "neighbours":
+            paths.append(f"{OUT}/neighbours/{split_of(wildcards.run)}/{wildcards.corpus}")
+        else:
+            last = checkpoints(source, [LAST_EPOCH])
+            paths += expand(last, corpus=wildcards.corpus, seed=seeds)
+    return paths
 
 
-def settings(wildcards, given):
+def settings(wildcards):
     """The fields of the method's Config that a run sets, paths of what it is given included."""
     changes = RUNS[wildcards.run]["set"]
-    for field, path in zip(RUNS[wildcards.run]["given"], given):
+    for field, path in zip(RUNS[wildcards.run]["given"], given(wildcards, EACH)):
         nested = path
         for name in reversed(field.split(".")):
             nested = {name: nested}
         changes = merged(changes, nested)
     return json.dumps(changes)
+
+
+def init_flag(paths):
+    return f"--init {' '.join(paths)}" if paths else ""
 
 
 def split_of(run):
@@ -62,6 +67,14 @@ def loop_flags(wildcards):
     protocol = RUNS[wildcards.run]["protocol"]
     on_gpu = "".join(f" --{key} {config[key]}" for key in ("precision", "capture") if key in config)
     return f"--order {protocol['order']} --item-table {protocol['item_table']}{on_gpu}"
+
+
+def encoder(wildcards):
+    """Sizes of the encoder, and what of it the protocol says."""
+    sizes = dict(config["encoder"])
+    if not RUNS[wildcards.run]["protocol"]["attention_dropout"]:
+        sizes["attention_dropout"] = False
+    return json.dumps(sizes)
 
 
 def batch_size(wildcards):
@@ -89,10 +102,21 @@ def finetune_settings(run):
             "batch_size": task["batch_size"],
             "epochs": task.get("epochs", config["finetune"]["epochs"]),
             "dropout": protocol["finetune_dropout"],
-            **{key: protocol[key] for key in ("bias_start", "known_targets", "ties", "average")},
+            **{
+                key: protocol[key]
+                for key in ("bias_start", "known_targets", "ties", "average", "label_share")
+            },
         }
 
     return of_task
+
+
+def reference_files(tasks, ending):
+    """What the simple references write of these tasks; they do not depend on the seed."""
+    return [
+        f"{OUT}/finetune/{REFERENCES[task['kind']]}/{name}/seed{SEEDS[0]}.{ending}"
+        for name, task in tasks.items()
+    ]
 
 
 def reference_settings(task):
@@ -100,14 +124,20 @@ def reference_settings(task):
     return {"kind": task["kind"], "metric": METRICS[task["kind"]]}
 
 
-def candidates(wildcards, corpus):
+def candidates(wildcards, corpus, seeds):
     """The checkpoints that fine-tuning may start from; none where nothing is pre-trained."""
     run = RUNS[wildcards.run]
     if "method" not in run:
         return []
     epochs = CANDIDATES[run["protocol"]["checkpoint"]]
     encoder_of = run.get("encoder_of", wildcards.run)
-    return expand(checkpoints(encoder_of, epochs), corpus=corpus, seed=wildcards.seed)
+    return expand(checkpoints(encoder_of, epochs), corpus=corpus, seed=seeds)
+
+
+def last_checkpoint(wildcards):
+    """The last checkpoint of a run, or of the run whose encoder it takes."""
+    encoder_of = RUNS[wildcards.run].get("encoder_of", wildcards.run)
+    return expand(checkpoints(encoder_of, [LAST_EPOCH]), **wildcards)
 
 
 def method_flags(wildcards):
@@ -122,10 +152,11 @@ def is_simulated(corpus):
     return "simulate" in config["corpora"][corpus]
 
 
-def data_caption():
-    """What the numbers were measured on."""
+def data_caption(names=None):
+    """What the numbers were measured on: all corpora, or these."""
     parts = []
-    for name, corpus in CORPORA.items():
+    for name in names or CORPORA:
+        corpus = CORPORA[name]
         if is_simulated(name):
             parts.append(f"{name}: {corpus['simulate']['users']:,} simulated users")
         else:

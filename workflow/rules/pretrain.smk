@@ -2,46 +2,65 @@
 # In:  data/<corpus>/, splits/<by>/<corpus>/, the last checkpoint of the run it starts from, and what
 #      else its method is given (neighbours/<by>/<corpus>/, a generator)
 # Out: pretrain/<run>/<corpus>/seed<k>/epoch<e>.safetensors for every kept epoch, curve.json
+# Why a loop: one rule for seeds that go alone, and one for each group that shares a process.
+
+PRETRAININGS = [("|".join(CORPORA), (), RUNS)] + [
+    (corpus, group, runs)
+    for corpus in CORPORA
+    for group, runs in company(f"{OUT}/pretrain/{{run}}/{corpus}/seed{{seed}}/curve.json").items()
+]
 
 
-rule pretrain:
-    """Pre-train run {wildcards.run} on {wildcards.corpus}, seed {wildcards.seed}."""
-    input:
-        store=f"{OUT}/data/{{corpus}}",
-        splits=lambda w: splits_of(w, w.corpus),
-        init=warm_start,
-        given=given,
-        code=code("pretrain"),
-        method=lambda w: method_code(w.run),
-    output:
-        epochs=checkpoints("{run}", KEPT_EPOCHS),
-        curve=f"{OUT}/pretrain/{{run}}/{{corpus}}/seed{{seed}}/curve.json",
-    log:
-        f"{OUT}/logs/pretrain/{{run}}/{{corpus}}/seed{{seed}}.log",
-    benchmark:
-        f"{OUT}/benchmarks/pretrain/{{run}}/{{corpus}}/seed{{seed}}.tsv"
-    conda:
-        "../../environment.yml"
-    threads: 1
-    resources:
-        gpu=GPUS,
-    params:
-        method=lambda w: RUNS[w.run]["method"],
-        changes=lambda w, input: settings(w, input.given),
-        init=lambda w, input: f"--init {input.init}" if input.init else "",
-        encoder=json.dumps(config["encoder"]),
-        epochs=LAST_EPOCH,
-        keep=KEPT_EPOCHS,
-        batch_size=batch_size,
-        loop=loop_flags,
-        hold_out=held_out,
-        device=DEVICE,
-        out=subpath(output.curve, parent=True),
-    message:
-        "Pre-train {wildcards.run} on {wildcards.corpus}, seed {wildcards.seed} (follow: tail -f {log})"
-    shell:
-        "python -m userbench.pretrain --store {input.store} --splits {input.splits}"
-        " --method {params.method} --set {params.changes:q} {params.init}"
-        " --encoder {params.encoder:q} --epochs {params.epochs} --batch-size {params.batch_size}"
-        " {params.loop} {params.hold_out} --keep {params.keep} --seed {wildcards.seed} --device {params.device}"
-        " --out {params.out} > {log} 2>&1"
+for corpora, group, runs in PRETRAININGS:
+
+    rule:
+        name:
+            named("pretrain", group, corpora)
+        input:
+            store=f"{OUT}/data/{{corpus}}",
+            splits=lambda w: splits_of(w, w.corpus),
+            init=lambda w, group=group: warm_start(w, seeds_of(w, group)),
+            given=lambda w, group=group: given(w, seeds_of(w, group)),
+            code=code("pretrain"),
+            method=lambda w: method_code(w.run),
+        output:
+            epochs=[
+                path for each in checkpoints("{run}", KEPT_EPOCHS) for path in of_each(each, group)
+            ],
+            curve=of_each(f"{OUT}/pretrain/{{run}}/{{corpus}}/seed{{seed}}/curve.json", group),
+        log:
+            f"{OUT}/logs/pretrain/{{run}}/{{corpus}}/{label(group)}.log",
+        benchmark:
+            f"{OUT}/benchmarks/pretrain/{{run}}/{{corpus}}/{label(group)}.tsv"
+        wildcard_constraints:
+            corpus=corpora,
+            run="|".join(map(re.escape, runs)),
+        conda:
+            "../../environment.yml"
+        threads: 1
+        resources:
+            gpu=GPUS,
+        params:
+            method=lambda w: RUNS[w.run]["method"],
+            changes=settings,
+            init=lambda w: init_flag(warm_start(w, EACH)),
+            encoder=encoder,
+            epochs=LAST_EPOCH,
+            keep=KEPT_EPOCHS,
+            batch_size=batch_size,
+            loop=loop_flags,
+            hold_out=held_out,
+            device=DEVICE,
+            out=lambda w: f"{OUT}/pretrain/{w.run}/{w.corpus}/seed{{seed}}",
+            # Why output: what is derived of it is no reason to run a job again.
+            seeds=lambda w, output, group=group: seeds_of(w, group),
+            together=lambda w, output: WAY,
+        message:
+            "Pre-train {wildcards.run} on {wildcards.corpus}, seed {params.seeds} (follow: tail -f {log})"
+        shell:
+            "python -m userbench.pretrain --store {input.store} --splits {input.splits}"
+            " --method {params.method} --set {params.changes:q} {params.init}"
+            " --encoder {params.encoder:q} --epochs {params.epochs}"
+            " --batch-size {params.batch_size} {params.loop} {params.hold_out} --keep {params.keep}"
+            " --seed {params.seeds} --together {params.together} --device {params.device}"
+            " --out {params.out} > {log} 2>&1"

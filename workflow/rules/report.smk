@@ -1,6 +1,6 @@
 # Score files -> tables.
 # In:  finetune/<run>/<task>/seed<k>.json, data/<corpus>/manifest.json
-# Out: what the config asks for (table2, tuning, sensitivity), and copies at the root of results/,
+# Out: what the config asks for (table2, verify, tuning, sensitivity), and copies at the root of results/,
 #      which are those of the experiment asked for last
 
 TABLES = {
@@ -9,7 +9,10 @@ TABLES = {
         "table1": ["csv"],
         "table2": ["csv", "md", "tex", "html"],
         "agreement": ["csv"],
+        "statistics": ["csv", "md"],
+        "aggregate": ["csv", "md"],
     },
+    "verify": {"verdict": ["csv", "md"]},
     "tuning": {"tuning": ["csv", "md"]},
     "sensitivity": {"scores": ["csv"], "effects": ["csv"], "ambiguities": ["md"]},
 }
@@ -30,10 +33,7 @@ rule scores:
             task=TASKS,
             seed=SEEDS,
         ),
-        references=[
-            f"{OUT}/finetune/{REFERENCES[task['kind']]}/{name}/seed{SEEDS[0]}.json"
-            for name, task in TASKS.items()
-        ],
+        references=reference_files(TASKS, "json"),
         code=code("report.tables"),
     output:
         csv=f"{OUT}/scores.csv",
@@ -59,7 +59,7 @@ rule table2:
         csv=f"{OUT}/table2.csv",
         md=f"{OUT}/table2.md",
         tex=f"{OUT}/table2.tex",
-        html=f"{OUT}/table2.html",
+        html=report(f"{OUT}/table2.html", caption="../report/table2.rst", category="Tables"),
         provenance=f"{OUT}/table2.csv.provenance.json",
     log:
         f"{OUT}/logs/table2.log",

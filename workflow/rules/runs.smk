@@ -3,7 +3,11 @@
 
 FROM_EPOCHS = config["finetune"]["from_epochs"]
 LAST_EPOCH = config["pretrain"]["epochs"]
-DEFAULTS = {entry["key"]: entry["default"] for entry in LEDGER if entry["where"] == "protocol"}
+TESTED = config["finetune"].get("test", True)
+DEFAULTS = {
+    **{entry["key"]: entry["default"] for entry in LEDGER if entry["where"] == "protocol"},
+    "label_share": 1.0,
+}
 DEFAULT_SPLIT = {**DEFAULTS, **config.get("protocol", {})}["split"]
 
 
@@ -81,14 +85,37 @@ def other_choice(base, entry, value, **_):
     return {**run, where: merged(run.get(where, {}), {entry["key"]: value})}
 
 
+def fewer_labels():
+    """Every row of `labels` with every share, named <run>--labels-<percent>; of 1, the run itself."""
+    study = config.get("labels", {"rows": [], "shares": []})
+    return {
+        row if share == 1 else f"{row}--labels-{100 * share:g}": {"row": row, "share": share}
+        for row in study["rows"]
+        for share in sorted(study["shares"])
+    }
+
+
+def with_share(row, share):
+    """The run `row`, its encoder fine-tuned with a share of the labels."""
+    run = dict(config["runs"][row])
+    if "method" in run:
+        run.pop("init_from", None)
+        run.setdefault("encoder_of", row)
+    return {**run, "protocol": {**run.get("protocol", {}), "label_share": share}}
+
+
 TRIALS = trials()
 ALTERNATIVES = alternatives()
+LABELLED = fewer_labels()
 RUNS = {name: resolved(name, run) for name, run in config["runs"].items()}
 for name, trial in TRIALS.items():
     run = config["runs"][trial["row"]]
     RUNS[name] = resolved(name, {**run, "set": merged(run.get("set", {}), trial["settings"])})
 for name, other in ALTERNATIVES.items():
     RUNS[name] = resolved(name, other_choice(config["sensitivity"], **other))
+for name, labelled in LABELLED.items():
+    if name not in RUNS:
+        RUNS[name] = resolved(name, with_share(**labelled))
 
 CANDIDATES = {"validation": FROM_EPOCHS, "first": [1], "last": [LAST_EPOCH]}
 KEPT_EPOCHS = sorted(

@@ -98,6 +98,16 @@ def load_split(folder: Path, name: str) -> UInt8[Tensor, " examples"]:
     return torch.from_numpy(store.read_array(folder, f"{name}.npy"))
 
 
+def labelled_part(train: Int[Tensor, " train"], share: float) -> Int[Tensor, " labelled"]:
+    """A `share` of these examples, rounded up: the same for every run and seed, in their order.
+
+    A smaller share is a part of every larger one. The share is read in thousandths.
+    """
+    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(len(train)))
+    kept = order[: (len(train) * round(share * 1000) + 999) // 1000]
+    return train[kept.sort().values.to(train.device)]
+
+
 def order_of_epoch(numbers: Int[Tensor, " some"], order: str, epoch: int) -> Int[Tensor, " some"]:
     """Users or examples in the order in which one epoch walks them.
 

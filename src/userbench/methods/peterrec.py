@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from userbench.augment import mask, places_of
 from userbench.data.store import Batch, BehaviourStore
-from userbench.encoder import Hidden, UserEncoder, initialise
+from userbench.encoder import Packed, UserEncoder, initialise
 from userbench.item_softmax import ItemSoftmax, Predictions, predictions
 from userbench.losses import BIAS_STARTS
 from userbench.method import Objective, PretrainMethod, TrainingConfig
@@ -58,7 +58,7 @@ class Patch(nn.Module):
         self.apply(initialise)
         nn.init.zeros_(self.up.weight)
 
-    def forward(self, hidden: Hidden) -> Hidden:
+    def forward(self, hidden: Packed) -> Packed:
         """The input and what the patch adds to it."""
         return hidden + self.up(F.gelu(self.down(hidden)))
 

@@ -21,7 +21,7 @@ from userbench import finetune, pretrain, references
 from userbench.artifact import write_json
 from userbench.data import splits, store
 from userbench.data.splits import TEST, TRAIN, VALIDATION
-from userbench.encoder import EncoderConfig
+from userbench.encoder import EncoderConfig, pick_device
 from userbench.method import PretrainMethod, load_method
 from userbench.optimizer import Adam
 from userbench.plan.jobs import OF_A_CORPUS, TRAINING, Job
@@ -217,9 +217,12 @@ def probe(job: Job, of: Corpus) -> Cost:
 def probe_pretrain(words: list[str], scale: float) -> tuple[float, float]:
     """Seconds and bytes of a pre-training, from a few steps of it."""
     args = pretrain.flags().parse_args(words)
-    args.init, args.set = None, without_files(args.set)
+    args.init, args.set, args.seed = None, without_files(args.set), args.seed[0]
+    device = pick_device(args.device)
     before = clock()
-    method, behaviours, train, validation, *_ = pretrain.set_up(args)
+    max_length = EncoderConfig(n_items=0, **args.encoder).max_length
+    behaviours = store.BehaviourStore.open(args.store, max_length, device)
+    method, train, validation, *_ = pretrain.set_up(args, behaviours)
     prepared = (clock() - before) * scale
     optimizer = Adam(method, method.config.lr, args.item_table, method.encoder.items)
     method.train()
@@ -244,7 +247,7 @@ def probe_finetune(words: list[str], scale: float) -> tuple[float, float]:
     """Seconds and bytes of the fine-tunings of one process, from a few steps of each task."""
     args = finetune.flags().parse_args(words)
     args.set = without_files(args.set)
-    device = finetune.pick_device(args.device)
+    device = pick_device(args.device)
     sizes = EncoderConfig(n_items=0, **args.encoder)
     behaviours = store.BehaviourStore.open(args.store, sizes.max_length, device)
     total = 0.0
@@ -264,6 +267,7 @@ def seconds_of_task(
     train, validation, test = (
         (split == part).nonzero()[:, 0] for part in (TRAIN, VALIDATION, TEST)
     )
+    train = splits.labelled_part(train, task.label_share)
     encoder = finetune.build_encoder(behaviours.n_items, task.dropout, None, args)
     examples = load_examples(task, args.store, device)
     head = build_head(task, examples, train, encoder.width, encoder.config.dim)

@@ -136,6 +136,11 @@ def number(value: float) -> str:
     return "–" if pd.isna(value) else f"{round(value, 2) + 0:.2f}".replace("-", "−")
 
 
+def interval(value: float, low: float, high: float) -> str:
+    """A figure and the bounds of its interval, if it has one."""
+    return number(value) + ("" if pd.isna(low) else f" ({number(low)} to {number(high)})")
+
+
 def data_statement(layout: dict[str, Any]) -> str:
     """The layout's words on the data; they begin with SIMULATED DATA if any task is simulated."""
     said = layout["caption_data"].rstrip(". ")

@@ -1,0 +1,238 @@
+"""Time and memory at the paper's full scale, on a simulated world of its size.
+
+python -m benchmarks.full_scale --out docs/full-scale.csv
+
+Makes raw files, stores, splits and CoSeRec's neighbours by the workflow (results/full_scale/, some
+3 GB, which a second call finds there); then takes a hundred training steps of every method in a
+process of its own, and ranks one task's test users among all candidates.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+import yaml
+
+from userbench import artifact, finetune, pretrain
+from userbench.data.splits import TEST, TRAIN, load_split
+from userbench.data.store import BehaviourStore, peak_memory
+from userbench.encoder import EncoderConfig
+from userbench.optimizer import Adam
+from userbench.plan.jobs import Job, jobs_left
+from userbench.tasks import Task, build_head, load_examples
+
+EXPERIMENT = "full_scale"
+WORLDS = {  # Table 1 of the paper; of App's items it knows 4,047
+    "ttl": {"users": 1_470_149, "items": 645_972, "seed": 1},
+    "app": {"users": 1_575_837, "items": 4_047, "seed": 2},
+}
+FEWEST = 200
+RANKED = "click"
+COLUMNS = ("what", "of", "count", "seconds", "core_seconds", "peak_memory_gib", "note")
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Measure everything and write it; a mistake ends with one line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.full_scale",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--out", type=Path, required=True, help="CSV of the measurements")
+    parser.add_argument("--config", type=Path, default=Path("workflow/config/paper.yaml"))
+    parser.add_argument("--only", nargs="+", metavar="RUN", help="runs to train; default: all")
+    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--seconds", type=float, default=600, help="most for the steps of a run")
+    parser.add_argument("--ranked", type=int, default=20_000, help="most test examples to rank")
+    parser.add_argument("--cores", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--share", type=float, default=1.0, help="of the users and items")
+    parser.add_argument("--job", help=argparse.SUPPRESS)  # the process that measures one job
+    args = parser.parse_args(argv)
+    try:
+        measure_job(args) if args.job else measure(args)
+    except ValueError as mistake:
+        sys.exit(f"error: {mistake}")
+
+
+def measure(args: argparse.Namespace) -> None:
+    """Data first, then every run, each in a process of its own."""
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        config = Path(folder) / f"{EXPERIMENT}.yaml"
+        config.write_text(yaml.safe_dump(simulated(args.config, args.share), sort_keys=False))
+        jobs = [j for j in jobs_left(config, [], everything=True) if on_ttl(j)]
+        rows = made_by_workflow(config, args.cores)
+    trained = {job.run: job for job in jobs if job.stage == "pretrain"}
+    if unknown := {*(args.only or [])} - {*trained}:
+        raise ValueError(f"--only {unknown.pop()}: pre-trained are {', '.join(trained)}")
+    for run in args.only or trained:
+        rows.append(in_its_own_process("steps", trained[run], args))
+        print(line(rows[-1]), file=sys.stderr, flush=True)
+    tuned = next(job for job in jobs if job.stage == "finetune" and job.run == "none")
+    rows.append(in_its_own_process("rank", tuned, args))
+    print(line(rows[-1]), file=sys.stderr, flush=True)
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    text = table.to_csv(index=False, lineterminator="\n", float_format="%.4g")
+    artifact.write_text(args.out, text)
+    artifact.record(args.out, vars(args), seconds=round(time.perf_counter() - started))
+
+
+def simulated(config: Path, share: float) -> dict[str, Any]:
+    """The experiment of a config with one seed, on simulated corpora of the paper's size."""
+    content = yaml.safe_load(config.read_text(encoding="utf-8"))
+    corpora = {}
+    for name, corpus in content["corpora"].items():
+        world = dict(WORLDS[corpus["format"]])
+        for key in ("users", "items"):
+            world[key] = max(FEWEST, round(world[key] * share))
+        corpora[name] = {"format": corpus["format"], "simulate": world}
+    return {**content, "experiment": EXPERIMENT, "seeds": [0], "corpora": corpora}
+
+
+def on_ttl(job: Job) -> bool:
+    """Whether a job reads the store of TTL, whose vocabulary is the large one."""
+    return any(Path(path).name == "ttl" for path in job.flags.get("store", []))
+
+
+def made_by_workflow(config: Path, cores: int) -> list[dict[str, Any]]:
+    """Let the workflow make what belongs to a corpus; what its benchmark files say."""
+    root = Path("results") / EXPERIMENT
+    wanted = [root / "splits/interaction" / corpus for corpus in ("ttl", "app")]
+    wanted.append(root / "neighbours/interaction/ttl")
+    words = ["snakemake", "--cores", str(cores), "--configfile", str(config), "--", *wanted]
+    beside = Path(sys.executable).parent
+    run = subprocess.run(words, env={**os.environ, "PATH": f"{beside}:{os.environ['PATH']}"})
+    if run.returncode:
+        raise ValueError(f"snakemake ended with status {run.returncode}; see what it says above")
+    stages = {
+        "simulate": "simulate/{}.tsv",
+        "store": "store/{}.tsv",
+        "splits": "splits/interaction/{}.tsv",
+        "neighbours": "neighbours/interaction/{}.tsv",
+    }
+    rows = []
+    for stage, place in stages.items():
+        for corpus in ("ttl", "app"):
+            path = root / "benchmarks" / place.format(corpus)
+            if not path.exists():
+                continue
+            told = pd.read_csv(path, sep="\t").iloc[-1]
+            users = artifact_counts(root / "data" / corpus)["users"]
+            rows.append(
+                {
+                    "what": stage,
+                    "of": corpus,
+                    "count": users,
+                    "seconds": told["s"],
+                    "core_seconds": told["cpu_time"],
+                    "peak_memory_gib": told["max_rss"] / 1024,
+                    "note": "users",
+                }
+            )
+    return rows
+
+
+def artifact_counts(store: Path) -> dict[str, Any]:
+    """What a store counts."""
+    return json.loads((store / "manifest.json").read_text(encoding="utf-8"))["counts"]
+
+
+def in_its_own_process(what: str, job: Job, args: argparse.Namespace) -> dict[str, Any]:
+    """The row of one job, whose peak memory is its own."""
+    words = [sys.executable, "-m", "benchmarks.full_scale", "--out", str(args.out)]
+    words += ["--steps", str(args.steps), "--seconds", str(args.seconds)]
+    words += ["--ranked", str(args.ranked), "--job", json.dumps([what, job.words])]
+    told = subprocess.run(words, stdout=subprocess.PIPE, text=True)
+    if told.returncode:
+        raise ValueError(f"{what} of {job.run} ended with status {told.returncode}")
+    return {"of": job.run, **json.loads(told.stdout.splitlines()[-1])}
+
+
+def measure_job(args: argparse.Namespace) -> None:
+    """Measure one job on one thread and print its row."""
+    torch.set_num_threads(1)
+    what, words = json.loads(args.job)
+    measured = {"steps": training_steps, "rank": ranking}[what](words, args)
+    print(json.dumps({"what": what, **measured}))
+
+
+def training_steps(words: list[str], args: argparse.Namespace) -> dict[str, Any]:
+    """Steps of a pre-training, cold: what it would start from has not been trained."""
+    told = pretrain.flags().parse_args(words)
+    told.init, told.set = None, existing(told.set)
+    method, store, train, *_, sizes, _ = pretrain.set_up(told)
+    optimizer = Adam(method, method.config.lr, told.item_table, method.encoder.items)
+    method.train()
+
+    def step(number: int) -> None:
+        users = train[torch.randint(len(train), (told.batch_size,))]
+        loss, _ = method(store.batch(users), progress=number / args.steps)
+        optimizer.step(loss)
+
+    return {**timed(step, args.steps, args.seconds), "note": f"steps of {told.batch_size} users"}
+
+
+def ranking(words: list[str], args: argparse.Namespace) -> dict[str, Any]:
+    """Encode test users of one task and rank all candidates for each."""
+    told = finetune.flags().parse_args(words)
+    given = next(task for task in told.task if task["name"] == RANKED)
+    given.pop("out")
+    task = Task(**given)
+    sizes = EncoderConfig(n_items=0, **told.encoder)
+    store = BehaviourStore.open(told.store, sizes.max_length, torch.device("cpu"))
+    split = load_split(told.splits, task.name)
+    train, test = ((split == part).nonzero()[:, 0] for part in (TRAIN, TEST))
+    encoder = finetune.build_encoder(store.n_items, task.dropout, None, told)
+    examples = load_examples(task, told.store, torch.device("cpu"))
+    head = build_head(task, examples, train, encoder.width, encoder.config.dim)
+    model = torch.nn.ModuleDict({"encoder": encoder, "head": head})
+    some = test[: args.ranked]
+    measured = timed(lambda _: finetune.evaluate(model, store, some), 1, args.seconds)
+    note = f"test examples of {len(test):,}, {head.examples.n_candidates:,} candidates each"
+    return {**measured, "count": len(some), "note": note}
+
+
+def existing(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings without the files that are not there: a generator that has not been trained."""
+    kept = {}
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            kept[name] = existing(value)
+        elif not str(value).startswith("results/") or Path(value).exists():
+            kept[name] = value
+    return kept
+
+
+def timed(step: Callable[[int], object], steps: int, most: float) -> dict[str, Any]:
+    """How many steps were done in at most so many seconds, and what they took."""
+    wall, core, done = time.perf_counter(), time.process_time(), 0
+    while done < steps and time.perf_counter() - wall < most:
+        step(done)
+        done += 1
+    return {
+        "count": done,
+        "seconds": time.perf_counter() - wall,
+        "core_seconds": time.process_time() - core,
+        "peak_memory_gib": peak_memory() / 2**30,
+    }
+
+
+def line(row: dict[str, Any]) -> str:
+    """What was just measured, for whoever watches."""
+    return (
+        f"{row['what']} of {row['of']}: {row['count']:,} {row['note']} in {row['seconds']:.0f} s, "
+        f"{row['peak_memory_gib']:.2f} GiB"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,324 @@
+"""Scores to the numbers behind the figures: a tidy frame per study, one row per run and task.
+
+Columns that all of them share, in percent where they are scores:
+
+task, task_label, metric   as in the layout
+data                       simulated or real
+seeds                      how many
+mean, std                  over seeds, the latter the sample standard deviation (n - 1)
+low, high                  95% Student-t interval of the mean over seeds; empty for one seed
+
+`combination` (Figure 3) has first: views (whose augmentations), run, label, combined (0 the method
+alone, 1 AdaptSSR with its views); last: difference, difference_low, difference_high (combined minus
+alone, paired over seeds, with its interval).
+`ablation` (Figure 4) has first: run, label, role (full, component or sweep; one run may be the
+latter two), coefficient (of a fixed one); last: difference.. (this run minus the full one).
+`worlds` (Figure 6) has first: run, over, their labels, source (the task's label), and one
+column per parameter of the world; mean.. are of the difference run minus over, paired over seeds.
+`labels` (Figure 7) has first: run, row (the run with all labels), label, share.
+`learning_curves` has: stage (pretrain, finetune), run, label, task (the corpus, in pre-training),
+task_label, metric ("loss" in pre-training), split, epoch; then data, seeds, mean, std, low, high.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import t as student_t
+
+from userbench.report.statistics import (
+    COUNT,
+    METRIC,
+    NOTHING_ELSE,
+    TEXT,
+    a_list,
+    an_object,
+    check_comparable,
+    check_once,
+    json_argument,
+    read_checked,
+)
+
+CONFIDENCE = 0.95
+NUMBER = {"type": "number"}
+FLAG = {"type": "boolean"}
+TASK = an_object({"task": TEXT, "label": TEXT, "metric": METRIC, "simulated": FLAG})
+WORLD_TASK = an_object(
+    {
+        **{"task": TEXT, "label": TEXT, "metric": METRIC, "simulated": FLAG, "source": TEXT},
+        "parameters": {"type": "object", "additionalProperties": NUMBER},
+    }
+)
+ROW = an_object({"run": TEXT, "label": TEXT, "method": TEXT, "variant": FLAG})
+CURVE = an_object({"run": TEXT, "corpus": TEXT, "seed": COUNT, "file": TEXT})
+RATIOS = an_object({"crop_ratio": NUMBER, "reorder_ratio": NUMBER, "mask_ratio": NUMBER})
+CURVE_FILE = a_list(
+    an_object({"epoch": COUNT, "split": {"enum": ["train", "validation"]}, "loss": NUMBER}),
+    at_least=1,
+)
+ABOUT = {"caption_data": TEXT, "simulated": FLAG, "rows": a_list(ROW | NOTHING_ELSE, at_least=1)}
+TASKS = {"tasks": a_list(TASK | NOTHING_ELSE, at_least=1)}
+LAYOUTS = {
+    "figure3": an_object(
+        {
+            **ABOUT,
+            **TASKS,
+            "pairs": a_list(an_object({"views": TEXT, "alone": TEXT, "combined": TEXT}), 1),
+        }
+    ),
+    "figure4": an_object(
+        {
+            **ABOUT,
+            **TASKS,
+            "full": TEXT,
+            "components": a_list(TEXT),
+            "sweep": a_list(an_object({"run": TEXT, "coefficient": NUMBER})),
+        }
+    ),
+    "figure5": an_object({**ABOUT, "views": RATIOS}),
+    "figure6": an_object(
+        {
+            **ABOUT,
+            "tasks": a_list(WORLD_TASK | NOTHING_ELSE, at_least=1),
+            "parameters": a_list(TEXT, 1),
+            "differences": a_list(an_object({"run": TEXT, "over": TEXT}), 1),
+        }
+    ),
+    "figure7": an_object(
+        {
+            **ABOUT,
+            **TASKS,
+            "shares": a_list(an_object({"run": TEXT, "row": TEXT, "share": NUMBER}), 1),
+        }
+    ),
+    "learning_curves": an_object({**ABOUT, **TASKS, "curves": a_list(CURVE)}),
+}
+
+
+def read_layout(figure: str, argument: str) -> dict[str, Any]:
+    """Layout of a figure, from a JSON text or from the file that holds it.
+
+    Raises:
+        ValueError: a key is missing, unknown or of the wrong kind; a name is unknown or there
+            twice.
+    """
+    layout = {"tasks": [], **json_argument(argument, LAYOUTS[figure])}
+    rows = [row["run"] for row in layout["rows"]]
+    check_once(rows, "layout")
+    check_once((task["task"] for task in layout["tasks"]), "layout")
+    named = [layout["full"], *layout["components"]] if figure == "figure4" else []
+    for entry in (*layout.get("pairs", []), *layout.get("differences", [])):
+        named += [name for key, name in entry.items() if key != "views"]
+    for key in ("sweep", "shares", "curves"):
+        named += [entry["run"] for entry in layout.get(key, [])]
+    for name in named:
+        if name not in rows:
+            raise ValueError(f"layout: run {name!r} is not among the rows")
+    for task in layout["tasks"]:
+        for parameter in layout.get("parameters", []):
+            if parameter not in task["parameters"]:
+                raise ValueError(f"layout: task {task['task']!r} has no parameter {parameter!r}")
+    return layout
+
+
+def read_frame(path: Path) -> pd.DataFrame:
+    """A CSV of this module, or of figure 5: an empty field is NaN, the label "None" is a word."""
+    return pd.read_csv(path, keep_default_na=False, na_values=[""])
+
+
+def student_half_width(std: float, seeds: int) -> float:
+    """Half the width of the 95% Student-t interval of a mean; NaN for a single seed."""
+    if seeds < 2:
+        return float("nan")
+    return float(student_t.ppf((1 + CONFIDENCE) / 2, seeds - 1) * std / np.sqrt(seeds))
+
+
+def over_seeds(values: pd.Series, prefix: str = "") -> dict[str, Any]:
+    """Number of seeds, mean, std and interval of one value per seed."""
+    values = values.dropna()
+    mean, std = values.mean(), values.std()
+    half = student_half_width(std, len(values))
+    told = {"seeds": len(values), "mean": mean, "std": std, "low": mean - half, "high": mean + half}
+    return {prefix + name: value for name, value in told.items()}
+
+
+def paired(one: pd.Series, other: pd.Series) -> dict[str, float]:
+    """Mean and interval of the difference of two runs, over the seeds that both have."""
+    told = over_seeds(one - other)
+    return {
+        "difference": told["mean"],
+        "difference_low": told["low"],
+        "difference_high": told["high"],
+    }
+
+
+def by_seed(scores: pd.DataFrame, layout: dict[str, Any]) -> pd.DataFrame:
+    """Test scores in percent: a row per seed, columns (task, run); an absent corpus's tasks miss.
+
+    Raises:
+        ValueError: a run lacks a task that others have, or runs differ in test examples.
+    """
+    runs = {row["run"] for row in layout["rows"]}
+    test = scores[(scores["split"] == "test") & scores["run"].isin(runs)]
+    found = []
+    for task in layout["tasks"]:
+        own = test[test["task"] == task["task"]]
+        check_comparable(own, task, layout["rows"])
+        found.append(own[own["metric"] == task["metric"]])
+    return 100 * pd.concat(found).pivot(index="seed", columns=["task", "run"], values="value")
+
+
+def about(task: dict[str, Any]) -> dict[str, str]:
+    """The columns that say which task a row is of."""
+    data = "simulated" if task["simulated"] else "real"
+    return {
+        "task": task["task"],
+        "task_label": task["label"],
+        "metric": task["metric"],
+        "data": data,
+    }
+
+
+def scored_tasks(layout: dict[str, Any], table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Tasks of the layout that have scores."""
+    having = set(table.columns.get_level_values("task"))
+    return [task for task in layout["tasks"] if task["task"] in having]
+
+
+def labels_of(layout: dict[str, Any]) -> dict[str, str]:
+    """Label of each run."""
+    return {row["run"]: row["label"] for row in layout["rows"]}
+
+
+def combination(scores: pd.DataFrame, layout: dict[str, Any]) -> pd.DataFrame:
+    """Each method alone and AdaptSSR with its views, per task."""
+    table, labels = by_seed(scores, layout), labels_of(layout)
+    rows = []
+    for pair in layout["pairs"]:
+        for task in scored_tasks(layout, table):
+            name = task["task"]
+            for combined, run in enumerate((pair["alone"], pair["combined"])):
+                first = {"views": pair["views"], "run": run, "label": labels[run]}
+                row = first | {"combined": combined} | about(task) | over_seeds(table[name, run])
+                if combined:
+                    row |= paired(table[name, run], table[name, pair["alone"]])
+                rows.append(row)
+    return pd.DataFrame(rows).round(4)
+
+
+def ablation(scores: pd.DataFrame, layout: dict[str, Any]) -> pd.DataFrame:
+    """The full method, without each component, and with fixed coefficients, per task."""
+    table, labels, full = by_seed(scores, layout), labels_of(layout), layout["full"]
+    fixed = {entry["run"]: entry["coefficient"] for entry in layout["sweep"]}
+    roles: dict[str, list[str]] = {full: ["full"]}
+    for role, runs in (("component", layout["components"]), ("sweep", fixed)):
+        for run in runs:
+            roles.setdefault(run, []).append(role)
+    rows = []
+    for run, role in roles.items():
+        for task in scored_tasks(layout, table):
+            own = table[task["task"], run]
+            rows.append(
+                {
+                    "run": run,
+                    "label": labels[run],
+                    "role": " ".join(role),
+                    "coefficient": fixed.get(run, np.nan),
+                    **about(task),
+                    **over_seeds(own),
+                    **(paired(own, table[task["task"], full]) if run != full else {}),
+                }
+            )
+    return pd.DataFrame(rows).round(4)
+
+
+def worlds(scores: pd.DataFrame, layout: dict[str, Any]) -> pd.DataFrame:
+    """Differences of runs in simulated worlds, one row per difference, task and world."""
+    table, labels = by_seed(scores, layout), labels_of(layout)
+    rows = [
+        {
+            **difference,
+            "label": labels[difference["run"]],
+            "over_label": labels[difference["over"]],
+            "source": task["source"],
+            **{name: task["parameters"][name] for name in layout["parameters"]},
+            **about(task),
+            **over_seeds(
+                table[task["task"], difference["run"]] - table[task["task"], difference["over"]]
+            ),
+        }
+        for difference in layout["differences"]
+        for task in scored_tasks(layout, table)
+    ]
+    return pd.DataFrame(rows).round(4)
+
+
+def labels(scores: pd.DataFrame, layout: dict[str, Any]) -> pd.DataFrame:
+    """Each row with each share of the labels, per task."""
+    table, names = by_seed(scores, layout), labels_of(layout)
+    rows = [
+        {
+            "run": entry["run"],
+            "row": entry["row"],
+            "label": names[entry["row"]],
+            "share": entry["share"],
+            **about(task),
+            **over_seeds(table[task["task"], entry["run"]]),
+        }
+        for entry in layout["shares"]
+        for task in scored_tasks(layout, table)
+    ]
+    return pd.DataFrame(rows).round(4)
+
+
+def learning_curves(scores: pd.DataFrame, layout: dict[str, Any]) -> pd.DataFrame:
+    """Loss of each epoch of pre-training, and validation scores of each epoch of fine-tuning.
+
+    Of several candidate checkpoints, the curve of the last epoch's fine-tuning is shown. A run that
+    fine-tunes another run's encoder has that run's pre-training curve, by the layout.
+    """
+    labels = labels_of(layout)
+    losses = pd.concat([pd.DataFrame(), *map(read_curve, layout["curves"])])
+    rows = []
+    grouped = losses.groupby(["run", "task", "split", "epoch"], sort=False) if len(losses) else ()
+    for (run, corpus, split, epoch), points in grouped:
+        told = {"task": corpus, "task_label": corpus, "metric": "loss", "split": split}
+        data = {"data": "simulated" if layout["simulated"] else "real"}
+        first = {"stage": "pretrain", "run": run, "label": labels[run]}
+        rows.append(first | told | {"epoch": epoch} | data | over_seeds(points["loss"]))
+    own = scores[(scores["split"] == "validation") & scores["run"].isin(labels)]
+    last = own.groupby(["run", "task"])["pretrain_epoch"].transform("max")
+    own = own[own["pretrain_epoch"] == last]
+    for row in layout["rows"]:
+        for task in layout["tasks"]:
+            chosen = own[(own["run"] == row["run"]) & (own["task"] == task["task"])]
+            chosen = chosen[chosen["metric"] == task["metric"]]
+            for epoch, points in chosen.groupby("epoch"):
+                told = {**about(task), "split": "validation", "epoch": epoch}
+                first = {"stage": "finetune", "run": row["run"], "label": row["label"]}
+                rows.append(first | told | over_seeds(100 * points["value"]))
+    columns = ["stage", "run", "label", "task", "task_label", "metric", "split", "epoch", "data"]
+    columns += ["seeds", "mean", "std", "low", "high"]
+    return pd.DataFrame(rows, columns=columns).round(6)
+
+
+def read_curve(curve: dict[str, Any]) -> pd.DataFrame:
+    """Losses of one pre-training; ValueError where the file is not a learning curve."""
+    points = pd.DataFrame(read_checked(Path(curve["file"]), CURVE_FILE))
+    return points[["epoch", "split", "loss"]].assign(run=curve["run"], task=curve["corpus"])
+
+
+STUDIES: dict[str, Callable[[pd.DataFrame, dict[str, Any]], pd.DataFrame]] = {
+    "figure3": combination,
+    "figure4": ablation,
+    "figure6": worlds,
+    "figure7": labels,
+    "learning_curves": learning_curves,
+}
+
+
+def numbers_of_seeds(frame: pd.DataFrame) -> Sequence[int]:
+    """The numbers of seeds that a frame's means are of, ascending."""
+    return sorted(set(frame["seeds"].tolist()))

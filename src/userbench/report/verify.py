@@ -1,0 +1,55 @@
+"""Print what has been reproduced of the paper's Table 2, from results that are there.
+
+userbench verify --config workflow/config/paper.yaml
+
+Reads `verdict.csv` and `agreement.csv` of the config's experiment; nothing is run or written. The
+status is 0 whatever the verdicts are, 1 where there is nothing to read or the config has other
+margins than the verdicts.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+from userbench.report.verdict import page, read_verdicts
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Print the verdicts; report a user's mistake in one line."""
+    parser = argparse.ArgumentParser(prog="userbench verify", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    default = Path("workflow/config/default.yaml")
+    parser.add_argument("--config", type=Path, default=default, help=f"default: {default}")
+    args = parser.parse_args(argv)
+    try:
+        print(verify(args.config))
+    except (ValueError, OSError) as mistake:
+        sys.exit(f"error: {mistake}")
+
+
+def verify(config: Path) -> str:
+    """The page of a config's experiment.
+
+    Raises:
+        ValueError: the config asks for no verdicts, they are not there, or of other margins.
+    """
+    try:
+        content = yaml.safe_load(config.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{config}: not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict) or not {"experiment", "verify"} <= content.keys():
+        raise ValueError(f"{config}: has no `verify`, so nothing is compared with the paper")
+    folder = Path("results", content["experiment"])
+    make = f"snakemake --cores all --configfile {config} -- results/verdict.csv"
+    files = [folder / name for name in ("verdict.csv", "agreement.csv")]
+    for file in files:
+        if not file.exists():
+            raise ValueError(f"{file} is not there. Make it: {make}")
+    verdicts = read_verdicts(files[0])
+    used = verdicts.groupby("metric")["margin"].first().to_dict()
+    if used != content["verify"]["margin"]:
+        raise ValueError(f"{files[0]} was made with other margins than {config} has. Run: {make}")
+    return page(verdicts, pd.read_csv(files[1]))

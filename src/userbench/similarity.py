@@ -1,0 +1,158 @@
+"""How alike a user's vectors stay under augmentation, of a trained encoder: a command.
+
+python -m userbench.similarity --store DATA --splits SPLITS --run adaptssr --method adaptssr
+    --checkpoint epoch20.safetensors --seed 0 --out seed0.parquet
+
+The three tiers of AdaptSSR (Yu et al., NeurIPS 2023, Figure 5), of users whom pre-training held
+out: cosines of a user's vector with that of the same sequence, of the sequence under each operator,
+and of another held-out user. Every vector has a dropout mask of its own, as in pre-training, so
+that tiers differ by what they compare and not by noise.
+
+One row per user and draw. Columns: run, corpus, seed, user (number in the store), draw (from 0),
+and the cosines: implicit (the dropout twin), crop, reorder, mask (explicit augmentations), other.
+"""
+
+import argparse
+import json
+import logging
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from userbench.artifact import atomic, record
+from userbench.augment import crop, mask, reorder
+from userbench.checkpoint import start_from
+from userbench.data.splits import VALIDATION, check_store, load_split
+from userbench.data.store import BehaviourStore
+from userbench.encoder import EncoderConfig, Items, UserEncoder, UserVectors, pick_device
+from userbench.method import check_fields, configure, load_method
+from userbench.views import operators
+
+log = logging.getLogger("userbench")
+
+# Why: nothing is kept for a gradient, so batches may be larger than those of training.
+ENCODED_AT_ONCE = 512
+FEWEST_USERS = 2
+
+
+def flags() -> argparse.ArgumentParser:
+    """The flags of the command."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--store", type=Path, required=True, help="array store of the corpus")
+    parser.add_argument("--splits", type=Path, required=True, help="folder of split files")
+    parser.add_argument("--run", required=True, help="name of the run in the file")
+    parser.add_argument("--method", required=True, help="method that trained the checkpoint")
+    parser.add_argument("--set", type=json.loads, default={}, help="fields of its Config, as JSON")
+    parser.add_argument("--encoder", type=json.loads, default={}, help="encoder sizes, as JSON")
+    parser.add_argument("--checkpoint", type=Path, required=True)
+    parser.add_argument("--views", type=json.loads, default={}, help="ratios of operators, as JSON")
+    parser.add_argument("--users", type=int, default=2000, help="at most so many held-out users")
+    parser.add_argument("--draws", type=int, default=4, help="augmentations of each user")
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:<n>")
+    parser.add_argument("--out", type=Path, required=True, help="parquet file to write")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Parse the flags, measure, and report a user's mistake in one line."""
+    args = flags().parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    try:
+        measure(args)
+    except ValueError as mistake:
+        sys.exit(f"error: {mistake}")
+
+
+def measure(args: argparse.Namespace) -> None:
+    """Write the cosines of the held-out users, or a part of them drawn by the seed."""
+    if args.draws < 1:
+        raise ValueError(f"--draws {args.draws}: give 1 or more")
+    check_fields(operators.Options, args.views, "--views")
+    views = operators.Options(**args.views)
+    torch.manual_seed(args.seed)
+    device = pick_device(args.device)
+    sizes = EncoderConfig(n_items=0, **args.encoder)
+    check_store(args.splits, args.store)
+    store = BehaviourStore.open(args.store, sizes.max_length, device)
+    held_out = (load_split(args.splits, "pretrain") == VALIDATION).nonzero().squeeze(1)
+    users = held_out[torch.randperm(len(held_out))[: args.users]].to(device)
+    if len(users) < FEWEST_USERS:
+        raise ValueError(f"{args.splits}: {len(users)} held-out users; another user is needed")
+    encoder = trained_encoder(EncoderConfig(n_items=store.n_items, **args.encoder), args).to(device)
+    drawn = []
+    for draw in range(args.draws):
+        found = cosines(encoder, store, users, views)
+        frame = pd.DataFrame({name: values.cpu().numpy() for name, values in found.items()})
+        frame.insert(0, "user", users.cpu().numpy().astype("int32"))
+        frame.insert(1, "draw", draw)
+        drawn.append(frame)
+    table = pd.concat(drawn, ignore_index=True).astype({"draw": "int16"})
+    for place, (name, value) in enumerate(
+        {"run": args.run, "corpus": args.store.name, "seed": args.seed}.items()
+    ):
+        table.insert(place, name, value)
+    with atomic(args.out) as partial:
+        table.to_parquet(partial, index=False)
+    record(args.out, {**vars(args), "views": asdict(views)}, held_out=len(held_out))
+    means = ", ".join(f"{name} {table[name].mean():.3f}" for name in found)
+    log.info("%s on %s: %d users, cosines: %s", args.run, args.store.name, len(users), means)
+
+
+def trained_encoder(sizes: EncoderConfig, args: argparse.Namespace) -> UserEncoder:
+    """The encoder as its method reads it, dropout on at the rate of its pre-training.
+
+    What the checkpoint does not hold (the pooling query of masked item prediction) is drawn, as it
+    is for whoever starts from it.
+    """
+    module = load_method(args.method)
+    config = configure(module, args.set)
+    encoder = UserEncoder(sizes, config.dropout)
+    module.Method.adapt(encoder, config)
+    start_from(encoder, args.checkpoint)
+    return encoder.train()
+
+
+@torch.no_grad()
+def cosines(
+    encoder: UserEncoder,
+    store: BehaviourStore,
+    users: Int[Tensor, " users"],
+    views: operators.Options,
+) -> dict[str, Float[Tensor, " users"]]:
+    """Cosine of each user's vector with the dropout twin, each augmentation, and the next user."""
+    parts = [
+        directions(encoder, sequences(store.batch(part).items, views, encoder.config.mask_id))
+        for part in users.split(ENCODED_AT_ONCE)
+    ]
+    vectors = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    own = vectors.pop("own")
+    vectors["other"] = own.roll(-1, dims=0)
+    return {name: (own * vector).sum(-1) for name, vector in vectors.items()}
+
+
+def sequences(items: Items, views: operators.Options, mask_id: int) -> dict[str, Items]:
+    """Each user's sequence, the same again, and under each operator."""
+    return {
+        "own": items,
+        "implicit": items,
+        "crop": crop(items, views.crop_ratio),
+        "reorder": reorder(items, views.reorder_ratio),
+        "mask": mask(items, views.mask_ratio, mask_id),
+    }
+
+
+def directions(encoder: UserEncoder, items: dict[str, Items]) -> dict[str, UserVectors]:
+    """Vectors of length 1 of all these sequences, by one pass of the encoder."""
+    vectors = F.normalize(encoder(torch.cat(list(items.values()))), dim=-1)
+    return dict(zip(items, vectors.chunk(len(items)), strict=True))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,465 @@
+"""The figures: areas of 1, equal bytes, stable colours, and numbers against the obvious way."""
+
+import json
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import ROOT
+from scipy import stats
+
+TASKS = {"age": ("T1 Age", "accuracy"), "click": ("T3 Click", "ndcg@10")}
+
+
+@pytest.fixture
+def figures():
+    from userbench.report import figures
+
+    return figures
+
+
+def scores(runs, tasks=TASKS, seeds=3, seed=0):
+    """Scores of every run, task and seed, of two epochs and the test."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for run in runs:
+        for task, (_, metric) in tasks.items():
+            for n in range(seeds):
+                shared = {"corpus": "ttl", "run": run, "task": task, "seed": n, "metric": metric}
+                shared |= {"pretrain_epoch": 2, "examples": 100, "width": 8}
+                for epoch in (1, 2):
+                    value = 0.3 + 0.1 * epoch + rng.uniform(0, 0.05)
+                    rows.append(shared | {"split": "validation", "epoch": epoch, "value": value})
+                value = rng.uniform(0.4, 0.6)
+                rows.append(shared | {"split": "test", "epoch": 2, "value": value})
+    from userbench.report.statistics import SCORE_COLUMNS
+
+    return pd.DataFrame(rows)[list(SCORE_COLUMNS)].astype({"width": "Int64"})
+
+
+def row(run, method, variant=False):
+    """A row of a layout; "None" is a label, not a missing one."""
+    return {"run": run, "label": run.title(), "method": method, "variant": variant}
+
+
+def layout(rows, **more):
+    tasks = [
+        {"task": name, "label": label, "metric": metric, "simulated": True}
+        for name, (label, metric) in TASKS.items()
+    ]
+    about = {"caption_data": "ttl: 300 simulated users", "simulated": True, "rows": rows}
+    return {**about, "tasks": tasks, **more}
+
+
+ABLATION = layout(
+    [
+        row("full", "adaptssr"),
+        row("contrast", "cl4srec", True),
+        row("half", "adaptssr", True),
+        row("one", "adaptssr", True),
+    ],
+    full="full",
+    components=["contrast", "half"],
+    sweep=[{"run": "half", "coefficient": 0.5}, {"run": "one", "coefficient": 1}],
+)
+COMBINATION = layout(
+    [row("clue", "clue"), row("with_clue", "adaptssr", True)],
+    pairs=[{"views": "CLUE", "alone": "clue", "combined": "with_clue"}],
+)
+LABELS = layout(
+    [row("none", "none"), row("none--labels-10", "none")],
+    shares=[
+        {"run": "none--labels-10", "row": "none", "share": 0.1},
+        {"run": "none", "row": "none", "share": 1},
+    ],
+)
+WORLD_TASKS = {f"age_{d}_{n}": ("T1 Age", "accuracy") for d in (1, 4) for n in (0, 3)}
+WORLDS = layout(
+    [row("adaptssr", "adaptssr"), row("none", "none")],
+    parameters=["diversity", "noise"],
+    differences=[{"run": "adaptssr", "over": "none"}],
+)
+WORLDS["tasks"] = [
+    {
+        **{"task": name, "label": label, "metric": metric, "simulated": True, "source": label},
+        "parameters": {"diversity": int(name[4]), "noise": int(name[6]) / 10},
+    }
+    for name, (label, metric) in WORLD_TASKS.items()
+]
+CURVES = layout([row("none", "none"), row("adaptssr", "adaptssr")], curves=[])
+SIMILARITY = layout(
+    [row("clue", "clue"), row("adaptssr", "adaptssr")],
+    views={"crop_ratio": 0.4, "reorder_ratio": 0.6, "mask_ratio": 0.6},
+)
+del SIMILARITY["tasks"]
+STUDIES = {
+    "figure3": COMBINATION,
+    "figure4": ABLATION,
+    "figure6": WORLDS,
+    "figure7": LABELS,
+    "learning_curves": CURVES,
+}
+
+
+def cosines(run, seed=0, users=50):
+    """Cosines of the tiers of one run and seed, in the order that the ranking wants, roughly."""
+    from userbench.report.distributions import TIERS
+
+    rng = np.random.default_rng([seed, len(run)])
+    centres = {"implicit": 0.95, "crop": 0.6, "reorder": 0.9, "mask": 0.7, "other": 0.1}
+    table = {"run": run, "corpus": "ttl", "seed": seed, "user": np.repeat(np.arange(users), 2)}
+    table["draw"] = np.tile([0, 1], users)
+    for tier in TIERS:
+        table[tier] = np.clip(rng.normal(centres[tier], 0.1, 2 * users), -1, 1)
+    return pd.DataFrame(table)
+
+
+def command(figures, folder, figure, told, frame=None, files=()):
+    """Run one of the commands in a folder."""
+    flags = ["--layout", json.dumps(told), "--csv", f"{folder}/{figure}.csv"]
+    flags += ["--out", f"{folder}/{figure}"]
+    if frame is not None:
+        frame.to_csv(folder / "scores.csv", index=False)
+        flags += ["--scores", f"{folder}/scores.csv"]
+    if figure == "figure5":
+        flags += ["--parquet", f"{folder}/figure5.parquet", "--cosines", *map(str, files)]
+    figures.main([figure, *flags])
+
+
+# ------------------------------------------------------------------------------- densities
+
+
+@pytest.mark.parametrize("kind", ["inside", "at the edge", "all one", "a peak", "wide", "two"])
+def test_the_area_of_a_density_is_one(kind):
+    """Wrong: mass beyond -1 or 1 is lost, a narrow peak falls between grid points."""
+    from userbench.report.distributions import COSINES, density
+
+    rng = np.random.default_rng(0)
+    values = {
+        "inside": rng.normal(0, 0.2, 500).clip(-1, 1),
+        "at the edge": 1 - rng.exponential(0.05, 500).clip(0, 2),
+        "all one": np.ones(200),
+        "a peak": rng.normal(0.4, 1e-5, 300),
+        "wide": rng.uniform(-1, 1, 400),
+        "two": np.array([-1.0, 1.0]),
+    }[kind]
+    assert np.trapezoid(density(values), COSINES) == pytest.approx(1, abs=2e-3)
+    assert (density(values) >= 0).all()
+
+
+def test_a_density_is_that_of_each_kernel_reflected():
+    """The slow way: a Gaussian per value, what lies beyond an edge folded back."""
+    from userbench.report.distributions import COSINES, LEAST_BANDWIDTH, density
+
+    values = np.array([0.9, 0.93, 0.97, 1.0, -0.2])
+    quartiles = np.subtract(*np.percentile(values, [75, 25])) / 1.34
+    width = max(0.9 * min(values.std(), quartiles) * len(values) ** -0.2, LEAST_BANDWIDTH)
+    expected = np.zeros_like(COSINES)
+    for value in values:
+        for image in (value, 2 - value, -2 - value):
+            expected += stats.norm.pdf(COSINES, image, width) / len(values)
+    assert density(values) == pytest.approx(expected, rel=1e-6, abs=1e-9)
+
+
+def test_overlap_of_two_normals_is_the_known_one():
+    """Two normals d standard deviations apart overlap by 2 Phi(-d/2)."""
+    from userbench.report.distributions import COSINES, overlap
+
+    one, other = (stats.norm.pdf(COSINES, mean, 0.1) for mean in (-0.1, 0.15))
+    assert overlap(one, other) == pytest.approx(2 * stats.norm.cdf(-1.25), abs=1e-4)
+    assert overlap(one, one) == pytest.approx(1, abs=1e-4)
+
+
+def test_the_summary_counts_orders_one_by_one():
+    """Wrong: an order is counted against another user or draw, or seeds are mixed up."""
+    from userbench.report.distributions import summarise_cosines
+
+    table = pd.concat([cosines(run, seed) for run in ("clue", "adaptssr") for seed in (0, 1)])
+    summary = summarise_cosines(table, {**SIMILARITY, "tasks": []}).set_index(["run", "tier"])
+    own = table[table["run"] == "clue"]
+    below = [crop < twin for crop, twin in zip(own["crop"], own["implicit"], strict=True)]
+    above = [crop > other for crop, other in zip(own["crop"], own["other"], strict=True)]
+    found = summary.loc["clue", "crop"]
+    assert found["below_implicit"] == pytest.approx(np.mean(below), abs=1e-6)
+    assert found["above_other"] == pytest.approx(np.mean(above), abs=1e-6)
+    means = [own.loc[own["seed"] == seed, "crop"].mean() for seed in (0, 1)]
+    low, high = stats.t.interval(0.95, 1, np.mean(means), stats.sem(means))
+    assert (found["low"], found["high"]) == pytest.approx((low, high), abs=1e-5)
+    assert np.isnan(summary.loc[("clue", "implicit"), "below_implicit"])
+
+
+# ------------------------------------------------------------------------------- numbers
+
+
+def test_ablation_numbers_are_those_of_scipy():
+    """Wrong: a run's own interval, or its difference from the full one, is not paired by seed."""
+    from userbench.report import studies
+
+    measured = scores([row["run"] for row in ABLATION["rows"]])
+    frame = studies.ablation(measured, ABLATION).set_index(["run", "task"]).sort_index()
+    assert list(frame.loc["half", "role"]) == ["component sweep"] * 2
+    test = (
+        measured[measured["split"] == "test"]
+        .set_index(["run", "task", "seed"])["value"]
+        .sort_index()
+        * 100
+    )
+    own, full = test["one", "click"].to_numpy(), test["full", "click"].to_numpy()
+    found = frame.loc["one", "click"]
+    expected = stats.t.interval(0.95, 2, own.mean(), stats.sem(own))
+    assert (found["low"], found["high"]) == pytest.approx(expected, abs=1e-3)
+    assert found["std"] == pytest.approx(own.std(ddof=1), abs=1e-3)
+    paired = stats.ttest_rel(own, full).confidence_interval()
+    assert found["difference_low"] == pytest.approx(paired.low, abs=1e-3)
+    assert found["difference_high"] == pytest.approx(paired.high, abs=1e-3)
+    assert np.isnan(frame.loc[("full", "click"), "difference"])
+
+
+def test_one_seed_has_no_interval():
+    """Wrong: a single seed is shown as if it had no spread."""
+    from userbench.report import studies
+
+    frame = studies.labels(scores(["none", "none--labels-10"], seeds=1), LABELS)
+    assert frame[["std", "low", "high"]].isna().all().all()
+    assert frame["mean"].notna().all()
+
+
+def test_worlds_compare_runs_in_the_same_world():
+    """Wrong: the difference is of two worlds, or its parameters are of another one."""
+    from userbench.report import studies
+
+    measured = scores(["adaptssr", "none"], WORLD_TASKS)
+    frame = studies.worlds(measured, WORLDS).set_index(["diversity", "noise"])
+    test = (
+        measured[measured["split"] == "test"]
+        .set_index(["task", "run", "seed"])["value"]
+        .sort_index()
+        * 100
+    )
+    expected = (test["age_4_3", "adaptssr"] - test["age_4_3", "none"]).mean()
+    assert frame.loc[(4, 0.3), "mean"] == pytest.approx(expected, abs=1e-3)
+
+
+def test_learning_curves_are_means_over_seeds(tmp_path):
+    """Wrong: corpora, splits or epochs of a loss are mixed up."""
+    from userbench.report import studies
+
+    curves = []
+    for seed in (0, 1):
+        file = tmp_path / f"{seed}.json"
+        points = [
+            {"epoch": epoch, "split": split, "step": 1, "loss": 10 * epoch + seed + shift}
+            for epoch in (1, 2)
+            for split, shift in (("train", 0), ("validation", 5))
+        ]
+        file.write_text(json.dumps(points))
+        curves.append({"run": "adaptssr", "corpus": "ttl", "seed": seed, "file": str(file)})
+    told = {**CURVES, "curves": curves}
+    frame = studies.learning_curves(scores(["none", "adaptssr"]), told)
+    losses = frame[frame["stage"] == "pretrain"].set_index(["split", "epoch"])["mean"]
+    assert losses.to_dict() == {
+        **{("train", 1): 10.5, ("train", 2): 20.5},
+        **{("validation", 1): 15.5, ("validation", 2): 25.5},
+    }
+    assert set(frame.loc[frame["stage"] == "finetune", "epoch"]) == {1, 2}
+
+
+# ------------------------------------------------------------------------------- drawing
+
+
+@pytest.mark.parametrize("figure", STUDIES)
+def test_same_numbers_same_bytes_and_simulated_is_said(figures, tmp_path, figure):
+    """Wrong: a date or a random id in a file; a picture that does not say what the data are."""
+    told = STUDIES[figure]
+    tasks = WORLD_TASKS if figure == "figure6" else TASKS
+    measured = scores([row["run"] for row in told["rows"]], tasks)
+    written = []
+    for name in ("first", "second"):
+        folder = tmp_path / name
+        folder.mkdir()
+        command(figures, folder, figure, told, measured)
+        written.append(
+            [(folder / f"{figure}.{kind}").read_bytes() for kind in ("svg", "pdf", "png")]
+        )
+        assert (folder / f"{figure}.csv.provenance.json").exists()
+    assert written[0] == written[1]
+    from userbench.report.studies import read_frame
+    from userbench.report.style import DOUBLE, applied
+
+    frame = read_frame(tmp_path / "first" / f"{figure}.csv")
+    assert set(frame["data"]) == {"simulated"}
+
+    with applied():
+        drawn = figures.FIGURES[figure](frame, {"tasks": [], **told})
+    assert drawn.get_supxlabel().startswith("SIMULATED DATA")
+    assert drawn.get_figwidth() == DOUBLE
+
+
+def test_figure5_from_parquet_to_pictures(figures, tmp_path):
+    files = []
+    for run in ("clue", "adaptssr"):
+        files.append(tmp_path / f"{run}.parquet")
+        cosines(run).to_parquet(files[-1], index=False)
+    command(figures, tmp_path, "figure5", SIMILARITY, files=files)
+    first = [(tmp_path / f"figure5.{kind}").read_bytes() for kind in ("svg", "pdf", "png")]
+    command(figures, tmp_path, "figure5", SIMILARITY, files=files)
+    assert first == [(tmp_path / f"figure5.{kind}").read_bytes() for kind in ("svg", "pdf", "png")]
+    assert len(pd.read_parquet(tmp_path / "figure5.parquet")) == 200
+    assert len(pd.read_csv(tmp_path / "figure5.csv")) == 2 * 5
+    with pytest.raises(SystemExit, match="error: run clue, corpus ttl, seed 0: read twice"):
+        command(figures, tmp_path, "figure5", SIMILARITY, files=[files[0], *files])
+
+
+def test_fonts_of_the_pdf_are_embedded(figures, tmp_path):
+    """Wrong: a printer shows another font (Type 3 is refused by publishers)."""
+    measured = scores(["clue", "with_clue"])
+    command(figures, tmp_path, "figure3", COMBINATION, measured)
+    pdf = (tmp_path / "figure3.pdf").read_bytes()
+    assert b"/FontFile2" in pdf
+    assert b"/Type3" not in pdf
+    assert b"<text" not in (tmp_path / "figure3.svg").read_bytes()
+
+
+def test_text_does_not_overlap(figures):
+    """Wrong: the ticks of one panel run into those of the next, or a label leaves the page."""
+    from userbench.report import studies
+    from userbench.report.style import applied
+
+    tasks = {f"task{n}": (f"T{n} Life status", "ndcg@10") for n in range(6)}
+    told = {**ABLATION}
+    told["tasks"] = [
+        {"task": name, "label": label, "metric": metric, "simulated": True}
+        for name, (label, metric) in tasks.items()
+    ]
+    frame = studies.ablation(scores([row["run"] for row in told["rows"]], tasks), told)
+    with applied():
+        drawn = figures.figure4(frame, told)
+        drawn.draw_without_rendering()
+        page = drawn.bbox
+        boxes = []
+        for axes in drawn.axes:
+            texts = [*axes.get_xticklabels(), *axes.get_yticklabels(), axes.xaxis.label, axes.title]
+            shown = [text for text in texts if text.get_visible() and text.get_text()]
+            low, high = axes.get_xlim()
+            boxes += [
+                text.get_window_extent()
+                for text in shown
+                if text not in axes.get_xticklabels() or low <= text.get_position()[0] <= high
+            ]
+    for number, box in enumerate(boxes):
+        assert page.x0 <= box.x0 and box.x1 <= page.x1
+        assert not any(box.overlaps(other) for other in boxes[:number] if other.width * box.width)
+
+
+def test_a_method_keeps_its_colour():
+    """Wrong: the colour depends on the order of rows, or two methods look alike."""
+    from userbench.report.style import LOOKS, face, lightened, look
+
+    named = {name: own for name, own in LOOKS.items() if name != "mlm"}
+    assert len({own.colour for own in named.values()}) == len(named) == 10
+    assert len({own.marker for own in named.values()}) == 10
+    assert look("mlm") == look("peterrec")
+    assert look("my_package.spans") == look("my_package.spans") != look("none")
+    assert face("ccl", variant=True) == lightened(look("ccl").colour) != face("ccl", variant=False)
+
+
+# Machado, Oliveira and Fernandes, IEEE TVCG 2009, severity 1, on linear RGB.
+DEFICIENCIES = {
+    "none": np.eye(3),
+    "protanopia": [
+        [0.152286, 1.052583, -0.204868],
+        [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ],
+    "deuteranopia": [
+        [0.367322, 0.860646, -0.227968],
+        [0.280085, 0.672501, 0.047413],
+        [-0.011820, 0.042940, 0.968881],
+    ],
+    "tritanopia": [
+        [1.255528, -0.076749, -0.178779],
+        [-0.078411, 0.930809, 0.147602],
+        [0.004733, 0.691367, 0.303900],
+    ],
+}
+XYZ = [
+    [0.4124564, 0.3575761, 0.1804375],
+    [0.2126729, 0.7151522, 0.0721750],
+    [0.0193339, 0.1191920, 0.9503041],
+]
+
+
+def seen(colour, deficiency):
+    """CIELAB coordinates (D65) of a colour as somebody sees it."""
+    from matplotlib.colors import to_rgb
+
+    rgb = np.array(to_rgb(colour))
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    light = XYZ @ np.clip(np.array(DEFICIENCIES[deficiency]) @ linear, 0, 1)
+    x, y, z = light / [0.95047, 1.0, 1.08883]
+    f = [np.cbrt(v) if v > 0.008856 else 7.787 * v + 16 / 116 for v in (x, y, z)]
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+@pytest.mark.parametrize("deficiency", DEFICIENCIES)
+def test_colours_stay_apart_for_everybody(deficiency):
+    """Wrong: two methods differ by a red and a green of the same brightness."""
+    from userbench.report.style import LOOKS
+
+    points = [seen(colour, deficiency) for colour in {own.colour for own in LOOKS.values()}]
+    distances = [
+        np.linalg.norm(one - other) for n, one in enumerate(points) for other in points[:n]
+    ]
+    assert min(distances) > 15  # 2.3 is just noticeable side by side
+
+
+# ------------------------------------------------------------------------------- mistakes
+
+
+@pytest.mark.parametrize(
+    ("figure", "changes", "reason"),
+    [
+        ("figure4", {"full": "fool"}, "run 'fool' is not among the rows"),
+        ("figure4", {"sweeps": []}, "'sweeps' was unexpected"),
+        ("figure4", {"rows": ABLATION["rows"][:1] * 2}, "'full' is named twice"),
+        ("figure3", {"pairs": []}, r"pairs: \[\] should be non-empty"),
+        ("figure3", {"rows": []}, r"rows: \[\] should be non-empty"),
+        ("figure6", {"parameters": ["drift"]}, "has no parameter 'drift'"),
+        ("figure7", {"simulated": "no"}, "'no' is not of type 'boolean'"),
+        ("learning_curves", {"curves": [{"run": "none"}]}, "is a required property"),
+    ],
+)
+def test_a_wrong_layout_is_one_line(figures, tmp_path, figure, changes, reason):
+    """Wrong: a misspelt key passes, or Python's own words are shown."""
+    told = STUDIES[figure] | changes
+    measured = scores([row["run"] for row in STUDIES[figure]["rows"]], WORLD_TASKS | TASKS)
+    with pytest.raises(SystemExit, match=f"^error: .*{reason}") as stop:
+        command(figures, tmp_path, figure, told, measured)
+    assert "\n" not in str(stop.value)
+    assert not list(tmp_path.glob("figure*"))
+
+
+def test_wrong_scores_are_one_line(figures, tmp_path):
+    with pytest.raises(SystemExit, match="no test accuracy of with_clue"):
+        command(figures, tmp_path, "figure3", COMBINATION, scores(["clue"]))
+    with pytest.raises(SystemExit, match="no score of the layout's runs and tasks"):
+        command(figures, tmp_path, "figure3", COMBINATION, scores(["other"]))
+    assert not list(tmp_path.glob("figure*"))
+
+
+def test_the_ratios_of_the_workflow_are_those_of_the_operators():
+    """Wrong: the caption of figure 5 tells other ratios than were used."""
+    from userbench.views.operators import Options
+
+    rules = (ROOT / "workflow/rules/figures.smk").read_text()
+    told = json.loads(re.search(r"^VIEW_RATIOS = (\{.*\})$", rules, re.MULTILINE)[1])
+    assert told == {name: getattr(Options(), name) for name in told}
+
+
+def test_figures_load_no_torch():
+    """Wrong: a laptop without torch cannot draw."""
+    code = "import sys, userbench.report.figures; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -1,0 +1,38 @@
+# Pre-trained encoders -> how alike a user's vectors stay under augmentation.
+# In:  data/<corpus>/, splits/<by>/<corpus>/, the last checkpoint of a run
+# Out: similarity/<run>/<corpus>/seed<k>.parquet
+
+
+rule similarity:
+    """Cosines of held-out users, of run {wildcards.run} on {wildcards.corpus}, seed {wildcards.seed}."""
+    input:
+        store=f"{OUT}/data/{{corpus}}",
+        splits=lambda w: splits_of(w, w.corpus),
+        checkpoint=last_checkpoint,
+        code=code("similarity"),
+        method=lambda w: method_code(w.run),
+    output:
+        parquet=f"{OUT}/similarity/{{run}}/{{corpus}}/seed{{seed}}.parquet",
+        provenance=f"{OUT}/similarity/{{run}}/{{corpus}}/seed{{seed}}.parquet.provenance.json",
+    log:
+        f"{OUT}/logs/similarity/{{run}}/{{corpus}}/seed{{seed}}.log",
+    benchmark:
+        f"{OUT}/benchmarks/similarity/{{run}}/{{corpus}}/seed{{seed}}.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        gpu=GPUS,
+    params:
+        method=method_flags,
+        encoder=json.dumps(config["encoder"]),
+        views=json.dumps(config.get("similarity", {}).get("views", {})),
+        users=config.get("similarity", {}).get("users", 2000),
+        device=DEVICE,
+    message:
+        "Measure the similarities of {wildcards.run} on {wildcards.corpus}, seed {wildcards.seed}"
+    shell:
+        "python -m userbench.similarity --store {input.store} --splits {input.splits}"
+        " --run {wildcards.run} {params.method} --checkpoint {input.checkpoint}"
+        " --encoder {params.encoder:q} --views {params.views:q} --users {params.users}"
+        " --seed {wildcards.seed} --device {params.device} --out {output.parquet} > {log} 2>&1"

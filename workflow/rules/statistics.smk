@@ -1,0 +1,82 @@
+# What few seeds can tell: comparisons of the rows with each other, and with the paper.
+# In:  scores.csv, finetune/<run>/<task>/seed<k>.predictions.parquet, table1.csv, agreement.csv
+# Out: statistics, aggregate, and verdict where the config has `verify`
+
+
+rule statistics:
+    """Every cell: intervals over seeds, paired tests, and the noise of the test users."""
+    input:
+        scores=f"{OUT}/scores.csv",
+        predictions=expand(
+            f"{OUT}/finetune/{{run}}/{{task}}/seed{{seed}}.predictions.parquet",
+            run=config.get("table2", {}).get("rows", []),
+            task=TASKS,
+            seed=SEEDS,
+        ),
+        references=reference_files(TASKS, "predictions.parquet"),
+        code=code("report.comparison"),
+    output:
+        csv=f"{OUT}/statistics.csv",
+        md=f"{OUT}/statistics.md",
+        provenance=f"{OUT}/statistics.csv.provenance.json",
+    log:
+        f"{OUT}/logs/statistics.log",
+    conda:
+        "../../environment.yml"
+    params:
+        layout=lambda w: json.dumps(table2_layout()),
+    message:
+        "Compare the rows, task by task"
+    shell:
+        "python -m userbench.report.comparison statistics --scores {input.scores}"
+        " --predictions {input.predictions} {input.references} --layout {params.layout:q}"
+        " --csv {output.csv} --md {output.md} > {log} 2>&1"
+
+
+rule aggregate:
+    """All tasks at once: ranks, improvements, and probabilities of being better."""
+    input:
+        scores=f"{OUT}/scores.csv",
+        code=code("report.comparison"),
+    output:
+        csv=f"{OUT}/aggregate.csv",
+        md=f"{OUT}/aggregate.md",
+        provenance=f"{OUT}/aggregate.csv.provenance.json",
+    log:
+        f"{OUT}/logs/aggregate.log",
+    conda:
+        "../../environment.yml"
+    params:
+        layout=lambda w: json.dumps(table2_layout()),
+    message:
+        "Compare the rows over all tasks"
+    shell:
+        "python -m userbench.report.comparison aggregate --scores {input.scores}"
+        " --layout {params.layout:q} --csv {output.csv} --md {output.md} > {log} 2>&1"
+
+
+rule verdict:
+    """Every cell of the paper's Table 2: is it reproduced?"""
+    input:
+        scores=f"{OUT}/scores.csv",
+        table1=f"{OUT}/table1.csv",
+        agreement=f"{OUT}/agreement.csv",
+        code=code("report.verdict"),
+        published="src/userbench/report/paper_table2.csv",
+    output:
+        csv=f"{OUT}/verdict.csv",
+        md=f"{OUT}/verdict.md",
+        provenance=f"{OUT}/verdict.csv.provenance.json",
+    log:
+        f"{OUT}/logs/verdict.log",
+    conda:
+        "../../environment.yml"
+    params:
+        layout=lambda w: json.dumps(table2_layout()),
+        margin=json.dumps(config.get("verify", {}).get("margin")),
+    message:
+        "Compare every figure with the published one"
+    shell:
+        "python -m userbench.report.verdict --scores {input.scores} --table1 {input.table1}"
+        " --agreement {input.agreement} --layout {params.layout:q} --margin {params.margin:q}"
+        " --csv {output.csv} --md {output.md} > {log} 2>&1"
