@@ -8,7 +8,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -298,10 +297,15 @@ def groups_by_look(lengths: Int[Tensor, " rows"]) -> Groups:
 def groups_by_bounds(lengths: Int[Tensor, " rows"], bounds: Bounds) -> Groups:
     """The parts of the bounds among ascending `lengths`; a row that is longer stops the device."""
     rows, parts = len(lengths), len(bounds.longest)
-    ends = [rows * (part + 1) // parts for part in range(parts)]
-    for end, longest in zip(ends, bounds.longest, strict=True):
-        torch._assert_async(lengths[max(end - 1, 0)] <= longest, "a row is longer than its bound")
-    return Groups([end - start for start, end in pairwise([0, *ends])], list(bounds.longest))
+    groups, start = Groups([], []), 0
+    for part, longest in enumerate(bounds.longest, start=1):
+        end = rows * part // parts
+        if end > start:
+            torch._assert_async(lengths[end - 1] <= longest, "a row is longer than its bound")
+            groups.sizes.append(end - start)
+            groups.widths.append(longest)
+        start = end
+    return groups
 
 
 def pad_to(hidden: Hidden, length: int) -> Float[Tensor, "users padded dim"]:
