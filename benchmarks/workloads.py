@@ -150,7 +150,7 @@ def our_pretraining(setting: Setting) -> Workload:
     method.train()
 
     def step(users: Tensor) -> Tensor:
-        batch = store.batch(users)
+        batch = store.batch(users.cpu())
         watch.lap("batch")
         loss, _ = method(batch, progress=0.5)
         watch.lap("forward")
@@ -179,9 +179,9 @@ def our_finetuning(setting: Setting) -> Workload:
     optimizer = timed_adam(model, setting.task.lr, encoder, setting)
 
     def step(picked: Tensor) -> Tensor:
-        batch = store.batch(head.examples.users[picked])
+        batch = store.batch(head.examples.users[picked].cpu())
         watch.lap("batch")
-        loss = head.loss(encoder(batch.items), picked)
+        loss = head.loss(encoder(batch.items, batch.bounds), picked)
         watch.lap("forward")
         optimizer.step(loss)
         watch.lap("optimizer")

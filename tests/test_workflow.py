@@ -160,6 +160,18 @@ def test_a_run_may_have_its_own_batch_size(checkout):
     assert sizes == {"mlm": {"64"}, "adaptssr": {"16"}}
 
 
+def test_how_a_gpu_is_used_is_told_to_both_loops(checkout):
+    """A key that reached one of them only would compare encoders of two precisions."""
+    words = config(checkout, precision="bf16", capture="graph", seeds=[0])
+    status, said = snakemake(checkout, "-n", "-p", *words, "results/table2.csv")
+    assert status == 0, said
+    loops = [
+        line for line in said.splitlines() if re.search(r"userbench\.(pretrain|finetune) ", line)
+    ]
+    assert len(loops) == 9 * 2 + 10 * 2
+    assert all("--precision bf16 --capture graph" in line for line in loops)
+
+
 def test_paper_config_without_app_says_so(checkout, tmp_path):
     """T5 and T6 stay empty where App is absent, in one line; they are never simulated."""
     (tmp_path / "original_desen_pretrain.csv").write_text("0,1\n")

@@ -63,6 +63,19 @@ def random_subset(lengths: Counts, counts: Counts, width: int) -> Bool[Tensor, "
     return keys.argsort(1).argsort(1) < counts[:, None]
 
 
+def places_of(chosen: Bool[Tensor, "users length"], at_most: int | None) -> Int[Tensor, " places"]:
+    """Flat places of the chosen positions, in order; None for `at_most` waits for the device.
+
+    Else there are `at_most` places, and those too many lie one behind the last position.
+    """
+    flat = chosen.flatten()
+    if at_most is None:
+        return flat.nonzero().squeeze(1)
+    slots = torch.where(flat, flat.cumsum(0) - 1, at_most)
+    places = slots.new_full((at_most + 1,), len(flat))
+    return places.scatter_(0, slots, torch.arange(len(flat), device=flat.device))[:-1]
+
+
 def random_start(lengths: Counts, widths: Counts) -> Int[Tensor, "users 1"]:
     """Uniform start of a window of `widths` behaviours inside each sequence."""
     choices = lengths - widths + 1

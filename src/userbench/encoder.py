@@ -7,11 +7,15 @@ AdaptSSR's release: d 64, 2 layers, 2 heads, exact GELU, LayerNorm eps 1e-12, on
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, Int16, Shaped
 from torch import Tensor, nn
+
+from userbench.data.store import Bounds
 
 Items = Int[Tensor, "users length"]
 """Item ids, oldest first, right-padded with 0; `mask_id` stands for the learned mask vector."""
@@ -23,6 +27,7 @@ UserVectors = Float[Tensor, "users width"]
 
 # Why: rows of one length group fit in a core's cache; measured, larger groups are slower per row.
 ROWS_PER_GROUP = 64
+SHAPES_COMPILED = 64
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,13 @@ class EncoderConfig:
     def mask_id(self) -> int:
         """Row of the item table that holds the learned mask vector."""
         return self.n_items + 1
+
+
+class Groups(NamedTuple):
+    """How many rows each group has, and how wide it is."""
+
+    sizes: list[int]
+    widths: list[int]
 
 
 class Places:
@@ -203,6 +215,8 @@ class UserEncoder(nn.Module):
         self.causal = False
         # Whether padding is left out where nothing has to wait for it.
         self.packed = True
+        # Whether the Transformer multiplies in bfloat16 (autocast), and whether it is compiled.
+        self.bf16 = self.compiled = False
 
     @property
     def width(self) -> int:
@@ -214,35 +228,45 @@ class UserEncoder(nn.Module):
         """Vectors of padding and all items, without the mask vector: what tied softmaxes read."""
         return self.items.without_mask()
 
-    def forward(self, items: Items) -> UserVectors:
+    def forward(self, items: Items, bounds: Bounds | None = None) -> UserVectors:
         """One vector per user."""
-        return self.by_length(items, self.pooling)
+        return self.by_length(items, self.pooling, bounds)
 
-    def hidden(self, items: Items) -> Hidden:
+    def hidden(self, items: Items, bounds: Bounds | None = None) -> Hidden:
         """Last hidden state of every behaviour; at padding, anything."""
         length = items.shape[1]
-        return self.by_length(items, lambda hidden, rows: pad_to(hidden, length))
+        return self.by_length(items, lambda hidden, rows: pad_to(hidden, length), bounds)
 
     def by_length(
-        self, items: Items, finish: Callable[[Hidden, Items], Tensor]
+        self,
+        items: Items,
+        finish: Callable[[Hidden, Items], Tensor],
+        bounds: Bounds | None = None,
     ) -> Float[Tensor, "users ..."]:
         """Encode and `finish` groups of rows of similar length, each cut to its longest row.
 
-        Batches are random, so most rows are shorter than the longest: here padding is saved.
+        Batches are random, so most rows are shorter than the longest: here padding is saved. The
+        `bounds` of a batch whose users all have equally many rows here, none longer than its
+        sequence, say where to cut; without them a CPU looks, and a GPU, which would have to be
+        waited for, has one group.
         """
-        if items.is_cuda:  # one group: cutting each to its own length would wait for the device
-            return finish(self.encode(self.items(items), items), items)
+        if bounds is None and items.is_cuda:
+            return finish(self.states(self.items(items), items), items)
         lengths, order = (items != 0).sum(1).sort()
+        sizes, widths = groups_by_bounds(lengths, bounds) if bounds else groups_by_look(lengths)
         # Why: looked up once, because each look-up has a gradient as large as the item table.
-        embedded = self.items(items[order]).split(ROWS_PER_GROUP)
-        groups = []
-        for vectors, rows, counts in zip(
-            embedded, items[order].split(ROWS_PER_GROUP), lengths.split(ROWS_PER_GROUP), strict=True
-        ):
-            longest = int(counts[-1])
-            rows = rows[:, :longest]
-            groups.append(finish(self.encode(vectors[:, :longest], rows), rows))
+        embedded, rows = self.items(items[order]).split(sizes), items[order].split(sizes)
+        groups = [
+            finish(self.states(vectors[:, :width], some[:, :width]), some[:, :width])
+            for vectors, some, width in zip(embedded, rows, widths, strict=True)
+        ]
         return torch.cat(groups)[order.argsort()]
+
+    def states(self, embedded: Hidden, items: Items) -> Hidden:
+        """`encode` in the precision that is set; what comes after it is fp32 again."""
+        encode = compiled_encode() if self.compiled else UserEncoder.encode
+        with torch.autocast(items.device.type, torch.bfloat16, enabled=self.bf16):
+            return encode(self, embedded, items).float()
 
     def encode(self, embedded: Hidden, items: Items) -> Hidden:
         """The Transformer on rows as they are; at padding it gives anything."""
@@ -255,6 +279,33 @@ class UserEncoder(nn.Module):
         for layer in self.layers:
             hidden = layer(hidden, places, allowed)
         return places.pad(hidden)
+
+
+@cache
+def compiled_encode() -> Callable[[UserEncoder, Hidden, Items], Hidden]:
+    """`UserEncoder.encode`, compiled once for each shape."""
+    torch._dynamo.config.recompile_limit = SHAPES_COMPILED
+    return torch.compile(UserEncoder.encode, dynamic=False, fullgraph=True)
+
+
+def groups_by_look(lengths: Int[Tensor, " rows"]) -> Groups:
+    """Groups of `ROWS_PER_GROUP` of ascending `lengths`, and the longest of each."""
+    sizes = [len(group) for group in lengths.split(ROWS_PER_GROUP)]
+    return Groups(sizes, [int(group[-1]) for group in lengths.split(ROWS_PER_GROUP)])
+
+
+def groups_by_bounds(lengths: Int[Tensor, " rows"], bounds: Bounds) -> Groups:
+    """The parts of the bounds among ascending `lengths`; a row that is longer stops the device."""
+    rows, parts = len(lengths), len(bounds.longest)
+    groups, start = Groups([], []), 0
+    for part, longest in enumerate(bounds.longest, start=1):
+        end = rows * part // parts
+        if end > start:
+            torch._assert_async(lengths[end - 1] <= longest, "a row is longer than its bound")
+            groups.sizes.append(end - start)
+            groups.widths.append(longest)
+        start = end
+    return groups
 
 
 def pad_to(hidden: Hidden, length: int) -> Float[Tensor, "users padded dim"]:

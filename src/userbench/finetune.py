@@ -25,6 +25,7 @@ from jaxtyping import Int
 from torch import Tensor
 from tqdm import tqdm
 
+from userbench.acceleration import Graphs, accelerate, add_flags
 from userbench.artifact import record, write_json
 from userbench.checkpoint import epoch_of, start_from
 from userbench.data.splits import (
@@ -36,7 +37,7 @@ from userbench.data.splits import (
     load_split,
     order_of_epoch,
 )
-from userbench.data.store import BehaviourStore
+from userbench.data.store import Batch, BehaviourStore
 from userbench.encoder import EncoderConfig, UserEncoder, UserVectors, pick_device
 from userbench.losses import finite
 from userbench.method import configure, load_method
@@ -92,6 +93,7 @@ def flags() -> argparse.ArgumentParser:
     parser.add_argument("--item-table", default="dense", help="its Adam: dense or lazy")
     parser.add_argument("--no-test", action="store_true", help="leave the test split alone")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:<n>")
+    add_flags(parser)
     return parser
 
 
@@ -204,6 +206,7 @@ def build_encoder(
         module.Method.adapt(encoder, configure(module, args.set))
     if init is not None:
         start_from(encoder, init)
+    accelerate(encoder, args.precision, args.capture, pick_device(args.device))
     return encoder
 
 
@@ -217,19 +220,26 @@ def train(
     """Train what may be trained; evaluate on validation after every epoch, keep the best one."""
     head: LabelTask | TopNTask = model["head"]
     optimizer = Adam(model, task.lr, args.item_table, model["encoder"].items)
+    device, users_of = split.train.device, head.examples.users.cpu()
+
+    def descend(batch: Batch, picked: Tensor) -> Tensor:
+        users = model["encoder"](batch.items, batch.bounds)
+        loss = head.loss(users, picked)
+        optimizer.step(loss)
+        return loss.detach()
+
+    take_step = descend if args.capture == "none" else Graphs(descend)
     curve: list[dict[str, Any]] = []
     best: Candidate | None = None
     for epoch in range(1, task.epochs + 1):
         model.train()
         # Deviation: the release walks one fixed order in every epoch (`--order fixed`).
-        parts = order_of_epoch(split.train, args.order, epoch=0).split(task.batch_size)
-        total = torch.zeros((), device=split.train.device)
+        parts = order_of_epoch(split.train, args.order, epoch=0).cpu().split(task.batch_size)
+        total = torch.zeros((), device=device)
         bar = f"seed {args.seed} {task.name} epoch {epoch}"
         for picked in tqdm(parts, bar, disable=None, leave=False):
-            users = model["encoder"](store.batch(head.examples.users[picked]).items)
-            loss = head.loss(users, picked)
-            optimizer.step(loss)
-            total += loss.detach()
+            batch = store.batch(users_of[picked])
+            total += take_step(batch, picked.to(device, non_blocking=True))
             yield
         mean_loss = finite(total / len(parts), epoch * len(parts), task.lr)
         found = evaluate(model, store, split.validation)
@@ -278,8 +288,9 @@ def encode(
     """User vectors of the picked examples, every user encoded once."""
     model.eval()
     unique, place = model["head"].examples.users[picked].unique(return_inverse=True)
+    batches = map(store.batch, unique.cpu().split(ENCODED_AT_ONCE))
     users: UserVectors = torch.cat(
-        [model["encoder"](store.batch(part).items) for part in unique.split(ENCODED_AT_ONCE)]
+        [model["encoder"](batch.items, batch.bounds) for batch in batches]
     )
     return users[place]
 

@@ -1,13 +1,29 @@
 """Predict items by a softmax over the catalogue, exact or sampled: what several methods share."""
 
+from typing import NamedTuple
+
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from userbench.augment import drop_last, lengths_of
-from userbench.data.store import BehaviourStore
-from userbench.encoder import Items, UserEncoder, UserVectors
+from userbench.augment import drop_last, lengths_of, places_of
+from userbench.data.store import Batch, BehaviourStore
+from userbench.encoder import Hidden, Items, UserEncoder, UserVectors
 from userbench.losses import item_softmax, log_frequency, sampled_item_softmax
+
+
+class Predictions(NamedTuple):
+    """Hidden states and the item that each is to predict; 0: none."""
+
+    states: Float[Tensor, "predictions dim"]
+    targets: Int[Tensor, " predictions"]
+
+
+def predictions(hidden: Hidden, items: Items, places: Int[Tensor, " predictions"]) -> Predictions:
+    """Items at some places (`augment.places_of`), each from the hidden state there."""
+    states = hidden.flatten(0, 1).index_select(0, places.clamp(max=items.numel() - 1))
+    return Predictions(states, F.pad(items.flatten(), (0, 1))[places])
 
 
 class ItemSoftmax:
@@ -36,20 +52,21 @@ class ItemSoftmax:
         encoder: UserEncoder,
         bias: Float[Tensor, " items"],
     ) -> Float[Tensor, ""]:
-        """Mean cross-entropy of `targets` by the item table of `encoder`."""
+        """Mean cross-entropy of `targets`, but where they are 0, by the item table of `encoder`."""
         if self.negatives is None:
             return item_softmax(states, targets, encoder.item_table, bias)
         picks = torch.randint(len(self.behaviours), (self.negatives,), device=targets.device)
         negatives = self.behaviours[picks].long()
         return sampled_item_softmax(states, targets, encoder.items, bias, negatives, self.frequency)
 
-    def last_item(self, past: UserVectors, items: Items, encoder: UserEncoder) -> Float[Tensor, ""]:
+    def last_item(self, past: UserVectors, batch: Batch, encoder: UserEncoder) -> Float[Tensor, ""]:
         """Mean cross-entropy of each last behaviour, `past` encoding those before it.
 
         An encoder that sees both directions can be asked for no other one. Users of one behaviour
         have nothing before it and are left out.
         """
-        several = lengths_of(items) > 1
-        targets = drop_last(items).last[several]
+        last, several = drop_last(batch.items).last, lengths_of(batch.items) > 1
+        places = places_of(several[:, None], batch.at_most(0.0))
+        asked = predictions(past[:, None], last[:, None], places)
         no_bias = past.new_zeros(encoder.config.n_items + 1)
-        return self(past[several], targets, encoder, no_bias)
+        return self(*asked, encoder, no_bias)

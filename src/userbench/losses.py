@@ -11,6 +11,7 @@ from torch import Tensor
 BIAS_STARTS = ("zero", "frequency")
 SIMILARITIES = ("dot", "cosine")
 
+IGNORED = -1
 # Why: `sample_items` recomputes one chunk per row; measured, its cost is then below a tenth.
 CHUNK = 256
 # Why: a block of logits should stay in a core's cache; a GPU wants few, large blocks.
@@ -28,18 +29,20 @@ def item_softmax(
 ) -> Float[Tensor, ""]:
     """Mean cross-entropy of predicting `targets` by a softmax over all items, exact.
 
-    A batch with nothing to predict (all users have one behaviour) has loss 0. Where there
-    are more than `LOGITS_KEPT` logits, they are never whole in memory.
+    Target 0, padding, is nothing to predict; a batch without any other (all users have one
+    behaviour) has loss 0. Where there are more than `LOGITS_KEPT` logits, they are never whole in
+    memory.
     """
     if len(states) * len(table) <= LOGITS_KEPT[states.device.type]:
-        total = F.cross_entropy(F.linear(states, table, bias), targets, reduction="sum")
+        logits = F.linear(states, table, bias)
+        total = F.cross_entropy(logits, targets, ignore_index=0, reduction="sum")
     else:
         total = StreamedCrossEntropy.apply(states, targets, table, bias)
-    return total / max(len(targets), 1)
+    return total / (targets != 0).sum().clamp(min=1)
 
 
 class StreamedCrossEntropy(torch.autograd.Function):
-    """Sum over predictions of logsumexp(h E^T + b) - (h . E[target] + b[target]).
+    """Sum over predictions of logsumexp(h E^T + b) - (h . E[target] + b[target]), target not 0.
 
     The softmax is made block by block of items, once for its normaliser and once more, in the
     backward pass, for the gradients: a third more arithmetic, and predictions x items floats less
@@ -61,7 +64,7 @@ class StreamedCrossEntropy(torch.autograd.Function):
             normaliser = torch.logaddexp(normaliser, logits.logsumexp(1))
         ctx.save_for_backward(states, targets, table, bias, normaliser)
         own = (states * table[targets]).sum(1) + bias[targets]
-        return (normaliser - own).sum()
+        return ((normaliser - own) * (targets != 0)).sum()
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -69,15 +72,16 @@ class StreamedCrossEntropy(torch.autograd.Function):
         """Softmax minus one at the target, times what each logit is made of."""
         states, targets, table, bias, normaliser = ctx.saved_tensors
         of_states, of_table, of_bias = map(torch.empty_like, (states, table, bias))
-        torch.mul(table[targets], -scale, out=of_states)
+        scales = (scale * (targets != 0))[:, None]
+        torch.mul(table[targets], -scales, out=of_states)
         for block in item_blocks(states, table):
             logits = F.linear(states, table[block], bias[block])
-            share = logits.sub_(normaliser[:, None]).exp_().mul_(scale)
+            share = logits.sub_(normaliser[:, None]).exp_().mul_(scales)
             of_states.addmm_(share, table[block])
             torch.mm(share.T, states, out=of_table[block])
             torch.sum(share, 0, out=of_bias[block])
-        of_table.index_add_(0, targets, states * -scale)
-        of_bias.index_add_(0, targets, -scale.expand(len(targets)))
+        of_table.index_add_(0, targets, states * -scales)
+        of_bias.index_add_(0, targets, -scales.squeeze(1))
         return of_states, None, of_table, of_bias
 
 
@@ -109,9 +113,11 @@ def sampled_item_softmax(
     logits = F.linear(states, vectors(negatives), bias[negatives] - expected.log())
     logits = logits.masked_fill_(targets[:, None] == negatives, -torch.inf)
     own = (states * vectors(targets)).sum(-1, keepdim=True) + bias[targets, None]
-    first = torch.zeros_like(targets)
-    total = F.cross_entropy(torch.cat([own, logits], dim=1), first, reduction="sum")
-    return total / max(len(targets), 1)
+    real = targets != 0
+    first = torch.where(real, 0, IGNORED)
+    logits = torch.cat([own, logits], dim=1)
+    total = F.cross_entropy(logits, first, ignore_index=IGNORED, reduction="sum")
+    return total / real.sum().clamp(min=1)
 
 
 @torch.no_grad()

@@ -40,7 +40,8 @@ class Adam:
             self.deferred = DeferredAdam(items, lr)
         if self.lazy or self.deferred:
             trained = [value for value in trained if value is not table]
-        self.of_others = optim.Adam(trained, lr=lr, fused=True)
+        # Capturable: what counts its steps is on the GPU, so that a CUDA graph may hold a step.
+        self.of_others = optim.Adam(trained, lr=lr, fused=True, capturable=table.is_cuda)
 
     def step(self, loss: Tensor) -> None:
         """Go one step down the gradient of `loss`."""

@@ -22,6 +22,7 @@ from jaxtyping import Int
 from torch import Tensor
 from tqdm import tqdm
 
+from userbench.acceleration import Graphs, accelerate, add_flags
 from userbench.artifact import record, write_json
 from userbench.checkpoint import save, start_from, trained_tensors
 from userbench.data.splits import (
@@ -33,7 +34,7 @@ from userbench.data.splits import (
     load_split,
     order_of_epoch,
 )
-from userbench.data.store import BehaviourStore
+from userbench.data.store import Batch, BehaviourStore
 from userbench.encoder import EncoderConfig, UserEncoder, pick_device
 from userbench.losses import finite
 from userbench.method import PretrainMethod, configure, load_method
@@ -74,6 +75,7 @@ def flags() -> argparse.ArgumentParser:
     parser.add_argument("--hold-out", nargs="*", default=[], metavar="TASK", help="leave out users")
     parser.add_argument("--keep", type=int, nargs="+", required=True, help="epochs to keep")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:<n>")
+    add_flags(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder of epoch<k>.safetensors")
     return parser
 
@@ -119,6 +121,7 @@ def set_up(args: argparse.Namespace, store: BehaviourStore) -> SetUp:
     train, validation = ((split == part).nonzero().squeeze(1) for part in (TRAIN, VALIDATION))
 
     method: PretrainMethod = module.Method(UserEncoder(sizes, config.dropout), config)
+    accelerate(method.encoder, args.precision, args.capture, device)
     new = start_from(method.encoder, args.init) if args.init else []
     method.to(device).prepare(store, train)
     return SetUp(method, train, validation, sizes, new)
@@ -148,6 +151,13 @@ def train_seed(args: argparse.Namespace, store: BehaviourStore, together: Togeth
     )
 
     optimizer = Adam(method, config.lr, args.item_table, method.encoder.items)
+
+    def descend(batch: Batch, progress: float) -> Tensor:
+        loss, _ = method(batch, progress)
+        optimizer.step(loss)
+        return loss.detach()
+
+    take_step = descend if args.capture == "none" else Graphs(descend)
     curve: list[dict[str, Any]] = []
     started = time.perf_counter()
     steps_per_epoch = len(list(batches(train, args.batch_size)))
@@ -155,7 +165,8 @@ def train_seed(args: argparse.Namespace, store: BehaviourStore, together: Togeth
     for epoch in range(1, args.epochs + 1):
         method.train()
         # Deviation: the release walks twenty fixed orders (`--order fixed`).
-        shuffled = order_of_epoch(train, args.order, epoch)
+        # On the host, where the bounds of a batch are known before the device has made it.
+        shuffled = order_of_epoch(train, args.order, epoch).cpu()
         total = torch.zeros((), device=device)
         bar = tqdm(
             batches(shuffled, args.batch_size),
@@ -166,9 +177,8 @@ def train_seed(args: argparse.Namespace, store: BehaviourStore, together: Togeth
         )
         for users in bar:
             batch = store.batch(users)
-            loss, _ = method(batch, progress=step / (steps_per_epoch * args.epochs))
-            optimizer.step(loss)
-            total += loss.detach()
+            loss = take_step(batch, step / (steps_per_epoch * args.epochs))
+            total += loss
             step += 1
             if time.perf_counter() - last_line > SECONDS_BETWEEN_LINES:  # waits for the device
                 last_line = time.perf_counter()
@@ -223,7 +233,7 @@ def validate(
     Dropout stays on: without it a view and its dropout twin would be one vector.
     """
     sums: dict[str, Tensor] = {}
-    parts = list(batches(users, size))
+    parts = list(batches(users.cpu(), size))
     devices = [users.device] if users.is_cuda else []
     with torch.random.fork_rng(devices), torch.no_grad():
         torch.manual_seed(0)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from jaxtyping import Int
 from torch import Tensor
 
-from userbench.data.store import Batch, BehaviourStore
+from userbench.data.store import Batch, BehaviourStore, Bounds
 from userbench.encoder import Items, UserEncoder
 
 
@@ -32,6 +32,10 @@ class Views:
     def __call__(self, batch: Batch, progress: float) -> Pair:
         """Two views of each user; `progress` runs from 0 to 1 over training, for curricula."""
         raise NotImplementedError
+
+    def bounds(self, batch: Batch) -> Bounds | None:
+        """Bounds of the views for the encoder: those of the batch where no view is longer."""
+        return None
 
 
 @dataclass(frozen=True)

@@ -63,9 +63,10 @@ def held_out(wildcards):
 
 
 def loop_flags(wildcards):
-    """What both loops are told of the protocol."""
+    """What both loops are told of the protocol, and of how a GPU is used."""
     protocol = RUNS[wildcards.run]["protocol"]
-    return f"--order {protocol['order']} --item-table {protocol['item_table']}"
+    on_gpu = "".join(f" --{key} {config[key]}" for key in ("precision", "capture") if key in config)
+    return f"--order {protocol['order']} --item-table {protocol['item_table']}{on_gpu}"
 
 
 def encoder(wildcards):

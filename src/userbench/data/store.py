@@ -20,6 +20,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,6 +35,11 @@ from userbench.data import raw
 # Why: bounds temporaries that would be several times larger than the corpus.
 USERS_AT_ONCE = 1 << 16
 ITEMS_AT_ONCE = 1 << 22
+# Why: a GPU is kept waiting by shapes that it has to tell the host, and wants few different ones.
+# Two parts, because lengths of TTL are such that more of them would hardly save padding.
+PARTS = 2
+LENGTH_RUNG = 16
+BEHAVIOURS_RUNG = 1024
 
 
 class Corpus(NamedTuple):
@@ -382,11 +388,29 @@ def peak_memory() -> int:
 # ---------------------------------------------------------------- arrays -> device
 
 
+class Bounds(NamedTuple):
+    """What the host knows of a batch without asking the device, rounded up to few values."""
+
+    users: int
+    longest: tuple[int, ...]
+    """The longest sequence of each of `PARTS` equal parts of the users, in ascending order."""
+    behaviours: int
+    """Of all users together."""
+
+
 class Batch(NamedTuple):
     """Some users and their items, oldest first, right-padded with 0."""
 
     users: Int[Tensor, " users"]
     items: Int[Tensor, "users length"]
+    bounds: Bounds | None = None
+    """None: shapes that depend on the data are asked of the device."""
+
+    def at_most(self, ratio: float) -> int | None:
+        """A bound of the sum over users of ceil(ratio * n), where there are bounds."""
+        if self.bounds is None:
+            return None
+        return self.bounds.behaviours * round(ratio * 1000) // 1000 + self.bounds.users
 
 
 @dataclass(frozen=True)
@@ -428,13 +452,52 @@ class BehaviourStore:
         owned[users] = True
         return self.items[owned.repeat_interleave(self.lengths)]
 
+    @cached_property
+    def lengths_on_host(self) -> Int[Tensor, " users"]:
+        """The lengths, where asking for one does not wait for the device."""
+        return self.lengths.cpu()
+
+    @cached_property
+    def longest(self) -> int:
+        """Length of the longest sequence."""
+        return int(self.lengths_on_host.max())
+
+    def bounds(self, users: Int[Tensor, " users"]) -> Bounds:
+        """Bounds of a batch of these users, who are given on the host."""
+        lengths = self.lengths_on_host[users].sort().values
+        last = [-(-len(users) * (part + 1) // PARTS) - 1 for part in range(PARTS)]
+        longest = [min(round_up(n, LENGTH_RUNG), self.longest) for n in lengths[last].tolist()]
+        behaviours = round_up(int(lengths.sum()), BEHAVIOURS_RUNG)
+        return Bounds(len(users), tuple(longest), behaviours)
+
     def batch(self, users: Int[Tensor, " users"]) -> Batch:
-        """Items of these users, cut to the longest of them: the only synchronisation."""
-        lengths = self.lengths[users]
-        positions = torch.arange(int(lengths.max()), device=users.device)
-        is_item = positions < lengths[:, None]
+        """Items of these users, cut to the longest of them.
+
+        Only on a CPU is that asked of the device. A GPU is not waited for: of users given on the
+        host the bounds are known, others are padded to the longest sequence of the corpus.
+        """
+        if users.device != self.lengths.device:
+            return self.bounded_batch(users)
+        width = self.longest if users.is_cuda else int(self.lengths[users].max())
+        return Batch(users, self.padded(users, width))
+
+    def bounded_batch(self, users: Int[Tensor, " users"]) -> Batch:
+        """Items of these users, who are given on the host, in a shape of which there are few."""
+        bounds = self.bounds(users)
+        users = users.to(self.lengths.device, non_blocking=True)
+        return Batch(users, self.padded(users, bounds.longest[-1]), bounds)
+
+    def padded(self, users: Int[Tensor, " users"], width: int) -> Int[Tensor, "users {width}"]:
+        """Items of these users, cut or padded to `width`."""
+        positions = torch.arange(width, device=users.device)
+        is_item = positions < self.lengths[users][:, None]
         places = (self.offsets[users][:, None] + positions) * is_item
-        return Batch(users, self.items[places].long() * is_item)
+        return self.items[places].long() * is_item
+
+
+def round_up(number: int, rung: int) -> int:
+    """The next multiple of `rung`."""
+    return -(-number // rung) * rung
 
 
 class LabelledExamples(NamedTuple):

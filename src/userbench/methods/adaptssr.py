@@ -78,7 +78,8 @@ class Method(PretrainMethod):
         """L = sum_i (L^_i + L~_i) / 2B."""
         first, second = self.views(batch, progress)
         # Encoding a view twice under different dropout masks gives its implicit positive.
-        views = self.encoder(torch.cat([first, first, second, second]))
+        views = torch.cat([first, first, second, second])
+        views = self.encoder(views, self.views.bounds(batch))
         return adaptssr(*views.chunk(4), self.config)
 
 
@@ -134,7 +135,7 @@ def first_order_weight(
         return 1 - crossed.detach().mean(0)
     if coefficient == "released":  # one per batch and anchor, its two pairs only, not clamped
         return 1 - to_explicit.detach().mean()
-    return torch.as_tensor(coefficient, dtype=crossed.dtype, device=crossed.device)
+    return crossed.new_full((), coefficient)
 
 
 def hardest_pairs(

@@ -52,5 +52,6 @@ class Method(PretrainMethod):
     def forward(self, batch: Batch, progress: float) -> Objective:
         """L = NT-Xent(z1, z2), z = W u + b."""
         # Deviation: the authors' code takes anchors from one view only, and sums over the batch.
-        views = self.project(self.encoder(torch.cat(self.views(batch, progress))))
+        views = torch.cat(self.views(batch, progress))
+        views = self.project(self.encoder(views, self.views.bounds(batch)))
         return Objective(nt_xent(*views.chunk(2), self.config.similarity, self.config.temperature))

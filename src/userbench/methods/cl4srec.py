@@ -70,11 +70,12 @@ class Method(PretrainMethod):
     def forward(self, batch: Batch, progress: float) -> Objective:
         """L = contrast_weight NT-Xent(g(u1), g(u2)) + rec_weight CE(u(past) E^T, last)."""
         c = self.config
-        views = self.project(self.encoder(torch.cat(self.views(batch, progress))))
+        views = torch.cat(self.views(batch, progress))
+        views = self.project(self.encoder(views, self.views.bounds(batch)))
         contrast = nt_xent(*views.chunk(2), c.similarity, c.temperature)
         if c.rec_weight == 0:
             return Objective(c.contrast_weight * contrast)
-        past = self.encoder(drop_last(batch.items).past)
-        next_item = self.softmax.last_item(past, batch.items, self.encoder)
+        past = self.encoder(drop_last(batch.items).past, batch.bounds)
+        next_item = self.softmax.last_item(past, batch, self.encoder)
         logs = {"contrast": contrast.detach(), "next_item": next_item.detach()}
         return Objective(c.contrast_weight * contrast + c.rec_weight * next_item, logs)

@@ -67,7 +67,8 @@ class Method(PretrainMethod):
 
     def forward(self, batch: Batch, progress: float) -> Objective:
         """L = 1/2 D(p1, sg(z2)) + 1/2 D(p2, sg(z1)), or NT-Xent between the views."""
-        users = self.encoder(torch.cat(self.views(batch, progress)))
+        views = torch.cat(self.views(batch, progress))
+        users = self.encoder(views, self.views.bounds(batch))
         first, second = users.chunk(2)
         logs = {"spread": spread(users.detach())}
         if self.heads is None:

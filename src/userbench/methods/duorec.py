@@ -89,7 +89,8 @@ class Method(PretrainMethod):
         if c.rec_weight > 0:
             needed.add("h")
         names = sorted(needed)
-        vectors = self.encoder(torch.cat([sequences[name] for name in names]))
+        views = torch.cat([sequences[name] for name in names])
+        vectors = self.encoder(views, self.views.bounds(batch))
         encoded = dict(zip(names, vectors.chunk(len(names)), strict=True))
 
         excluded = self.excluded(batch)
@@ -100,7 +101,7 @@ class Method(PretrainMethod):
         logs = {"contrast": contrast.detach(), "partnered": self.views.partnered}
         if c.rec_weight == 0:
             return Objective(c.contrast_weight * contrast, logs)
-        next_item = self.softmax.last_item(encoded["h"], batch.items, self.encoder)
+        next_item = self.softmax.last_item(encoded["h"], batch, self.encoder)
         logs["next_item"] = next_item.detach()
         return Objective(c.contrast_weight * contrast + c.rec_weight * next_item, logs)
 

@@ -140,7 +140,7 @@ class Method(PretrainMethod):
         """L = NT-Xent(sim / tau) + w ||offdiag(D^ D^T)||_F, D^ the dictionary in unit vectors."""
         pooling, c = self.encoder.pooling, self.config
         views = torch.cat(self.views(batch, progress))
-        interests = self.encoder.by_length(views, pooling.interests)
+        interests = self.encoder.by_length(views, pooling.interests, self.views.bounds(batch))
         contrast = nt_xent(*aligned(interests, c.similarity).chunk(2), "dot", c.temperature)
         crossed = pooling.crossed()
         mean_cosine = crossed.detach().sum() / max(crossed.numel() - len(crossed), 1)

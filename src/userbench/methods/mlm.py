@@ -10,10 +10,10 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from userbench.augment import mask
+from userbench.augment import mask, places_of
 from userbench.data.store import Batch, BehaviourStore
 from userbench.encoder import UserEncoder
-from userbench.item_softmax import ItemSoftmax
+from userbench.item_softmax import ItemSoftmax, predictions
 from userbench.losses import BIAS_STARTS
 from userbench.method import Objective, PretrainMethod, TrainingConfig
 
@@ -56,6 +56,7 @@ class Method(PretrainMethod):
     def forward(self, batch: Batch, progress: float) -> Objective:
         """Mean cross-entropy over the masked behaviours of the batch."""
         view = mask(batch.items, self.config.mask_ratio, self.encoder.config.mask_id)
-        masked = view != batch.items
-        states, targets = self.encoder.hidden(view)[masked], batch.items[masked]
-        return Objective(self.softmax(states, targets, self.encoder, self.bias))
+        hidden = self.encoder.hidden(view, batch.bounds)
+        masked = places_of(view != batch.items, batch.at_most(self.config.mask_ratio))
+        asked = predictions(hidden, batch.items, masked)
+        return Objective(self.softmax(*asked, self.encoder, self.bias))

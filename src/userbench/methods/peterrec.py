@@ -6,26 +6,18 @@ as masked item prediction with full fine-tuning, which is the default here.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor, nn
 
-from userbench.augment import mask
+from userbench.augment import mask, places_of
 from userbench.data.store import Batch, BehaviourStore
-from userbench.encoder import Items, Packed, UserEncoder, initialise
-from userbench.item_softmax import ItemSoftmax
+from userbench.encoder import Packed, UserEncoder, initialise
+from userbench.item_softmax import ItemSoftmax, Predictions, predictions
 from userbench.losses import BIAS_STARTS
 from userbench.method import Objective, PretrainMethod, TrainingConfig
-
-
-class Predictions(NamedTuple):
-    """Hidden states and the item that each is to predict."""
-
-    states: Float[Tensor, "predictions dim"]
-    targets: Int[Tensor, " predictions"]
 
 
 @dataclass(frozen=True)
@@ -102,17 +94,18 @@ class Method(PretrainMethod):
 
     def forward(self, batch: Batch, progress: float) -> Objective:
         """Mean cross-entropy over the predicted behaviours of the batch."""
-        predictions = {"masked": self.masked, "next": self.following}[self.config.predict]
-        states, targets = predictions(batch.items)
-        return Objective(self.softmax(states, targets, self.encoder, self.bias))
+        ask = {"masked": self.masked, "next": self.following}[self.config.predict]
+        return Objective(self.softmax(*ask(batch), self.encoder, self.bias))
 
-    def masked(self, items: Items) -> Predictions:
+    def masked(self, batch: Batch) -> Predictions:
         """Every masked behaviour, from its own hidden state."""
-        view = mask(items, self.config.mask_ratio, self.encoder.config.mask_id)
-        hidden = view != items
-        return Predictions(self.encoder.hidden(view)[hidden], items[hidden])
+        view = mask(batch.items, self.config.mask_ratio, self.encoder.config.mask_id)
+        hidden = self.encoder.hidden(view, batch.bounds)
+        masked = places_of(view != batch.items, batch.at_most(self.config.mask_ratio))
+        return predictions(hidden, batch.items, masked)
 
-    def following(self, items: Items) -> Predictions:
+    def following(self, batch: Batch) -> Predictions:
         """Every behaviour but the first, from the hidden state of the one before it."""
-        exists = items[:, 1:] != 0
-        return Predictions(self.encoder.hidden(items)[:, :-1][exists], items[:, 1:][exists])
+        hidden = self.encoder.hidden(batch.items, batch.bounds)[:, :-1]
+        following = batch.items[:, 1:]
+        return predictions(hidden, following, places_of(following != 0, batch.at_most(1.0)))

@@ -68,7 +68,8 @@ class Method(PretrainMethod):
         next_at = keeps[:, None] + torch.arange(self.config.next_behaviours, device=items.device)
         following = items.gather(1, next_at.clamp(max=items.shape[1] - 1))
 
-        masked_users, past_users = self.encoder(torch.cat([masked, past])).chunk(2)
+        views = torch.cat([masked, past])
+        masked_users, past_users = self.encoder(views, batch.bounds).chunk(2)
         users = torch.stack([masked_users] + [past_users] * self.config.next_behaviours, dim=1)
         true = torch.cat([items.gather(1, hidden_at), following], dim=1)
         shape = (*true.shape, self.config.negatives)

@@ -246,7 +246,7 @@ def probe_pretrain(words: list[str], scale: float) -> tuple[float, float]:
     method.train()
 
     def step(number: int) -> None:
-        users = train[torch.randint(len(train), (args.batch_size,))]
+        users = train[torch.randint(len(train), (args.batch_size,))].cpu()
         loss, _ = method(behaviours.batch(users), progress=0.5)
         optimizer.step(loss)
 
@@ -295,8 +295,8 @@ def seconds_of_task(
     def step(number: int) -> None:
         model.train()
         picked = train[torch.randint(len(train), (min(task.batch_size, len(train)),))]
-        vectors = encoder(behaviours.batch(head.examples.users[picked]).items)
-        optimizer.step(head.loss(vectors, picked))
+        batch = behaviours.batch(head.examples.users[picked].cpu())
+        optimizer.step(head.loss(encoder(batch.items, batch.bounds), picked))
 
     some = validation[:512]
     per_example = seconds_of(lambda _: finetune.evaluate(model, behaviours, some)) / len(some)

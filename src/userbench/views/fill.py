@@ -13,10 +13,11 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from userbench.augment import ceil_share, check_ratio, lengths_of, random_subset
+from userbench.augment import ceil_share, check_ratio, lengths_of, places_of, random_subset
 from userbench.checkpoint import OWN, fill, load
-from userbench.data.store import Batch, BehaviourStore
+from userbench.data.store import Batch, BehaviourStore, Bounds
 from userbench.encoder import Items, UserEncoder
+from userbench.item_softmax import predictions
 from userbench.losses import sample_items
 from userbench.view import Pair, ViewOptions, Views
 
@@ -83,24 +84,29 @@ class Fill(Views):
         self.generator = generator.to(users.device).eval().requires_grad_(False)
         self.bias = bias.to(users.device)
 
+    def bounds(self, batch: Batch) -> Bounds | None:
+        """A rewriting is as long as its sequence."""
+        return batch.bounds
+
     @torch.no_grad()
     def __call__(self, batch: Batch, progress: float) -> Pair:
         """Two rewritings of each user, as hard as `progress` says."""
         if self.options.curriculum == "score":
-            return self.scored(batch.items, progress)
+            return self.scored(batch, progress)
         stage = min(int(STAGES * progress), STAGES - 1)
         ratio = self.options.max_ratio * (stage + 1) / STAGES
-        return Pair(*self.rewritten(batch.items, (ratio, ratio)))
+        return Pair(*self.rewritten(batch, (ratio, ratio)))
 
-    def scored(self, items: Items, progress: float) -> Pair:
+    def scored(self, batch: Batch, progress: float) -> Pair:
         """Of four rewritings for each view, the one whose difficulty has the rank of `progress`.
 
         Difficulty is 1 - cos(f(s), f(rewriting)), by the encoder of the moment without dropout.
         """
-        candidates = self.rewritten(items, 2 * SCORED_RATIOS)
+        items, candidates = batch.items, self.rewritten(batch, 2 * SCORED_RATIOS)
         training = self.encoder.training
         self.encoder.eval()
-        vectors = F.normalize(self.encoder(torch.cat([items, *candidates])), dim=-1)
+        vectors = self.encoder(torch.cat([items, *candidates]), batch.bounds)
+        vectors = F.normalize(vectors, dim=-1)
         self.encoder.train(training)
         original, *others = vectors.chunk(1 + len(candidates))
         difficulty = torch.stack([1 - (original * other).sum(-1) for other in others])
@@ -113,15 +119,19 @@ class Fill(Views):
             views.append(drawn[place, torch.arange(len(items), device=items.device)])
         return Pair(*views)
 
-    def rewritten(self, items: Items, ratios: tuple[float, ...]) -> list[Items]:
+    def rewritten(self, batch: Batch, ratios: tuple[float, ...]) -> list[Items]:
         """One rewriting of all users for each ratio, by one pass of the generator."""
-        chosen = torch.cat([hidden_part(items, ratio) for ratio in ratios])
-        source = items.repeat(len(ratios), 1)
-        hidden = self.generator.hidden(source.masked_fill(chosen, self.generator.config.mask_id))
-        banned = source[chosen] if self.options.ban_original else None
+        chosen = torch.cat([hidden_part(batch.items, ratio) for ratio in ratios])
+        source = batch.items.repeat(len(ratios), 1)
+        masked = source.masked_fill(chosen, self.generator.config.mask_id)
+        at_most = [batch.at_most(ratio) for ratio in ratios]
+        places = places_of(chosen, None if batch.bounds is None else sum(at_most))
+        asked = predictions(self.generator.hidden(masked, batch.bounds), source, places)
+        banned = asked.targets if self.options.ban_original else None
         table, temperature = self.generator.item_table, self.options.temperature
-        drawn = sample_items(hidden[chosen], table, self.bias, temperature, banned)
-        return list(source.masked_scatter(chosen, drawn).chunk(len(ratios)))
+        drawn = sample_items(asked.states, table, self.bias, temperature, banned)
+        flat = F.pad(source.flatten(), (0, 1)).scatter_(0, places, drawn)
+        return list(flat[:-1].view_as(source).chunk(len(ratios)))
 
 
 def hidden_part(items: Items, ratio: float) -> Bool[Tensor, "users length"]:

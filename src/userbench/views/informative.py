@@ -26,7 +26,7 @@ from userbench.augment import (
     substitute,
 )
 from userbench.data.neighbours import Neighbours, item_neighbours, load_neighbours
-from userbench.data.store import Batch, BehaviourStore
+from userbench.data.store import Batch, BehaviourStore, Bounds
 from userbench.encoder import Items, UserEncoder
 from userbench.view import Pair, ViewOptions, Views
 
@@ -110,20 +110,29 @@ class Informative(Views):
 
     def view(self, items: Items, long: Bool[Tensor, " users"]) -> Int[Tensor, "users width"]:
         """One augmentation of each user, in columns enough for the longest insertion."""
-        o, length = self.options, items.shape[1]
+        o, width = self.options, self.widest(items.shape[1])
         always = torch.ones_like(long)
         operator = draw_operator(torch.stack([always, always, always, long, long], dim=1))
-        longest = length + max(1, length * round(o.insert_ratio * 1000) // 1000)
-        width = max(length, min(self.encoder.config.max_length, longest))
         same_length = [
             substitute(items, o.substitute_ratio, self.neighbours),
             mask(items, o.mask_ratio, self.encoder.config.mask_id),
             crop(items, o.crop_ratio),
             reorder(items, o.reorder_ratio),
         ]
-        substituted, *others = (F.pad(view, (0, width - length)) for view in same_length)
+        substituted, *others = (F.pad(view, (0, width - items.shape[1])) for view in same_length)
         inserted = insert(items, o.insert_ratio, self.neighbours, width)
         return by_operator(operator, [substituted, inserted, *others])
+
+    def widest(self, length: int) -> int:
+        """Length of the longest view of a sequence of this length."""
+        longest = length + max(1, length * round(self.options.insert_ratio * 1000) // 1000)
+        return max(length, min(self.encoder.config.max_length, longest))
+
+    def bounds(self, batch: Batch) -> Bounds | None:
+        """Room for the longest insertion in every sequence."""
+        if batch.bounds is None:
+            return None
+        return batch.bounds._replace(longest=tuple(map(self.widest, batch.bounds.longest)))
 
     def refresh(self, progress: float) -> None:
         """Twenty times in training, let the item table of the moment speak, too.

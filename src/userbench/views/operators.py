@@ -12,7 +12,7 @@ from userbench.augment import (
     operator_view,
     random_view,
 )
-from userbench.data.store import Batch
+from userbench.data.store import Batch, Bounds
 from userbench.encoder import Items, UserEncoder
 from userbench.view import Pair, ViewOptions, Views
 
@@ -50,6 +50,10 @@ class Operators(Views):
         if self.distinct:
             return self.distinct_pair(batch.items)
         return Pair(*(random_view(batch.items, *self.settings) for _ in range(2)))
+
+    def bounds(self, batch: Batch) -> Bounds | None:
+        """No operator makes a sequence longer."""
+        return batch.bounds
 
     def distinct_pair(self, items: Items) -> Pair:
         """Two augmentations of each user by different operators."""

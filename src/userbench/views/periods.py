@@ -6,7 +6,7 @@ The files hold an order and no times, so a period is a contiguous run of behavio
 from dataclasses import dataclass, field
 
 from userbench.augment import adjacent, check_ratio, crop, halves
-from userbench.data.store import Batch
+from userbench.data.store import Batch, Bounds
 from userbench.encoder import UserEncoder
 from userbench.view import Pair, ViewOptions, Views
 
@@ -54,3 +54,7 @@ class Periods(Views):
         if o.window == "short":
             return Pair(*adjacent(batch.items, o.short_width))
         return Pair(*halves(batch.items, o.least_share))
+
+    def bounds(self, batch: Batch) -> Bounds | None:
+        """A period is not longer than its sequence."""
+        return batch.bounds

@@ -5,7 +5,7 @@ Nothing but the encoder's dropout tells the two views apart.
 
 from dataclasses import dataclass, field
 
-from userbench.data.store import Batch
+from userbench.data.store import Batch, Bounds
 from userbench.encoder import UserEncoder
 from userbench.view import Pair, ViewOptions, Views
 
@@ -27,3 +27,7 @@ class Same(Views):
     def __call__(self, batch: Batch, progress: float) -> Pair:
         """Each user's sequence, twice."""
         return Pair(batch.items, batch.items)
+
+    def bounds(self, batch: Batch) -> Bounds | None:
+        """Those of the sequences."""
+        return batch.bounds

@@ -1,0 +1,575 @@
+"""Everything that is to be known of training on a GPU, measured in under nine minutes.
+
+python -m benchmarks.gpu --out results/gpu
+python -m benchmarks.gpu --out results/gpu --only variants sharing
+
+Each section runs in a process of its own and writes its rows as they come, so that neither an error
+nor the end of its time costs what was measured before; `--only` measures some anew and keeps the
+others. `--device cpu --tiny` runs every line on a toy corpus; such figures mean nothing.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from benchmarks import floor, gpu_page, workloads
+from benchmarks.configurations import CONFIGURATIONS, TTL_ITEMS
+from benchmarks.corpus import Corpus
+from userbench import artifact
+from userbench.acceleration import PRECISIONS, Graphs, accelerate
+from userbench.augment import proper_share
+from userbench.data import store as store_module
+from userbench.data.simulate import choose_world
+from userbench.data.store import Batch, BehaviourStore
+from userbench.encoder import EncoderConfig, UserEncoder, pick_device
+from userbench.method import PretrainMethod, configure, load_method
+from userbench.optimizer import Adam
+
+ROOT = Path(__file__).parent.parent
+METHODS = ("adaptssr", "mlm", "peterrec", "ptum", "clue", "ccl", "idicl")
+METHODS += ("cl4srec", "coserec", "duorec")
+# How often each method encodes a user in a step; the views of some are shorter than the sequence.
+ENCODED = {"adaptssr": 4, "mlm": 1, "peterrec": 1}
+# Why: correlating the items of all users takes minutes of a CPU, and is no part of a step.
+PREPARED_ON = {"coserec": 5_000}
+TTL_USERS = 1_470_149
+PRETRAINED = 0.9
+GRACE = 14.0  # seconds to start a section's process and to end its last row
+
+
+class Setting(NamedTuple):
+    """How much is measured, and where."""
+
+    device: torch.device
+    users: int = TTL_USERS
+    n_items: int = TTL_ITEMS
+    plain_users: int = 20_000
+    batch_size: int = 128
+    seconds: float = 2.5
+    """Of one measurement, without its warm-up."""
+    compared_items: int = 4_047
+    max_length: int = 150
+    matrix: int = 8_192
+
+
+TINY = {"users": 300, "n_items": 400, "plain_users": 60, "batch_size": 4, "seconds": 0.02}
+TINY |= {"compared_items": 400, "max_length": 12, "matrix": 128}
+
+
+# ---------------------------------------------------------------------------------- what is trained
+
+
+def simulated_store(
+    users: int, n_items: int, max_length: int, device: torch.device
+) -> BehaviourStore:
+    """Lengths as in TTL and items by Zipf's law, made where they are used."""
+    torch.manual_seed(0)
+    shares, values = np.array(choose_world("ttl", users, items=n_items).lengths).T
+    uniform = np.random.default_rng(0).random(users)
+    lengths = np.ceil(np.interp(uniform, shares, values)).clip(1, max_length)
+    lengths = torch.from_numpy(lengths).long()
+    offsets = torch.nn.functional.pad(lengths.cumsum(0), (1, 0))
+    rank = (torch.rand(int(offsets[-1]), device=device) * np.log(n_items)).exp()
+    return BehaviourStore(
+        items=rank.int().clamp_(1, n_items),
+        offsets=offsets.to(device),
+        lengths=lengths.to(device),
+        n_items=n_items,
+        max_length=max_length,
+    )
+
+
+class Training(NamedTuple):
+    """A method about to be trained, and one step of it as in `userbench.pretrain`."""
+
+    method: PretrainMethod
+    store: BehaviourStore
+    step: Callable[[Batch, float], Tensor]
+
+
+def training(
+    store: BehaviourStore,
+    name: str,
+    precision: str,
+    capture: str,
+    drawn_on: torch.device | None = None,
+    **changes: Any,
+) -> Training:
+    """A method with new weights, always the same ones for the device that they are drawn on."""
+    device = store.lengths.device
+    torch.manual_seed(0)
+    module = load_method(name)
+    config = configure(module, changes)
+    sizes = EncoderConfig(store.n_items, max_length=store.max_length)
+    with drawn_on or device:
+        method = module.Method(UserEncoder(sizes, config.dropout), config)
+    accelerate(method.encoder, precision, capture, device)
+    learnt_from = min(PREPARED_ON.get(name, store.n_users), store.n_users)
+    method.to(device).prepare(store, torch.arange(learnt_from, device=device))
+    method.train()
+    optimizer = Adam(method, config.lr, "dense", method.encoder.items)
+
+    def descend(batch: Batch, progress: float) -> Tensor:
+        loss, _ = method(batch, progress)
+        optimizer.step(loss)
+        return loss.detach()
+
+    return Training(method, store, descend if capture == "none" else Graphs(descend))
+
+
+def batches(store: BehaviourStore, size: int, seed: int = 0) -> Iterator[Tensor]:
+    """Users on the host, whole batches only, for ever."""
+    generator = torch.Generator().manual_seed(seed)
+    while True:
+        order = torch.randperm(store.n_users, generator=generator)
+        yield from order[: len(order) // size * size].split(size)
+
+
+def wait(device: torch.device) -> None:
+    """Until all that the device was told is done."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def measured(trained: Training, setting: Setting) -> dict[str, float]:
+    """Users and behaviours in a second, the median over equal turns, and the most memory held."""
+    walk = batches(trained.store, setting.batch_size)
+    started = time.perf_counter()
+    # Why so many: every common shape is met twice, and so is captured, before it counts.
+    for _ in range(40 if setting.device.type == "cuda" else 2):
+        loss = trained.step(trained.store.bounded_batch(next(walk)), 0.5)
+    wait(setting.device)
+    warm_up = time.perf_counter() - started
+    turns, walked, begun = [], [], time.perf_counter()
+    while time.perf_counter() - begun < setting.seconds:
+        turn, before = 0, time.perf_counter()
+        while time.perf_counter() - before < setting.seconds / 5:
+            for _ in range(10 if setting.device.type == "cuda" else 1):
+                walked.append(next(walk))
+                loss = trained.step(trained.store.bounded_batch(walked[-1]), 0.5)
+                turn += 1
+            wait(setting.device)
+        turns.append(turn * setting.batch_size / (time.perf_counter() - before))
+    if not torch.isfinite(loss):
+        raise ValueError(f"the loss is {float(loss)}")
+    users_per_second = statistics.median(turns)
+    per_user = float(trained.store.lengths_on_host[torch.cat(walked)].double().mean())
+    return {
+        "users_per_second": users_per_second,
+        "slowest_turn": min(turns),
+        "fastest_turn": max(turns),
+        "tokens_per_second": users_per_second * per_user,
+        "ms_per_step": 1000 * setting.batch_size / users_per_second,
+        "epoch_seconds": PRETRAINED * TTL_USERS / users_per_second,
+        "warm_up_seconds": warm_up,
+        "steps": len(walked),
+    }
+
+
+def operations_per_user(name: str, store: BehaviourStore) -> float:
+    """Operations of the model that a step has to make for a user (`benchmarks.floor`)."""
+    lengths = store.lengths_on_host[:20_000]
+    sizes = EncoderConfig(store.n_items, max_length=store.max_length)
+    if name == "adaptssr":
+        steps = max(1, len(lengths) // 128)
+        configuration = CONFIGURATIONS["pretrain_645973"]
+        work = floor.least_work(configuration, sizes, 0, lengths, steps)
+        return sum(stage.operations for stage in work.values()) / len(lengths)
+    encoded = ENCODED.get(name, 2) * floor.encoder_operations(lengths.double(), sizes)
+    if name in ("mlm", "peterrec"):  # every masked behaviour meets every item
+        encoded += 2 * sizes.dim * float(proper_share(lengths, 0.3).sum()) * (sizes.n_items + 1)
+    return 3 * encoded / len(lengths)  # forwards, and twice as much backwards
+
+
+# ----------------------------------------------------------------------------------------- sections
+
+Row = dict[str, Any]
+
+
+def attempt(facts: Row, measure: Callable[[], Row]) -> Row:
+    """A row with what was measured, or with the error that prevented it."""
+    before = time.perf_counter()
+    try:
+        found = measure()
+    except Exception as problem:  # Why: the rows after this one are worth measuring all the same.
+        found = {"error": f"{type(problem).__name__}: {' '.join(str(problem).split())[:300]}"}
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return {**facts, **found, "took_seconds": round(time.perf_counter() - before, 2)}
+
+
+def speed_row(
+    setting: Setting, store: BehaviourStore, name: str, precision: str, capture: str, **changes: Any
+) -> Row:
+    """Speed and memory of a method."""
+
+    def measure() -> Row:
+        if setting.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(setting.device)
+        found = measured(training(store, name, precision, capture, **changes), setting)
+        found["operations_per_user"] = operations_per_user(name, store)
+        if setting.device.type == "cuda":
+            found["peak_memory_gib"] = torch.cuda.max_memory_allocated(setting.device) / 2**30
+        return found
+
+    facts = {"what": name, "precision": precision, "capture": capture}
+    return attempt(facts | {"set": changes} if changes else facts, measure)
+
+
+def machine(setting: Setting) -> Iterator[Row]:
+    """How fast this device multiplies matrices and copies memory."""
+    device, n = setting.device, setting.matrix
+
+    def rate(operation: Callable[[], Any], work: float) -> Row:
+        for _ in range(3):
+            operation()
+        wait(device)
+        before, turns = time.perf_counter(), 10
+        for _ in range(turns):
+            operation()
+        wait(device)
+        return {"per_second": turns * work / (time.perf_counter() - before)}
+
+    for precision in PRECISIONS:
+        dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+        left, right = torch.randn(2, n, n, device=device).to(dtype)
+
+        def product(left: Tensor = left, right: Tensor = right) -> Row:
+            return rate(lambda: left @ right, 2 * n**3)
+
+        yield attempt({"what": "matrix product", "precision": precision}, product)
+    torch.set_float32_matmul_precision("highest")
+    source = torch.randn(n, n, device=device)
+    target = torch.empty_like(source)
+    yield attempt({"what": "copy"}, lambda: rate(lambda: target.copy_(source), 2 * 4 * n * n))
+
+
+class SameDraws(TorchFunctionMode):
+    """Random numbers from the CPU's generator, whatever device asks for them."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        """Draw on the CPU, then move."""
+        kwargs = dict(kwargs or {})
+        if func in (torch.rand, torch.randint):
+            device = kwargs.pop("device", None)
+            return func(*args, **kwargs).to(device or "cpu")
+        if func is torch.Tensor.exponential_:
+            drawn = torch.empty(args[0].shape, dtype=args[0].dtype).exponential_()
+            return args[0].copy_(drawn)
+        return func(*args, **kwargs)
+
+
+def drawn_alike(
+    store: BehaviourStore, name: str, precision: str, users: Tensor
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Loss and gradients of a method on a device, without dropout, from the same random numbers."""
+    with SameDraws():
+        trained = training(store, name, precision, "none", torch.device("cpu"), dropout=0.0)
+        torch.manual_seed(1)
+        loss, _ = trained.method(store.bounded_batch(users), 0.5)
+    loss.backward()
+    gradients = {
+        part: value.grad.cpu()
+        for part, value in trained.method.named_parameters()
+        if value.grad is not None
+    }
+    return loss.detach().cpu(), gradients
+
+
+def correctness(setting: Setting) -> Iterator[Row]:
+    """Is a GPU's step the CPU's? What does bf16 change? Does a step repeat, captured or not?"""
+    on_cpu = simulated_store(2_000, setting.compared_items, setting.max_length, torch.device("cpu"))
+    moved = {name: getattr(on_cpu, name).to(setting.device) for name in ("items", "offsets")}
+    on_device = BehaviourStore(
+        **moved,
+        lengths=on_cpu.lengths.to(setting.device),
+        n_items=on_cpu.n_items,
+        max_length=on_cpu.max_length,
+    )
+    users = torch.arange(setting.batch_size)
+    for name in METHODS:
+
+        def compare(name: str = name) -> Row:
+            reference = drawn_alike(on_cpu, name, "fp32", users)
+            exact = drawn_alike(on_device, name, "fp32", users)
+            rounded = drawn_alike(on_device, name, "bf16", users)
+            loss, gradient = difference(exact, reference)
+            loss_of_bf16, gradient_of_bf16 = difference(rounded, exact)
+            return {
+                "loss_error": loss,
+                "gradient_error": gradient,
+                "bf16_loss_error": loss_of_bf16,
+                "bf16_gradient_error": gradient_of_bf16,
+                "ok": loss <= 1e-4 and gradient <= 1e-3 and loss_of_bf16 <= 5e-2,
+            }
+
+        yield attempt({"what": name, "check": "CPU and GPU, fp32 and bf16"}, compare)
+    for name in METHODS:
+
+        def repeat(name: str = name) -> Row:
+            first, again = (walked(on_device, name, "none", setting) for _ in range(2))
+            found = {"repeats": torch.equal(first, again)}
+            if setting.device.type == "cuda":
+                captured = walked(on_device, name, "graph", setting)
+                found["captured_error"] = float((captured - first).abs().max())
+                found["ok"] = found["captured_error"] <= 1e-2 * float(first.abs().max())
+            return found
+
+        yield attempt({"what": name, "check": "twice, and captured"}, repeat)
+
+
+def difference(
+    one: tuple[Tensor, dict[str, Tensor]], other: tuple[Tensor, dict[str, Tensor]]
+) -> tuple[float, float]:
+    """Relative error of the loss, and of all gradients together."""
+    of_loss = float((one[0] - other[0]).abs() / other[0].abs().clamp(min=1e-3))
+    assert one[1].keys() == other[1].keys()
+    error = sum(float((one[1][part] - value).square().sum()) for part, value in other[1].items())
+    size = sum(float(value.square().sum()) for value in other[1].values())
+    return of_loss, (error / size) ** 0.5
+
+
+def walked(store: BehaviourStore, name: str, capture: str, setting: Setting) -> Tensor:
+    """Losses of some steps with dropout on, from one seed."""
+    trained = training(store, name, "fp32", capture)
+    torch.manual_seed(2)
+    # Why one batch: its shape is captured in the second step, however few there are.
+    users = next(batches(store, setting.batch_size))
+    losses = [trained.step(store.bounded_batch(users), 0.5).cpu().clone() for _ in range(6)]
+    return torch.stack(losses)
+
+
+def methods(setting: Setting) -> Iterator[Row]:
+    """Every method at full scale, as a CPU would do it and as a GPU should; and the plain way."""
+    yield attempt({"what": "plain", "precision": "fp32"}, lambda: plain(setting))
+    store = simulated_store(setting.users, setting.n_items, setting.max_length, setting.device)
+    fast = [("bf16", "graph")] if setting.device.type == "cuda" else []
+    for precision, capture in (*fast, ("fp32", "none")):
+        for name in METHODS:
+            yield speed_row(setting, store, name, precision, capture)
+
+
+def plain(setting: Setting) -> Row:
+    """Users in a second of the released way (`benchmarks.plain`) on the same device."""
+    store = simulated_store(
+        setting.plain_users, setting.n_items, setting.max_length, setting.device
+    )
+    configuration = CONFIGURATIONS["pretrain_645973"]
+    sizes = EncoderConfig(setting.n_items, max_length=store.max_length)
+    watch = workloads.Stopwatch(setting.device)
+    corpus = Corpus(store, None, None)  # AdaptSSR has no use for labels
+    workload = workloads.plain_pretraining(workloads.Setting(configuration, corpus, sizes, watch))
+    walk = batches(store, setting.batch_size)
+    for _ in range(3):
+        workload.step(next(walk))
+    wait(setting.device)
+    steps, before = 0, time.perf_counter()
+    while time.perf_counter() - before < 2 * setting.seconds:
+        workload.step(next(walk))
+        steps += 1
+    wait(setting.device)
+    per_second = steps * setting.batch_size / (time.perf_counter() - before)
+    return {"users_per_second": per_second, "steps": steps}
+
+
+def variants(setting: Setting) -> Iterator[Row]:
+    """AdaptSSR and masked item prediction in every precision, captured or not."""
+    store = simulated_store(setting.users, setting.n_items, setting.max_length, setting.device)
+    captures = ("none", "graph") if setting.device.type == "cuda" else ("none",)
+    for name in ("adaptssr", "mlm"):
+        for precision in PRECISIONS:
+            for capture in captures:
+                yield speed_row(setting, store, name, precision, capture)
+    yield speed_row(setting, store, "mlm", "bf16", captures[-1], negatives=1024)
+    default = store_module.PARTS
+    for parts in (1, 2, 3, 4):
+        store_module.PARTS = parts
+        yield {**speed_row(setting, store, "adaptssr", "bf16", captures[-1]), "parts": parts}
+    store_module.PARTS = default
+    for name in ("adaptssr", "mlm") if setting.device.type == "cuda" else ():
+        yield speed_row(setting, store, name, "bf16", "compile")
+
+
+def waits(setting: Setting) -> Iterator[Row]:
+    """The lines of each method's step at which the host waits for the device."""
+    if setting.device.type != "cuda":
+        yield {"what": "every method", "skipped": "only a GPU is waited for"}
+        return
+    store = simulated_store(20_000, setting.n_items, setting.max_length, setting.device)
+    for name in METHODS:
+
+        def look(name: str = name) -> Row:
+            trained = training(store, name, "fp32", "none")
+            walk = batches(store, setting.batch_size)
+            for _ in range(3):
+                trained.step(store.bounded_batch(next(walk)), 0.5)
+            torch.cuda.set_sync_debug_mode("warn")
+            try:
+                with warnings.catch_warnings(record=True) as said:
+                    warnings.simplefilter("always")
+                    for _ in range(3):
+                        trained.step(store.bounded_batch(next(walk)), 0.5)
+            finally:
+                torch.cuda.set_sync_debug_mode("default")
+            places = {f"{Path(w.filename).name}:{w.lineno}" for w in said}
+            return {"waits": sorted(places), "ok": not places}
+
+        yield attempt({"what": name}, look)
+
+
+def sharing(setting: Setting) -> Iterator[Row]:
+    """AdaptSSR by one, two and four processes at once on the device."""
+    for jobs in (1, 2, 4) if setting.device.type == "cuda" else (1,):
+
+        def run(jobs: int = jobs) -> Row:
+            words = ["--device", str(setting.device), "--worker"]
+            words += ["--tiny"] if setting.users == TINY["users"] else []
+            workers = [
+                subprocess.Popen(
+                    [sys.executable, "-m", "benchmarks.gpu", *words],
+                    cwd=ROOT,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
+                for _ in range(jobs)
+            ]
+            try:
+                for worker in workers:
+                    if worker.stdout.readline() != "ready\n":
+                        raise ValueError("a worker has died")
+                for worker in workers:
+                    worker.stdin.write("go\n")
+                    worker.stdin.flush()
+                each = [float(worker.stdout.readline()) for worker in workers]
+            finally:
+                for worker in workers:
+                    worker.communicate()
+            return {"users_per_second": sum(each), "slowest_job": min(each)}
+
+        yield attempt({"what": "adaptssr", "jobs": jobs}, run)
+
+
+def work(setting: Setting) -> None:
+    """Be one of the processes of `sharing`."""
+    on_gpu = setting.device.type == "cuda"
+    store = simulated_store(
+        min(setting.users, 200_000), setting.n_items, setting.max_length, setting.device
+    )
+    chosen = ("bf16", "graph") if on_gpu else ("fp32", "none")
+    trained = training(store, "adaptssr", *chosen)
+    measured(trained, setting._replace(seconds=0.01))
+    print("ready", flush=True)
+    sys.stdin.readline()
+    print(measured(trained, setting._replace(seconds=2 * setting.seconds))["users_per_second"])
+
+
+SECTIONS = {  # and the most seconds each may take
+    "machine": (machine, 20),
+    "correctness": (correctness, 70),
+    "methods": (methods, 130),
+    "waits": (waits, 40),
+    "variants": (variants, 110),
+    "sharing": (sharing, 80),
+}
+
+
+# ------------------------------------------------------------------------------------------ command
+
+
+def flags() -> argparse.ArgumentParser:
+    """The flags of the command."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.gpu",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--out", type=Path, default=Path("results/gpu"), help="folder")
+    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS))
+    parser.add_argument("--device", default="cuda", help="cuda, cuda:<n>, or cpu with --tiny")
+    parser.add_argument("--tiny", action="store_true", help="a toy corpus; figures mean nothing")
+    parser.add_argument("--section", choices=SECTIONS, help=argparse.SUPPRESS)
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Measure, and write rows, table and page; a mistake ends it with one line."""
+    args = flags().parse_args(argv)
+    try:
+        device = pick_device(args.device)
+        if device.type == "cpu" and not args.tiny:
+            raise ValueError("device cpu: this measures a GPU. Add --tiny to try it on a CPU")
+        setting = Setting(device, **(TINY if args.tiny else {}))
+        if args.worker:
+            work(setting)
+        elif args.section:
+            walk_section(args.section, setting, args.out)
+        else:
+            for name in args.only:
+                measure_section(name, setting, args)
+            gpu_page.write(args.out)
+    except ValueError as mistake:
+        sys.exit(f"error: {mistake}")
+
+
+def measure_section(name: str, setting: Setting, args: argparse.Namespace) -> None:
+    """Run a section in a process that cannot take the others with it; here, on a CPU."""
+    print(f"{name} ...", file=sys.stderr, flush=True)
+    started = time.perf_counter()
+    if setting.device.type == "cpu":
+        walk_section(name, setting, args.out)
+    else:
+        words = ["--section", name, "--device", args.device, "--out", str(args.out.resolve())]
+        command = [sys.executable, "-m", "benchmarks.gpu", *words, *["--tiny"] * args.tiny]
+        why = ""
+        try:
+            status = subprocess.run(command, cwd=ROOT, timeout=SECTIONS[name][1] + GRACE).returncode
+            why = f"ended with status {status}" if status else ""
+        except subprocess.TimeoutExpired:
+            why = "was stopped: out of time"
+        if why:
+            args.out.mkdir(parents=True, exist_ok=True)
+            with (args.out / f"{name}.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"section": name, "what": "section", "error": why}) + "\n")
+    print(f"{name}: {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
+
+
+def walk_section(name: str, setting: Setting, out: Path) -> None:
+    """Write the rows of a section as they come, until its time is over."""
+    section, seconds = SECTIONS[name]
+    out.mkdir(parents=True, exist_ok=True)
+    started, last = time.perf_counter(), 0.0
+    with (out / f"{name}.jsonl").open("w", encoding="utf-8") as file:
+
+        def write(row: Row) -> None:
+            file.write(json.dumps({"section": name, **row}) + "\n")
+            file.flush()
+
+        write({"what": "hardware", **artifact.environment(), "tiny": setting.users < TTL_USERS})
+        try:
+            for row in section(setting):
+                write(row)
+                last = max(last, row.get("took_seconds", 0.0))
+                if time.perf_counter() - started + last > seconds:
+                    write({"what": "section", "error": "out of time: the rest was not measured"})
+                    break
+        except Exception as problem:  # Why: other sections are worth measuring all the same.
+            write({"what": "section", "error": f"{type(problem).__name__}: {problem}"})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,185 @@
+"""Rows of `benchmarks.gpu` -> one table and a page; also a command, for rows measured elsewhere.
+
+python -m benchmarks.gpu_page --out results/gpu
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from userbench import artifact
+
+SECTIONS = ("machine", "correctness", "methods", "waits", "variants", "sharing")
+# What was promised, the row it is promised of, and whether less is better.
+TARGETS = (
+    ("AdaptSSR, seconds per epoch", "adaptssr", "epoch_seconds", 15, "at most"),
+    ("MLM with the exact softmax, seconds per epoch", "mlm", "epoch_seconds", 60, "at most"),
+    ("AdaptSSR, times as fast as plain", "adaptssr", "times_plain", 30, "at least"),
+)
+SPEED = {
+    "what": "method",
+    "set": "set",
+    "parts": "parts",
+    "precision": "precision",
+    "capture": "capture",
+    "users_per_second": "users/s",
+    "tokens_per_second": "behaviours/s",
+    "ms_per_step": "ms per step",
+    "epoch_seconds": "s per epoch",
+    "share_of_peak": "share of peak",
+    "times_plain": "x plain",
+    "peak_memory_gib": "GiB",
+    "warm_up_seconds": "warm-up, s",
+    "error": "error",
+}
+COLUMNS = {
+    "machine": {"what": "what", "precision": "precision", "per_second": "per second"},
+    "correctness": {
+        "what": "method",
+        "check": "check",
+        "loss_error": "loss",
+        "gradient_error": "gradients",
+        "bf16_loss_error": "loss, bf16",
+        "bf16_gradient_error": "gradients, bf16",
+        "repeats": "same bits again",
+        "captured_error": "captured",
+        "ok": "ok",
+        "error": "error",
+    },
+    "methods": SPEED,
+    "waits": {"what": "method", "waits": "waits at", "ok": "ok", "skipped": "", "error": "error"},
+    "variants": SPEED,
+    "sharing": {
+        "jobs": "jobs at once",
+        "users_per_second": "users/s, together",
+        "slowest_job": "users/s of the slowest",
+        "error": "error",
+    },
+}
+TITLES = {
+    "machine": "This device: operations and bytes in a second",
+    "correctness": "Errors, relative: GPU against CPU in fp32 (tolerances 1e-4 and 1e-3), bf16 "
+    "against fp32 (5e-2), captured steps against others (1e-2)",
+    "methods": "Every method at full scale, and the plain way",
+    "waits": "Where a step waits for the device",
+    "variants": "Precision, capture, parts by length",
+    "sharing": "AdaptSSR, several jobs on the device",
+}
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Write table and page of rows; a mistake ends it with one line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True, help="folder of the rows")
+    try:
+        write(parser.parse_args(argv).out)
+    except ValueError as mistake:
+        sys.exit(f"error: {mistake}")
+
+
+def write(folder: Path) -> None:
+    """Write gpu.csv and gpu.md of all rows in a folder; ValueError where there are none."""
+    rows, facts = read(folder)
+    frame = pd.DataFrame(rows)
+    artifact.write_text(folder / "gpu.csv", frame.to_csv(index=False, lineterminator="\n"))
+    artifact.write_text(folder / "gpu.md", page(rows, facts))
+
+
+def read(folder: Path) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
+    """Rows of all sections, with what follows from other rows, and what each was measured on."""
+    rows, facts = [], {}
+    for name in SECTIONS:
+        path = folder / f"{name}.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        for row in map(json.loads, lines):
+            if row["what"] == "hardware":
+                facts[name] = row
+            else:
+                rows.append(row)
+    if not rows:
+        raise ValueError(f"{folder}: no rows. Run python -m benchmarks.gpu")
+    peaks = {r["precision"]: r.get("per_second") for r in rows if r["what"] == "matrix product"}
+    plain = next((r.get("users_per_second") for r in rows if r["what"] == "plain"), None)
+    for row in rows:
+        speed, peak = row.get("users_per_second"), peaks.get(row.get("precision"))
+        if speed and peak and "operations_per_user" in row:
+            row["share_of_peak"] = speed * row["operations_per_user"] / peak
+        if speed and plain and row["what"] == "adaptssr" and row["section"] != "sharing":
+            row["times_plain"] = speed / plain
+    return rows, facts
+
+
+def page(rows: list[dict[str, Any]], facts: dict[str, dict[str, Any]]) -> str:
+    """The page, in Markdown."""
+    lines = ["# Training on a GPU", ""]
+    for told in {describe(fact): None for fact in facts.values()}:
+        lines += [told, ""]
+    if any(fact.get("tiny") for fact in facts.values()):
+        lines += ["**A toy corpus: no figure here means anything.**", ""]
+    lines += [
+        "Simulated users with lengths as in TTL: 1.47 million, 645,972 items, batches of 128. An "
+        "epoch is nine tenths of the users. Share of peak: operations that the model needs, on "
+        "real behaviours, over what matrix products of that precision reach here.",
+        "",
+        "| target | asked | best | by |",
+        "|---|---:|---:|---|",
+    ]
+    lines += [target_line(rows, *target) for target in TARGETS]
+    for name in SECTIONS:
+        own = [row for row in rows if row["section"] == name]
+        if own:
+            lines += ["", f"## {TITLES[name]}", "", *table(own, COLUMNS[name])]
+    return "\n".join(lines) + "\n"
+
+
+def describe(fact: dict[str, Any]) -> str:
+    """The machine and the code in one line."""
+    machine, libraries = fact["hardware"], fact["libraries"]
+    commit = fact["git"].get("commit", "")[:12] or "no checkout"
+    return (
+        f"{machine['gpu'] or machine['processor']}, torch {libraries['torch']}, Python "
+        f"{fact['python']}, commit {commit}, {fact['finished'][:10]}."
+    )
+
+
+def target_line(
+    rows: list[dict[str, Any]], title: str, what: str, number: str, asked: float, least: str
+) -> str:
+    """One target and the best row it is met or missed by; empty where nothing was measured."""
+    found = [r for r in rows if r["what"] == what and number in r and "set" not in r]
+    if not found:
+        return f"| {title} | {least} {asked} | | |"
+    best = (min if least == "at most" else max)(found, key=lambda row: row[number])
+    met = best[number] <= asked if least == "at most" else best[number] >= asked
+    how = f"{best['precision']}, {best['capture']}: {'met' if met else 'missed'}"
+    return f"| {title} | {least} {asked} | {shown(best[number])} | {how} |"
+
+
+def table(rows: list[dict[str, Any]], columns: dict[str, str]) -> list[str]:
+    """Lines of a Markdown table of the columns that any row has."""
+    columns = {key: title for key, title in columns.items() if any(key in row for row in rows)}
+    lines = ["| " + " | ".join(columns.values()) + " |", "|" + "---|" * len(columns)]
+    for row in rows:
+        lines.append("| " + " | ".join(shown(row.get(key, "")) for key in columns) + " |")
+    return lines
+
+
+def shown(value: Any) -> str:
+    """A value as it stands in a table."""
+    if isinstance(value, bool):
+        return "yes" if value else "**no**"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    if isinstance(value, list):
+        return ", ".join(value) or "nowhere"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {item}" for key, item in value.items())
+    return str(value).replace("|", "/")
+
+
+if __name__ == "__main__":
+    main()

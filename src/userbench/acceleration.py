@@ -1,0 +1,115 @@
+"""What a GPU may do faster: the precision of the encoder, and steps replayed as CUDA graphs.
+
+A step of a small Transformer is hundreds of short kernels; telling a GPU to run them takes longer
+than they run. A graph is told once and replayed, on tensors that stay where they are.
+"""
+
+import argparse
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_unflatten
+
+from userbench.encoder import UserEncoder
+
+PRECISIONS = ("fp32", "tf32", "bf16")
+CAPTURES = ("none", "graph", "compile")
+# Why: curricula have twenty stages (`views/fill.py`, `views/informative.py`).
+STAGES = 20
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags of both loops that choose how a GPU is used."""
+    parser.add_argument("--precision", default="fp32", help=", ".join(PRECISIONS))
+    parser.add_argument("--capture", default="none", help=", ".join(CAPTURES))
+
+
+def accelerate(
+    encoder: UserEncoder, precision: str, capture: str, device: torch.device | str
+) -> None:
+    """Let an encoder compute as the flags say; ValueError for what they or the device do not have.
+
+    "fp32" is the default because it is the CPU's. "tf32": matrix products on a GPU round their
+    factors to 10 bits. "bf16": those of the Transformer to 7 bits; losses, softmaxes and poolings
+    are as with "tf32". "compile": what is captured is first compiled.
+    """
+    device = torch.device(device)
+    on_gpu = device.type == "cuda"
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision {precision!r}: use one of {', '.join(PRECISIONS)}")
+    if capture not in CAPTURES:
+        raise ValueError(f"capture {capture!r}: use one of {', '.join(CAPTURES)}")
+    if capture != "none" and not on_gpu:
+        raise ValueError(f"capture {capture}: needs a GPU. Use capture none")
+    if device.index is not None and on_gpu:
+        torch.cuda.set_device(device)  # graphs are captured on the current one
+    if on_gpu:
+        torch.set_float32_matmul_precision("highest" if precision == "fp32" else "high")
+    encoder.bf16, encoder.compiled = precision == "bf16", capture == "compile"
+
+
+class Captured(NamedTuple):
+    """A step on tensors of its own, which can be made again and again."""
+
+    inputs: list[Any]
+    replay: Callable[[], None]
+    loss: Float[Tensor, ""]
+
+
+class Graphs:
+    """A step of training, captured when its inputs have some shape for the second time.
+
+    Tensors among the inputs are copied to where the graph reads them. Everything else is part of
+    the graph, which is captured anew for another value; of a float, the progress of training, only
+    for another twentieth.
+    """
+
+    def __init__(self, step: Callable[..., Float[Tensor, ""]]):
+        self.step = step
+        self.start(stage=[])
+
+    def start(self, stage: list[int]) -> None:
+        """Forget what was captured."""
+        self.stage = stage
+        self.seen: set[tuple] = set()
+        self.captured: dict[tuple, Captured] = {}
+        # Why one pool: graphs are replayed one at a time, and only their loss outlives that.
+        self.pool = torch.cuda.graph_pool_handle() if torch.cuda.is_available() else None
+
+    def __call__(self, *inputs: Any) -> Float[Tensor, ""]:
+        """The loss of the step just made, valid until the next one."""
+        given, structure = tree_flatten(inputs)
+        stage = [int(STAGES * value) for value in given if isinstance(value, float)]
+        if stage != self.stage:
+            self.start(stage)
+        key = tuple(
+            value.shape if isinstance(value, Tensor) else value
+            for value in given
+            if not isinstance(value, float)
+        )
+        if key not in self.seen:  # Why: rare shapes come once, and a first step makes things.
+            self.seen.add(key)
+            return self.step(*inputs)
+        if key not in self.captured:
+            own = [value.clone() if isinstance(value, Tensor) else value for value in given]
+            self.captured[key] = self.capture(own, tree_unflatten(own, structure))
+        captured = self.captured[key]
+        for own, value in zip(captured.inputs, given, strict=True):
+            if isinstance(own, Tensor):
+                own.copy_(value, non_blocking=True)
+        captured.replay()
+        return captured.loss
+
+    def capture(self, own: list[Any], inputs: tuple[Any, ...]) -> Captured:
+        """A CUDA graph of the step; ValueError for a step that has to wait for the device."""
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(graph, pool=self.pool):
+                loss = self.step(*inputs)
+        except RuntimeError as problem:
+            why = str(problem).partition("\n")[0]
+            raise ValueError(f"the step cannot be captured ({why}). Use capture none") from problem
+        return Captured(own, graph.replay, loss)
