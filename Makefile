@@ -5,11 +5,15 @@ VENV ?= .venv
 INSTALLED = $(VENV)/.installed-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
 RUN = PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
-.PHONY: table2 test check smoke ambiguities benchmark full-scale install clean
+.PHONY: table2 report test check smoke ambiguities benchmark full-scale install clean
 
 # Raw data -> results/table2.csv, by the default config (simulated data).
 table2: install
 	$(RUN) snakemake --cores all results/table2.csv
+
+# The page that tells all of the default config's experiment, and its notebooks.
+report: install
+	$(RUN) snakemake --cores all results/report.html notebooks
 
 # A tiny whole run, kept under results/smoke/; the tables at the root of results/ stay.
 smoke: install

@@ -10,6 +10,9 @@ if "corpora" not in config:
     configfile: "workflow/config/default.yaml"
 
 
+report: "workflow/report/workflow.rst"
+
+
 include: "workflow/rules/config.smk"
 include: "workflow/rules/runs.smk"
 include: "workflow/rules/together.smk"
@@ -23,6 +26,7 @@ include: "workflow/rules/statistics.smk"
 include: "workflow/rules/similarity.smk"
 include: "workflow/rules/studies.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/page.smk"
 
 
 rule all:

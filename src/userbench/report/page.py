@@ -228,7 +228,7 @@ def interval(mean: float, std: float, seeds: int) -> tuple[float, float] | None:
 def describe_cells(
     summary: pd.DataFrame, layout: dict[str, Any], stories: list[Told], config: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
-    """Every cell of Table 2 that was measured, by <run>/<task>: figures and the story of each seed."""
+    """Every measured cell of Table 2, by <run>/<task>: its figures and the story of each seed."""
     cells = {}
     for row in summary.to_dict("records"):
         for task in layout["tasks"]:
@@ -555,7 +555,9 @@ def page(folder: Path, config: Sequence[Path]) -> str:
         raise ValueError(f"{folder}: nothing to show. Make its tables first.")
     settings = [path.read_text(encoding="utf-8") for path in config]
     corpora = [(yaml.safe_load(text) or {}).get("corpora", {}) for text in settings]
-    needs = {corpus["raw_env"] for each in corpora for corpus in each.values() if "raw_env" in corpus}
+    needs = {
+        corpus["raw_env"] for each in corpora for corpus in each.values() if "raw_env" in corpus
+    }
     keys = ("cells", "encoders", "jobs", "labels", "baseline")
     return render(
         {
@@ -563,9 +565,7 @@ def page(folder: Path, config: Sequence[Path]) -> str:
             "table2": table2,
             "sections": sections,
             "settings": [(str(path), text) for path, text in zip(config, settings, strict=True)],
-            "data": finite(
-                {key: table2.get(key, {}) for key in keys} | {"needs": sorted(needs)}
-            ),
+            "data": finite({key: table2.get(key, {}) for key in keys} | {"needs": sorted(needs)}),
         }
     )
 

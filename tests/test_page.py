@@ -1,0 +1,443 @@
+"""The page of an experiment, on a small tree that the package's own writers made; also in Chromium.
+
+With USERBENCH_SCREENSHOTS set to a folder, the pictures of the browser tests are kept there.
+"""
+
+import json
+import os
+import re
+import shutil
+from functools import cache
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+ROOT = Path(__file__).parent.parent
+HOSTILE = """</script><script>alert(1)</script><img src=x onerror=alert(2)>"'&{{ 7*7 }}"""
+RUNS = ("none", "adaptssr", "clue")
+SCORES = {"none": [0.50, 0.60, 0.55], "adaptssr": [0.60, 0.72, 0.70], "clue": [0.52, 0.49, 0.55]}
+CONFIG = "corpora:\n  ttl: {raw_env: USERBENCH_TTL}\n# <script>alert(3)</script>\n"
+
+
+@pytest.fixture(scope="module")
+def page():
+    from userbench.report import page
+
+    return page
+
+
+def score_file(run: str, task: str, seed: int, metric: str, value: float) -> dict[str, Any]:
+    """What `finetune` writes: two epochs, the second of which was chosen and tested."""
+    epoch = {"pretrain_epoch": 2, "metric": metric}
+    return {
+        **{"run": run, "task": task, "corpus": "ttl", "seed": seed, "metric": metric, "width": 16},
+        "kind": "binary" if metric == "auc" else "top_n",
+        "examples": {"train": 600, "validation": 200, "test": 201},
+        "best": {"pretrain_epoch": 2, "epoch": 2},
+        "scores": [
+            {**epoch, "epoch": 1, "split": "validation", "value": value - 0.02},
+            {**epoch, "epoch": 2, "split": "validation", "value": value - 0.01},
+            {**epoch, "epoch": 2, "split": "test", "value": value},
+        ],
+    }
+
+
+def write_tree(name: str, label: str, seeds: int = 3) -> Path:
+    """results/<name> below the working folder: three rows, two tasks; of this AdaptSSR label."""
+    from userbench import artifact
+    from userbench.report import agreement, tables
+
+    folder, files = Path("results", name), []
+    for run in RUNS:
+        for seed in range(seeds):
+            checkpoint = folder / f"pretrain/{run}/ttl/seed{seed}/epoch2.safetensors"
+            if run != "none":
+                curve = [
+                    {"epoch": e, "split": split, "step": 9 * e, "loss": 3.0 / e + seed / 9}
+                    for e in (1, 2)
+                    for split in ("train", "validation")
+                ]
+                artifact.write_json(checkpoint.with_name("curve.json"), curve)
+                asked = {"method": run, "init": None, "seed": seed, "config": {"lr": 2e-4}}
+                digest = f"{seed}" * 64
+                artifact.record(checkpoint, asked, sha256=digest, epoch=2)
+            for task, metric in (("gender", "auc"), ("click", "ndcg@10")):
+                path = folder / f"finetune/{run}/{task}/seed{seed}.json"
+                init = [str(checkpoint)] if run != "none" else None
+                artifact.write_json(path, score_file(run, task, seed, metric, SCORES[run][seed]))
+                asked = {"run": run, "init": init, "seed": seed, "task": {"name": task}}
+                artifact.record(path, asked, task_seconds=1.5)
+                files.append(str(path))
+    layout = {
+        "caption_data": f"data of {label}",
+        "simulated": True,
+        "tasks": [
+            {"task": "gender", "label": f"T5 {label}", "metric": "auc", "paper": "T5"},
+            {"task": "click", "label": "T3 Click", "metric": "ndcg@10", "paper": "T3"},
+        ],
+        "rows": [
+            {"run": "none", "label": "None", "paper": "None"},
+            {"run": "adaptssr", "label": label, "paper": "AdaptSSR"},
+            {"run": "clue", "label": "CLUE", "paper": "CLUE"},
+        ],
+        "references": [],
+        "baseline": "none",
+        "notes": [f"a note on {label}"],
+    }
+    scores, asked = folder / "scores.csv", ["--layout", json.dumps(layout)]
+    tables.main(["scores", "--scores", *files, "--out", str(scores)])
+    flags = [
+        word
+        for kind in ("csv", "md", "tex", "html")
+        for word in (f"--{kind}", f"{folder}/table2.{kind}")
+    ]
+    tables.main(["table2", "--scores", str(scores), *asked, *flags])
+    agreement.main(["--scores", str(scores), *asked, "--out", str(folder / "agreement.csv")])
+    return folder
+
+
+def add_results(folder: Path) -> None:
+    """A verdict, a figure, and a benchmark of Snakemake's, as other rules would write them."""
+    row = {"task": "T5", "run": "adaptssr", "method": "AdaptSSR", "verdict": "not comparable"}
+    verdicts = pd.DataFrame([{**row, "reason": HOSTILE, "mean": 67.3, "seeds_needed": 40}])
+    verdicts.to_csv(folder / "verdict.csv", index=False)
+    pd.DataFrame({"run": ["None"], "mean": [-0.5]}).to_csv(folder / "ablation.csv", index=False)
+    svg = '<svg xmlns="http://www.w3.org/2000/svg" width="400" height="150">'
+    (folder / "figure4.svg").write_text(f'{svg}<circle cx="90" cy="75" r="50"/></svg>')
+    tsv = folder / "benchmarks/finetune/clue/ttl/seed0.tsv"
+    tsv.parent.mkdir(parents=True)
+    tsv.write_text("s\th:m:s\tmax_rss\tcpu_time\n1.5\t0:00:01\t812.5\t1.4\n")
+
+
+def make(page, folder: Path) -> str:
+    """The page of an experiment, by its command."""
+    config = Path("config.yaml")
+    config.write_text(CONFIG)
+    out = folder / "report.html"
+    page.main(["--folder", str(folder), "--config", str(config), "--out", str(out)])
+    return out.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def reports(page, tmp_path_factory):
+    """Two experiments side by side, the texts of one of them hostile: folder, and pages by name."""
+    from userbench import artifact
+
+    folder = tmp_path_factory.mktemp("reports")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        # Why: each of a hundred records would ask git thrice.
+        patch.setattr(artifact, "environment", cache(artifact.environment))
+        texts = {}
+        for name, label in (("first", HOSTILE), ("second", "AdaptSSR")):
+            tree = write_tree(name, label)
+            if name == "first":
+                add_results(tree)
+            texts[name] = make(page, tree)
+    return folder, texts
+
+
+class Parsed(HTMLParser):
+    """Tags with their attributes, the ids of sections, and what stands in each <script>."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.tags, self.sections, self.scripts, self.inside = [], [], [], False
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        if tag == "section":
+            self.sections.append(dict(attributes)["id"])
+        self.inside = tag == "script"
+        if self.inside:
+            self.scripts.append("")
+
+    def handle_endtag(self, tag):
+        self.inside = False
+
+    def handle_data(self, text):
+        if self.inside:
+            self.scripts[-1] += text
+
+
+def data_of(text: str) -> dict[str, Any]:
+    """The JSON that a page holds."""
+    return json.loads(re.search(r'<script type="application/json".*?>(.*?)</script>', text)[1])
+
+
+# ------------------------------------------------------------------------------------- the file
+
+
+def test_hostile_texts_are_inert(reports):
+    # Wrong: a label of a config or a field of a CSV file that becomes an element or ends a script.
+    parsed = Parsed(reports[1]["first"])
+    assert len(parsed.scripts) == 3  # the data, the library, the page's own
+    assert [tag for tag, _ in parsed.tags if tag == "img"] == ["img"]  # the figure
+    assert not any(name.startswith("on") for _, attributes in parsed.tags for name in attributes)
+    assert data_of(reports[1]["first"])["labels"]["adaptssr"] == HOSTILE
+    assert "49" not in re.findall(r"<th scope=\"row\">(.*?)</th>", reports[1]["first"])[1]
+
+
+def test_the_policy_allows_the_pages_own_scripts_and_no_request(page, reports):
+    parsed = Parsed(reports[1]["first"])
+    (policy,) = (a["content"] for _, a in parsed.tags if a.get("http-equiv"))
+    assert policy.startswith("default-src 'none'; img-src data:;")
+    hashes = re.findall(r"'sha256-(.*?)'", policy)
+    assert hashes == [page.script_hash(script) for script in parsed.scripts[1:]]
+    assert "unsafe-eval" not in policy
+    addresses = [a[k] for _, a in parsed.tags for k in ("src", "href") if k in a]
+    assert all(address.startswith(("data:", "#")) for address in addresses)
+
+
+def test_sections_without_data_are_left_out(reports):
+    table2 = ["table2", "agreement", "curves", "time", "environment"]
+    assert Parsed(reports[1]["second"]).sections == table2
+    more = [*table2[:1], "verdict", "agreement", "ablation", *table2[2:]]
+    assert Parsed(reports[1]["first"]).sections == more
+
+
+def test_an_experiment_without_table2_has_a_page_of_what_is_there(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "results/tune"
+    folder.mkdir(parents=True)
+    with pytest.raises(SystemExit, match="nothing to show. Make its tables first"):
+        make(page, folder)
+    assert not (folder / "report.html").exists()
+    pd.DataFrame({"row": ["cl4srec"], "chosen": [1]}).to_csv(folder / "tuning.csv", index=False)
+    assert Parsed(make(page, folder)).sections == ["tuning", "environment"]
+
+
+def test_two_experiments_lie_side_by_side(reports):
+    # Wrong: one experiment's page with another one's data.
+    folder, texts = reports
+    assert (folder / "results/first/report.html.provenance.json").exists()
+    assert "results/second" not in texts["first"]
+    assert "results/first" not in texts["second"]
+
+
+def test_a_cell_tells_its_story(reports):
+    cell = data_of(reports[1]["second"])["cells"]["adaptssr/gender"]
+    values = 100 * np.array(SCORES["adaptssr"])
+    low, high = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    assert cell["mean"] == pytest.approx(values.mean(), abs=1e-4)
+    assert cell["interval"] == f"{low:.2f} to {high:.2f}"
+    assert cell["paper"] == "68.51±0.27" or re.fullmatch(r"\d+\.\d\d±\d\.\d\d", cell["paper"])
+    assert [seed["seed"] for seed in cell["seeds"]] == [0, 1, 2]
+    file = "results/second/finetune/adaptssr/gender/seed1.json"
+    again = "snakemake --cores 1 --configfile config.yaml --forcerun"
+    assert cell["seeds"][1]["again"] == f"{again} finetune_ttl -- {file}"
+    assert cell["seeds"][1]["again_all"] == f"{again} pretrain finetune_ttl -- {file}"
+    encoder = data_of(reports[1]["second"])["encoders"][cell["seeds"][1]["encoder"]]
+    assert encoder["sha256"] == "1" * 64
+    assert len(encoder["curve"]) == 4
+    assert cell["seeds"][1]["environment"]["libraries"]["numpy"] == np.__version__
+    verdicts = {
+        key: cell.get("verdict") for key, cell in data_of(reports[1]["first"])["cells"].items()
+    }
+    assert verdicts.pop("adaptssr/gender") == "not comparable"
+    assert set(verdicts.values()) == {None}
+
+
+def test_one_seed_has_no_interval(page):
+    assert page.interval(50.0, float("nan"), 1) is None
+
+
+def test_jobs_are_processes_and_long_pauses_are_left_out(page, reports):
+    data = data_of(reports[1]["first"])
+    stages = pd.DataFrame(data["jobs"]).groupby("stage").size().to_dict()
+    assert stages == {"pre-training": 6, "fine-tuning": 9}  # both tasks of a seed are one process
+    (measured,) = {job["memory_mib"] for job in data["jobs"]} - {None}
+    assert measured == 812.5
+    jobs = [
+        page.Job("data", "store", None, 0.0, 60.0, None),
+        page.Job("data", "splits", None, 90.0, 120.0, None),
+        page.Job("pre-training", "mlm", 0, 86400.0, 86460.0, None),
+    ]
+    assert [one["begin"] for one in page.without_pauses(jobs)] == [0.0, 1.5, 2.0]
+
+
+def test_numbers_of_a_column_share_their_decimals(page):
+    assert page.numbers(pd.Series([2.0, -1.25, np.nan])) == ["2.00", "−1.25", "–"]
+    assert page.numbers(pd.Series([1200, 3])) == ["1,200", "3"]
+    assert page.numbers(pd.Series([1 / 3, -0.00001])) == ["0.3333", "0.0000"]
+
+
+def test_a_broken_file_is_one_clear_line(page, reports, tmp_path, monkeypatch):
+    shutil.copytree(reports[0], tmp_path / "copy")
+    monkeypatch.chdir(tmp_path / "copy")
+    folder = Path("results/second")
+    before = (folder / "report.html").read_bytes()
+    (folder / "finetune/clue/click/seed0.json").write_text("{")
+    with pytest.raises(
+        SystemExit, match=r"clue/click/seed0.json: not valid JSON: .* its rule again"
+    ):
+        make(page, folder)
+    assert (folder / "report.html").read_bytes() == before
+
+
+def test_the_same_results_give_the_same_page(page, reports, monkeypatch):
+    monkeypatch.chdir(reports[0])
+    assert page.page(Path("results/second"), [Path("config.yaml")]) == reports[1]["second"]
+
+
+# ----------------------------------------------------------------------------------- in Chromium
+
+
+@pytest.fixture(scope="module")
+def screenshots(tmp_path_factory) -> Path:
+    """Where the pictures go."""
+    kept = os.environ.get("USERBENCH_SCREENSHOTS")
+    folder = Path(kept) if kept else tmp_path_factory.mktemp("screenshots")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture(params=[(1280, 900), (390, 844)], ids=["desktop", "phone"])
+def browser(request, tmp_path, reports):
+    """Chromium with the page of the first experiment open; its logs are checked in the end."""
+    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not (chromium and driver):
+        pytest.skip("chromium and chromedriver are not installed (Debian: chromium-driver)")
+    width, height = request.param
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for flag in (
+        *("headless=new", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run"),
+        *("disable-background-networking", "disable-component-update", "disable-sync"),
+        *(f"user-data-dir={tmp_path / 'profile'}", f"window-size={width},{height}"),
+    ):
+        options.add_argument(f"--{flag}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    chrome = webdriver.Chrome(options, webdriver.ChromeService(driver))
+    try:
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+        chrome.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        chrome.get((reports[0] / "results/first/report.html").as_uri())
+        chrome.name_of_size = request.node.callspec.id
+        yield chrome
+        assert chrome.get_log("browser") == []
+        # The latter two are the browser's own first tab, from itself.
+        allowed = {"file", "data", "chrome", "chrome-untrusted"}
+        assert {address.partition(":")[0] for address in requests(chrome)} <= allowed
+    finally:
+        chrome.quit()
+
+
+def requests(chrome) -> list[str]:
+    """Every address that was asked for since the last call."""
+    events = (json.loads(entry["message"])["message"] for entry in chrome.get_log("performance"))
+    asked = [
+        e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"
+    ]
+    assert asked, "the log of requests is empty: it proves nothing"
+    return asked
+
+
+def one(chrome, selector: str):
+    """The first element that fits."""
+    return chrome.find_element("css selector", selector)
+
+
+def wait_for(chrome, script: str) -> Any:
+    """What a script returns, once that is true."""
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    return WebDriverWait(chrome, 20).until(lambda c: c.execute_script(f"return {script}"))
+
+
+def column(chrome, place: int) -> list[str]:
+    """The texts of a column of Table 2, from the top."""
+    rows = chrome.find_elements("css selector", "#table2 tbody tr")
+    return [row.find_elements("css selector", "th, td")[place].text for row in rows]
+
+
+@pytest.mark.slow
+def test_sort_click_and_follow(browser, screenshots):
+    """As a reader would, with the keyboard: sort, read a cell's story, enlarge a figure."""
+    from selenium.webdriver.common.keys import Keys
+
+    def kept(name: str) -> None:
+        browser.save_screenshot(str(screenshots / f"{browser.name_of_size}-{name}.png"))
+
+    # Nothing sticks out of the window; wide tables scroll in their boxes.
+    assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+    kept("top")
+    # What is hostile is shown as it was written.
+    assert HOSTILE in column(browser, 0)
+
+    header = "#table2 thead th:nth-child(2)"
+    assert column(browser, 0)[0] == "None"
+    one(browser, f"{header} button").send_keys(Keys.ENTER)
+    assert one(browser, header).get_attribute("aria-sort") == "descending"
+    assert [text.split("±")[0] for text in column(browser, 1)] == ["67.33", "55.00", "52.00"]
+    one(browser, f"{header} button").send_keys(Keys.SPACE)
+    assert one(browser, header).get_attribute("aria-sort") == "ascending"
+    assert [text.split("±")[0] for text in column(browser, 1)] == ["52.00", "55.00", "67.33"]
+    assert one(browser, "#table2 .cell.best").text.startswith("67.33")
+    kept("sorted")
+
+    cell = one(browser, '[data-cell="adaptssr/gender"]')
+    browser.execute_script("arguments[0].focus()", cell)
+    assert "95% interval" in one(browser, "#tip").text
+    assert "verdict: not comparable" in one(browser, "#tip").text
+    kept("interval")
+    cell.send_keys(Keys.ENTER)
+    wait_for(browser, "document.querySelectorAll('#story .vega svg').length === 2")
+    told = one(browser, "#story").text
+    for part in (
+        *("95% interval", "Seed 0: 60.00", "Seed 2: 70.00", "sha256 " + "0" * 64, "AUC, test"),
+        "snakemake --cores 1 --configfile config.yaml --forcerun finetune_ttl --",
+        *("SIMULATED", "USERBENCH_TTL", "Resolved config of pre-training", "Machine"),
+    ):
+        assert part in told
+    kept("story")
+    browser.switch_to.active_element.send_keys(Keys.ESCAPE)
+    wait_for(browser, "!document.querySelector('#story').open")
+    assert browser.switch_to.active_element == cell  # the focus is back
+
+    one(browser, 'nav a[href="#ablation"]').send_keys(Keys.ENTER)
+    wait_for(
+        browser, "Math.abs(document.querySelector('#ablation').getBoundingClientRect().top) < 300"
+    )
+    one(browser, "#ablation .picture").send_keys(Keys.ENTER)
+    assert wait_for(browser, "document.querySelector('#large img').naturalWidth") == 400
+    kept("figure")
+    browser.switch_to.active_element.send_keys(Keys.ESCAPE)
+    wait_for(browser, "!document.querySelector('#large').open")
+
+    for section, drawn in (("curves", 4), ("time", 1)):  # two encoders and two tasks; all jobs
+        one(browser, f'nav a[href="#{section}"]').send_keys(Keys.ENTER)
+        wait_for(browser, f"document.querySelectorAll('#{section} .vega svg').length === {drawn}")
+        kept(section)
+
+
+@pytest.mark.slow
+def test_light_and_dark(browser, screenshots):
+    """As the system says, and as the reader says; charts follow."""
+
+    def background() -> str:
+        return browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+
+    def labels() -> str:
+        wait_for(browser, "document.querySelectorAll('#time .vega svg text').length")
+        return browser.execute_script(
+            "return document.querySelector('#time .vega svg text').getAttribute('fill')"
+        )
+
+    one(browser, 'nav a[href="#time"]').click()
+    seen = {"light": (background(), labels())}
+    dark = {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", dark)
+    seen["dark"] = (background(), labels())
+    assert seen["light"][0] != seen["dark"][0]
+    assert seen["light"][1] != seen["dark"][1]
+    browser.save_screenshot(str(screenshots / f"{browser.name_of_size}-dark.png"))
+    one(browser, "#theme").click()  # light, although the system is dark
+    assert (background(), labels()) == seen["light"]

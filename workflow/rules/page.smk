@@ -1,0 +1,104 @@
+# Tables and figures -> what is looked at: the page of the experiment, and its notebooks.
+# In:  what the config asks for, and by its provenance what it was made of; notebooks/
+# Out: report.html, notebooks/<notebook>.html, and copies of both at the root of results/
+
+# What each notebook reads.
+NOTEBOOKS = {
+    "table2": ["scores.csv", "table2.csv", "agreement.csv"],
+    "figure3": ["figure3.csv", "figure3.svg"],
+    "figure4": ["ablation.csv", "figure4.svg"],
+    "figure5": ["figure5.csv", "figure5.svg"],
+}
+REPORTED = PUBLISHED
+CONFIG_FILES = [os.path.relpath(path) for path in workflow.configfiles]
+
+
+rule page:
+    """Everything this experiment has found, in one file that opens without a network."""
+    input:
+        [f"{OUT}/{name}" for name in REPORTED],
+        config=CONFIG_FILES,
+        code=code("report.page"),
+        template=expand("src/userbench/report/page.{kind}", kind=["html", "css", "js"]),
+    output:
+        html=report(f"{OUT}/report.html", caption="../report/page.rst", category="Report"),
+        provenance=f"{OUT}/report.html.provenance.json",
+    log:
+        f"{OUT}/logs/page.log",
+    conda:
+        "../../environment.yml"
+    params:
+        folder=subpath(output.html, parent=True),
+    message:
+        "Write the page of experiment {params.folder}"
+    shell:
+        "python -m userbench.report.page --folder {params.folder} --config {input.config:q}"
+        " --out {output.html} > {log} 2>&1"
+
+
+rule publish_page:
+    """Copy the page of this experiment to the root of results/."""
+    input:
+        f"{OUT}/report.html",
+    output:
+        "results/report.html",
+    log:
+        f"{OUT}/logs/publish_page.log",
+    conda:
+        "../../environment.yml"
+    message:
+        f"Publish the page of experiment {EXPERIMENT} in results/"
+    shell:
+        "cp {input} {output} 2> {log}"
+
+
+rule notebook:
+    """Run notebook {wildcards.notebook} on the results of this experiment."""
+    input:
+        notebook="notebooks/{notebook}.ipynb",
+        results=lambda w: [f"{OUT}/{name}" for name in NOTEBOOKS[w.notebook]],
+        code=code("report.tables"),
+    output:
+        html=f"{OUT}/notebooks/{{notebook}}.html",
+    log:
+        f"{OUT}/logs/notebooks/{{notebook}}.log",
+    wildcard_constraints:
+        notebook="|".join(NOTEBOOKS),
+    conda:
+        "../../environment.yml"
+    params:
+        folder=OUT,
+        out=subpath(output.html, parent=True),
+        # Why: nothing of a page that shows results may be fetched from elsewhere.
+        offline="--HTMLExporter.mathjax_url= --HTMLExporter.require_js_url=",
+    message:
+        "Run notebook {wildcards.notebook}"
+    shell:
+        "USERBENCH_RESULTS=$PWD/{params.folder} python -m nbconvert --execute --to html"
+        " {params.offline} --output-dir {params.out} {input.notebook} > {log} 2>&1"
+
+
+rule publish_notebook:
+    """Copy notebook {wildcards.notebook} of this experiment to results/notebooks/."""
+    input:
+        f"{OUT}/notebooks/{{notebook}}.html",
+    output:
+        "results/notebooks/{notebook}.html",
+    log:
+        f"{OUT}/logs/notebooks/publish_{{notebook}}.log",
+    conda:
+        "../../environment.yml"
+    message:
+        "Publish notebook {wildcards.notebook} in results/notebooks/"
+    shell:
+        "cp {input} {output} 2> {log}"
+
+
+rule notebooks:
+    """Every notebook whose results the config asks for."""
+    input:
+        [
+            f"results/notebooks/{notebook}.html"
+            for notebook, files in NOTEBOOKS.items()
+            if set(files) <= set(REPORTED)
+        ],
