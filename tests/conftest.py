@@ -91,7 +91,7 @@ def checkout(tmp_path_factory):
     The sources are linked: the workflow must run the package that is under test.
     """
     folder = tmp_path_factory.mktemp("checkout")
-    for name in ("Snakefile", "environment.yml", "workflow", "profiles"):
+    for name in ("Snakefile", "environment.yml", "workflow", "profiles", "notebooks"):
         source = ROOT / name
         (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
     shutil.copytree(ROOT / "src", folder / "src")

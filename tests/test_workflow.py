@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -75,6 +76,7 @@ def test_default_config_plans_the_whole_table(checkout):
     assert counts["pretrain"] == 9 * 2 * 3
     assert counts["finetune_ttl"] == counts["finetune_app"] == 10 * 3
     assert counts["simulate"] == counts["store"] == counts["splits"] == counts["neighbours"] == 2
+    assert not counts.keys() & {"page", "notebook"}  # the table needs no browser's library
     assert not {"similarity", "figure4", "figure_scores"} & counts.keys()
 
 
@@ -281,6 +283,37 @@ def test_tuning_and_sensitivity_run_to_their_pages(checkout):
     shutil.rmtree(checkout / "results")
 
 
+def check_page_and_notebooks(checkout, options):
+    """They tell of this very run, and the command that a cell tells runs just that cell again."""
+    status, said = snakemake(checkout, *options, "results/report.html", "notebooks")
+    assert status == 0, said
+    table = (checkout / "results/notebooks/table2.html").read_text()
+    assert "SIMULATED" in table and "AdaptSSR" in table and "Kendall" in table
+    page = (checkout / "results/report.html").read_text()
+    data = json.loads(re.search(r'<script type="application/json".*?>(.*?)</script>', page)[1])
+    assert len(data["cells"]) == 10 * 6 + 6
+    (seed,) = data["cells"]["adaptssr/click"]["seeds"]
+    for key, expected in (
+        ("again", {"finetune_ttl": 1, "total": 1}),
+        ("again_all", {"finetune_ttl": 1, "pretrain": 2, "total": 3}),
+    ):
+        program, *words = shlex.split(seed[key])
+        assert program == "snakemake"
+        status, said = snakemake(checkout, "-n", *words)
+        assert status == 0, said
+        assert job_counts(said) == expected
+    status, said = snakemake(checkout, "--report", "told.html", *options, "results/table2.csv")
+    assert status == 0, said
+    assert "sample standard deviation over seeds" in (checkout / "told.html").read_text()
+
+
+@pytest.mark.parametrize("notebook", sorted((ROOT / "notebooks").glob("*.ipynb")))
+def test_notebooks_are_short_and_keep_no_output(notebook):
+    cells = [c for c in json.loads(notebook.read_text())["cells"] if c["cell_type"] == "code"]
+    assert 1 <= len(cells) <= 5
+    assert not any(cell["outputs"] or cell["execution_count"] for cell in cells)
+
+
 @pytest.mark.slow
 def test_seeds_together_make_the_same_files_and_rerun_nothing(checkout):
     """Who shared the process must show in provenance alone; what is finished stays finished."""
@@ -368,6 +401,7 @@ def test_smoke_run_from_raw_files_to_table(checkout):
     assert status == 0
     assert "Nothing to be done" in said
 
+    check_page_and_notebooks(checkout, target[:-2])
     # The figures, of the same runs and few more.
     drawn = [f"results/{figure}.pdf" for figure in FIGURES]
     status, said = snakemake(checkout, *target, *drawn)

@@ -105,7 +105,7 @@ function look() {
 function draw(place, title, spec) {
   const box = element("div", { class: "vega" });
   place.append(element("div", {}, title ? element("h4", {}, title) : null, box));
-  const whole = { width: "container", height: 150, autosize: { type: "fit", contains: "padding" }, ...spec };
+  const whole = { width: "container", height: 150, autosize: { type: "fit-x", contains: "padding" }, ...spec };
   vegaEmbed(box, whole, { actions: false, ast: true, renderer: "svg", config: look(), tooltip: { theme: "custom" } })
     .catch((error) => console.error(error));
 }
