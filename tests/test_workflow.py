@@ -94,7 +94,7 @@ def test_default_config_plans_the_figures(checkout):
     (contrast,) = {
         line
         for line in said.splitlines()
-        if "--out results/default/pretrain/contrast/ttl/seed1" in line
+        if "--seed 1" in line and "--out results/default/pretrain/contrast/ttl/seed" in line
     }
     assert "--method cl4srec" in contrast and '"crop_ratio": 0.8' in contrast
 
