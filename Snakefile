@@ -21,6 +21,7 @@ include: "workflow/rules/finetune.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/statistics.smk"
 include: "workflow/rules/similarity.smk"
+include: "workflow/rules/studies.smk"
 include: "workflow/rules/figures.smk"
 
 

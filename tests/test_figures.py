@@ -454,7 +454,7 @@ def test_the_ratios_of_the_workflow_are_those_of_the_operators():
     """Wrong: the caption of figure 5 tells other ratios than were used."""
     from userbench.views.operators import Options
 
-    rules = (ROOT / "workflow/rules/figures.smk").read_text()
+    rules = (ROOT / "workflow/rules/studies.smk").read_text()
     told = json.loads(re.search(r"^VIEW_RATIOS = (\{.*\})$", rules, re.MULTILINE)[1])
     assert told == {name: getattr(Options(), name) for name in told}
 

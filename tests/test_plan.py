@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import yaml
 from conftest import ROOT
+from test_loops import SMALL
 from test_workflow import config, job_counts, snakemake
 
 TRAIN = (
@@ -78,6 +79,67 @@ def test_jobs_wait_for_their_inputs_and_for_a_core(cores, wall):
     assert schedule(jobs, [5.0, 3.0, 2.0, 2.0, 4.0], cores) == wall
 
 
+def test_a_job_of_several_seeds_names_the_files_of_each():
+    """Else whoever starts from seed 1's checkpoint would not wait for it."""
+    start = "results/x/pretrain/mlm/ttl/seed{seed}/epoch3.safetensors"
+    words = job("clue", init=start).words
+    words = [word.replace("seed0", "seed{seed}") for word in words]
+    words[words.index("--seed") + 1 : words.index("--seed") + 2] = ["0", "1"]
+    several = replace(job("clue"), words=words)
+    assert several.outputs == [f"results/x/pretrain/clue/ttl/seed{seed}" for seed in (0, 1)]
+    assert {start.replace("{seed}", seed) for seed in "01"} <= set(several.inputs)
+    assert several.run == "clue"
+
+
+def test_simplest_of_the_fastest_ways_to_share():
+    from userbench.plan.together import Sharing, Steps, best, sharings
+
+    alone, pair, turns = Sharing(), Sharing(1, 2), Sharing(1, 2, "interleaved")
+    assert sharings(2, on_gpu=False) == [alone, pair, turns]
+    assert sharings(1, on_gpu=True) == [alone, Sharing(2), Sharing(4)]
+    assert best({alone: 101.0, pair: 100.0, turns: 99.5}) == alone
+    assert best({alone: 110.0, pair: 100.0, turns: 99.5}) == pair
+    assert str(turns) == "--config seeds_together=2 together=interleaved"
+    assert str(Sharing(4, 1)) == "--config seeds_together=1 jobs_per_gpu=4"
+    steps = Steps(job("clue"), 1.0, by_turns={2: 0.7, 4: 0.5}, beside={2: 1.5, 4: 2.5})
+    ways = (alone, pair, turns, Sharing(1, 3, "interleaved"), Sharing(4, 3))
+    assert [steps.slowdown(way) for way in ways] == [1.0, 1.0, 0.7, 0.7, 2.5]
+
+
+def test_jobs_that_share_a_gpu(monkeypatch):
+    """Two places halve the time of trainings that are not slowed down by it."""
+    import torch
+
+    from userbench.plan.command import schedule
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    jobs = [job("mlm"), job("ptum"), job("clue"), job("duorec")]
+    assert schedule(jobs, [2.0] * 4, cores=8) == 8
+    assert schedule(jobs, [2.0] * 4, cores=8, jobs_per_gpu=2) == 4
+
+
+@pytest.mark.slow
+def test_steps_are_timed_in_turns_and_beside_each_other(tiny):
+    """The probe steps the very loops, and a process that fails ends it with one line."""
+    from userbench.plan.jobs import Job
+    from userbench.plan.probes import Corpus
+    from userbench.plan.together import seconds_per_step
+
+    data = ["--store", str(tiny / "store"), "--splits", "drawn", "--encoder", SMALL]
+    size = ["--epochs", "1", "--batch-size", "64", "--keep", "1", "--out", "nowhere"]
+    of = Corpus(tiny / "store", {"drawn": tiny / "splits"}, 1.0, {})
+    words = [*data, "--method", "mlm", "--seed", "0", "--device", "cpu", *size]
+    trained = Job("userbench.pretrain", words)
+    assert min(seconds_per_step(trained, of, (1, 2))) > 0
+    assert min(seconds_per_step(trained, of, (1,), processes=2)) > 0
+    task = {"name": "age", "kind": "classification", "lr": 0.01, "batch_size": 64, "epochs": 1}
+    words = [*data, "--run", "x", "--seed", "0", "--device", "cpu", "--task", json.dumps(task)]
+    assert min(seconds_per_step(Job("userbench.finetune", words), of, (2,))) > 0
+    with pytest.raises(ValueError, match="finetune of x: its steps cannot be timed"):
+        broken = Corpus(tiny / "store", {"drawn": tiny / "absent"}, 1.0, {})
+        seconds_per_step(Job("userbench.finetune", words), broken, (1,), processes=2)
+
+
 def test_page_names_the_largest_first():
     from userbench.plan.command import page
     from userbench.plan.probes import Cost
@@ -119,9 +181,14 @@ def test_plan_of_a_small_workflow(checkout, tmp_path):
     }
     words = config(checkout, **changes)
     told = plan(
-        checkout, "--config", words[1], "--cores", "2", "--json", str(tmp_path / "plan.json")
+        checkout,
+        "--config",
+        words[1],
+        *("--cores", "2", "--together", "--json", str(tmp_path / "plan.json")),
     )
     assert told.returncode == 0, told.stderr
+    assert "The simplest of the fastest: --config seeds_together=" in told.stdout
+    assert told.stdout.count(" alone, ") == 2 and "jobs_per_gpu" not in told.stdout
     assert not (checkout / "results").exists()
     _, said = snakemake(checkout, "-n", *words)
     counts = job_counts(said)

@@ -29,9 +29,7 @@ for corpus_name in CORPORA:
                 predictions=[
                     path
                     for scores in (SCORES.values() if TESTED else [])
-                    for path in of_each(
-                        scores.replace(".json", ".predictions.parquet"), group
-                    )
+                    for path in of_each(scores.replace(".json", ".predictions.parquet"), group)
                 ],
             log:
                 f"{OUT}/logs/finetune/{{run}}/{corpus_name}/{label(group)}.log",

@@ -19,7 +19,8 @@ import torch
 
 from userbench.artifact import write_json
 from userbench.plan.jobs import TRAINING, Job, jobs_left
-from userbench.plan.probes import Cost, measured
+from userbench.plan.probes import Cost, Measured, measured
+from userbench.plan.together import Sharing, best, measure_steps, sharings, slowdown
 
 ROWS_SHOWN = 20
 
@@ -30,6 +31,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--config", type=Path, required=True, help="config of the workflow")
     parser.add_argument("--cores", type=int, default=os.cpu_count(), help="default: all")
     parser.add_argument("--all", action="store_true", help="as if nothing had been made yet")
+    parser.add_argument("--together", action="store_true", help="which jobs should share a process")
     parser.add_argument("--json", type=Path, help="write every job with its cost to this file")
     parser.add_argument("targets", nargs="*", help="files to make; default: all tables")
     args = parser.parse_args(argv)
@@ -47,9 +49,12 @@ def plan(args: argparse.Namespace) -> None:
         print("Nothing is left to be done.")
         return
     with tempfile.TemporaryDirectory() as folder:
-        costs = measured(jobs, Path(folder), args.cores)
-    wall = schedule(jobs, [cost.seconds for cost in costs], args.cores)
-    print(page(jobs, costs, wall, args.cores))
+        found = measured(jobs, Path(folder), args.cores)
+        costs = [found.cost(job) for job in jobs]
+        wall = schedule(jobs, [cost.seconds for cost in costs], args.cores)
+        print(page(jobs, costs, wall, args.cores))
+        if args.together:
+            print(advice(args, jobs, found))
     print(f"Measured on this machine in {time.perf_counter() - started:.0f} s.")
     if args.json:
         told = [
@@ -59,10 +64,42 @@ def plan(args: argparse.Namespace) -> None:
         write_json(args.json, {"wall_seconds": wall, "cores": args.cores, "jobs": told})
 
 
-def schedule(jobs: list[Job], seconds: list[float], cores: int) -> float:
+def advice(args: argparse.Namespace, jobs: list[Job], found: Measured) -> str:
+    """Wall time of every way to share a process or the GPU, and what to call for the best."""
+    trained = [job for job in jobs if job.stage in TRAINING]
+    if not trained:
+        return "Nothing is left to be trained."
+    on_gpu = trained[0].flags["device"] == ["cuda"]
+    seeds = len({seed for job in trained for seed in job.seeds})
+    steps = measure_steps(jobs, found, on_gpu)
+    lines = [
+        "",
+        f"The start of a process takes {found.start:.1f} s. Seconds for a step of one run:",
+    ]
+    for some in steps:
+        by_turns = [f"{s:.4f} by turns with {n - 1} others" for n, s in some.by_turns.items()]
+        beside = [f"{s:.4f} beside {n - 1} processes" for n, s in some.beside.items()]
+        told = ", ".join([f"{some.alone:.4f} alone", *by_turns, *beside])
+        lines.append(f"  {some.job.stage} {some.job.run}: {told}")
+    walls: dict[Sharing, float] = {}
+    of_count: dict[int, list[Job]] = {}
+    for sharing in sharings(seeds, on_gpu):
+        count = sharing.seeds_together
+        if count not in of_count:
+            of_count[count] = jobs_left(args.config, args.targets, args.all, count)
+        some = of_count[count]
+        seconds = [found.cost(job, slowdown(job, sharing, steps, found)).seconds for job in some]
+        walls[sharing] = schedule(some, seconds, args.cores, sharing.jobs_per_gpu)
+    chosen = best(walls)
+    lines.append(f"Wall time on {args.cores} cores:")
+    lines += [f"  {duration(wall):>9}  {sharing}" for sharing, wall in walls.items()]
+    return "\n".join([*lines, f"The simplest of the fastest: {chosen}"])
+
+
+def schedule(jobs: list[Job], seconds: list[float], cores: int, jobs_per_gpu: int = 1) -> float:
     """Wall time of the jobs on some cores, each started as soon as its inputs and a core are there.
 
-    Where there is a GPU, trainings also wait for it.
+    Where there is a GPU, trainings also wait for one of its places.
     """
     maker = {output: number for number, job in enumerate(jobs) for output in job.outputs}
     needs = [
@@ -76,7 +113,7 @@ def schedule(jobs: list[Job], seconds: list[float], cores: int) -> float:
     ]
     one_gpu = torch.cuda.is_available()
     waiting, done, running = dict(enumerate(needs)), set(), []
-    now, free, free_gpus = 0.0, cores, 1  # one training at a time, as profiles/default has it
+    now, free, free_gpus = 0.0, cores, jobs_per_gpu  # of one GPU, as profiles/default has it
     while waiting or running:
         for number in list(waiting):
             trains = one_gpu and jobs[number].stage in TRAINING

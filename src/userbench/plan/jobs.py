@@ -41,19 +41,29 @@ class Job:
         return found
 
     @property
+    def seeds(self) -> list[str]:
+        """Seeds that it goes through, each of which `{seed}` in a path stands for."""
+        return self.flags.get("seed", [""])
+
+    @property
     def outputs(self) -> list[str]:
         """Files and folders that it writes."""
         flags = self.flags
         tasks = [json.loads(task) for task in flags.get("task", [])]
         named = [path for flag in OUTPUT_FLAGS for path in flags.get(flag, [])]
-        return named + [task["out"] for task in tasks if "out" in task]
+        return self.of_each_seed(named + [task["out"] for task in tasks if "out" in task])
 
     @property
     def inputs(self) -> list[str]:
         """Files of the workflow that it reads."""
-        paths = [word.rpartition("=")[2] for word in self.words if " " not in word]
-        written = self.outputs
+        named = [word.rpartition("=")[2] for word in self.words if " " not in word]
+        paths, written = self.of_each_seed(named), self.outputs
         return [path for path in paths if path.startswith("results/") and path not in written]
+
+    def of_each_seed(self, paths: list[str]) -> list[str]:
+        """The paths with every seed in place of `{seed}`."""
+        written = [path.replace("{seed}", seed) for path in paths for seed in self.seeds]
+        return list(dict.fromkeys(written))
 
     @property
     def run(self) -> str:
@@ -66,12 +76,16 @@ class Job:
         return Path(where).name if self.stage in OF_A_CORPUS else "-"
 
 
-def jobs_left(config: Path, targets: list[str], everything: bool) -> list[Job]:
+def jobs_left(
+    config: Path, targets: list[str], everything: bool, seeds_together: int | None = None
+) -> list[Job]:
     """The jobs that Snakemake would run, in an order in which they could.
 
-    ValueError with what Snakemake says where it refuses the config.
+    `seeds_together` is how many seeds share a job; None: as many as its profile says. ValueError
+    with what Snakemake says where it refuses the config.
     """
     words = ["snakemake", "-n", "-p", "--cores", "1", "--configfile", str(config)]
+    words += ["--config", f"seeds_together={seeds_together}"] if seeds_together else []
     words += ["--forceall"] * everything + ["--", *targets]
     beside = Path(sys.executable).parent
     run = subprocess.run(

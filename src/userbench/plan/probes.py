@@ -52,13 +52,39 @@ class Corpus(NamedTuple):
     """Of the jobs that make it, by the path that each writes."""
 
 
-def measured(jobs: list[Job], folder: Path, cores: int) -> list[Cost]:
-    """The cost of each job; jobs that differ in nothing that matters are measured once.
+class Measured(NamedTuple):
+    """What decides the cost of every job."""
+
+    corpora: dict[str, Corpus]
+    probes: dict[str, Cost]
+    """Of one seed of the jobs that train or score, without the start of a process; by `key_of`."""
+    start: float
+    of_report: float
+
+    def cost(self, job: Job, slowdown: float = 1.0) -> Cost:
+        """The cost of a job with all of its seeds, each `slowdown` times as long as alone."""
+        for made in self.corpora.values():
+            if job.outputs and job.outputs[0] in made.costs:
+                return made.costs[job.outputs[0]]
+        if job.stage not in PROBES:
+            return Cost(self.of_report)
+        one, seeds = self.probes[key_of(job)], len(job.seeds)
+        return Cost(self.start + seeds * one.seconds * slowdown, one.memory, seeds * one.disk)
+
+    def seconds_of_seed(self, job: Job) -> float:
+        """Seconds of one seed of a job, alone and without the start of a process."""
+        return self.probes[key_of(job)].seconds
+
+
+def measured(jobs: list[Job], folder: Path, cores: int) -> Measured:
+    """Measure every kind of job; jobs that differ in nothing that matters are measured once.
 
     As many probes run beside each other as jobs will: they share memory and caches.
     """
     corpora = {path: corpus(path, jobs, folder) for path in stores_of(jobs)}
-    start, _ = run_alone("-c", "import userbench.finetune")
+    device = next((job.flags["device"][0] for job in jobs if job.stage in TRAINING), "cpu")
+    on_device = f"import torch, userbench.finetune; torch.zeros(1, device={device!r})"
+    start, _ = run_alone("-c", on_device)
     of_report, _ = run_alone("-c", "import userbench.report.tables")
     probes = {key_of(job): job for job in jobs if job.stage in PROBES}
     # Why: a fork of a process that holds torch starts at once, and its memory is its own.
@@ -66,19 +92,9 @@ def measured(jobs: list[Job], folder: Path, cores: int) -> list[Cost]:
     context.set_forkserver_preload([__name__])
     pairs = [(job, corpora[job.flags["store"][0]]) for job in probes.values()]
     # Why not concurrent.futures: with one task a process, it hangs (Python issue 115634).
-    with context.Pool(cores, maxtasksperchild=1) as pool:
+    with context.Pool(1 if device == "cuda" else cores, maxtasksperchild=1) as pool:
         found = dict(zip(probes, pool.starmap(probe, pairs, chunksize=1), strict=True))
-
-    def cost(job: Job) -> Cost:
-        for made in corpora.values():
-            if job.outputs and job.outputs[0] in made.costs:
-                return made.costs[job.outputs[0]]
-        if job.stage in PROBES:
-            taken = found[key_of(job)]
-            return taken._replace(seconds=taken.seconds + start)
-        return Cost(of_report)
-
-    return [cost(job) for job in jobs]
+    return Measured(corpora, found, start, of_report)
 
 
 def stores_of(jobs: Iterable[Job]) -> list[str]:
@@ -190,7 +206,9 @@ def changed(words: list[str], **changes: str | Path) -> list[str]:
 def key_of(job: Job) -> str:
     """What decides the cost of a job: all of its flags but the seed, and the paths it is given."""
     flags = {
-        name: values for name, values in job.flags.items() if name not in ("seed", "out", "run")
+        name: values
+        for name, values in job.flags.items()
+        if name not in ("seed", "together", "out", "run")
     }
     flags["init"] = [str(len(flags.get("init", [])))]
     if "set" in flags:  # files it is given are those of its seed

@@ -98,7 +98,7 @@ def marker_of(method: str, variant: bool) -> dict[str, Any]:
     own = look(method)
     return {
         "marker": own.marker,
-        "markersize": 7 if own.marker == "*" else 4.5,
+        "markersize": 7.5 if own.marker == "*" else 5,
         "markerfacecolor": face(method, variant),
         "markeredgecolor": own.colour if variant else "white",
         "markeredgewidth": 0.6 if variant else 0.4,
