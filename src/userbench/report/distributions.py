@@ -13,7 +13,7 @@ import pandas as pd
 from scipy.integrate import trapezoid
 from scipy.stats import gaussian_kde
 
-from userbench.report.studies import student_half_width
+from userbench.report.inference import interval_of
 
 TIERS = ("implicit", "crop", "reorder", "mask", "other")
 EXPLICIT = TIERS[1:-1]
@@ -95,7 +95,7 @@ def summarise_cosines(cosines: pd.DataFrame, layout: dict[str, Any]) -> pd.DataF
         smooth = densities(cosines, entry["run"])
         for tier in TIERS:
             means = own.groupby("seed")[tier].mean()
-            half = student_half_width(means.std(), len(means))
+            low, high = interval_of(means.mean(), means.std(), len(means))
             row = {
                 "run": entry["run"],
                 "label": entry["label"],
@@ -106,8 +106,8 @@ def summarise_cosines(cosines: pd.DataFrame, layout: dict[str, Any]) -> pd.DataF
                 "users": own["user"].nunique(),
                 "cosines": len(own),
                 "mean": means.mean(),
-                "low": means.mean() - half,
-                "high": means.mean() + half,
+                "low": low,
+                "high": high,
                 "std": own[tier].std(),
             }
             if tier != "implicit":

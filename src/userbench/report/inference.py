@@ -73,6 +73,12 @@ def student_interval(over_seeds: Sample) -> Estimate:
     return Estimate(mean, mean - half, mean + half)
 
 
+def interval_of(mean: float, std: float, seeds: int) -> tuple[float, float]:
+    """`student_interval` of one figure; NaN where there is one seed."""
+    _, low, high = student_interval(Sample(np.array(mean), np.array(std), seeds))
+    return float(low), float(high)
+
+
 def paired_test(differences: Float[np.ndarray, "*cells seeds"]) -> Difference:
     """Student's paired t test, two-sided; of one seed p is NaN, where nothing differs it is 1."""
     mean, std, n = sample(differences)

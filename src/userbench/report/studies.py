@@ -26,8 +26,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t as student_t
 
+from userbench.report.inference import interval_of
 from userbench.report.statistics import (
     COUNT,
     METRIC,
@@ -41,7 +41,6 @@ from userbench.report.statistics import (
     read_checked,
 )
 
-CONFIDENCE = 0.95
 NUMBER = {"type": "number"}
 FLAG = {"type": "boolean"}
 TASK = an_object({"task": TEXT, "label": TEXT, "metric": METRIC, "simulated": FLAG})
@@ -128,19 +127,12 @@ def read_frame(path: Path) -> pd.DataFrame:
     return pd.read_csv(path, keep_default_na=False, na_values=[""])
 
 
-def student_half_width(std: float, seeds: int) -> float:
-    """Half the width of the 95% Student-t interval of a mean; NaN for a single seed."""
-    if seeds < 2:
-        return float("nan")
-    return float(student_t.ppf((1 + CONFIDENCE) / 2, seeds - 1) * std / np.sqrt(seeds))
-
-
 def over_seeds(values: pd.Series, prefix: str = "") -> dict[str, Any]:
     """Number of seeds, mean, std and interval of one value per seed."""
     values = values.dropna()
     mean, std = values.mean(), values.std()
-    half = student_half_width(std, len(values))
-    told = {"seeds": len(values), "mean": mean, "std": std, "low": mean - half, "high": mean + half}
+    low, high = interval_of(mean, std, len(values))
+    told = {"seeds": len(values), "mean": mean, "std": std, "low": low, "high": high}
     return {prefix + name: value for name, value in told.items()}
 
 
