@@ -67,7 +67,7 @@ rule notebook:
     conda:
         "../../environment.yml"
     params:
-        folder=OUT,
+        folder=subpath(output.html, ancestor=2),
         out=subpath(output.html, parent=True),
         # Why: nothing of a page that shows results may be fetched from elsewhere.
         offline="--HTMLExporter.mathjax_url= --HTMLExporter.require_js_url=",

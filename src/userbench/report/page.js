@@ -48,8 +48,11 @@ function sort(header) {
 
 // ----------------------------------------------------------------------------------------- tips
 
+let tipped = null;
+
 /** The interval of a cell, shown while it is pointed at or has the focus. */
 function showTip(button) {
+  tipped = button;
   const cell = data.cells[button.dataset.cell];
   const lines = [
     cell.interval ? `95% interval ${cell.interval}` : "one seed: no interval",
@@ -69,6 +72,7 @@ function showTip(button) {
 }
 
 function hideTip(button) {
+  tipped = null;
   tip.hidden = true;
   button.removeAttribute("aria-describedby");
 }
@@ -327,7 +331,7 @@ for (const button of document.querySelectorAll("[data-cell]")) {
   for (const name of ["pointerenter", "focus"]) button.addEventListener(name, () => showTip(button));
   for (const name of ["pointerleave", "blur"]) button.addEventListener(name, () => hideTip(button));
 }
-document.addEventListener("scroll", () => { tip.hidden = true; }, { capture: true, passive: true });
+document.addEventListener("scroll", () => tipped && showTip(tipped), { capture: true, passive: true });
 
 const themes = ["system", "light", "dark"];
 const theme = document.getElementById("theme");
