@@ -121,6 +121,13 @@ SECTIONS = (
         {"figure7.csv": ()},
         ("figure7",),
     ),
+    Section(
+        "printed_curves",
+        "Curves for print",
+        "Losses of pre-training and validation scores of fine-tuning.",
+        {"learning_curves.csv": ()},
+        ("learning_curves",),
+    ),
     Section("tuning", "Trials", "Trials of every row, by validation alone.", {"tuning.csv": ()}),
     Section(
         "effects",
