@@ -237,6 +237,7 @@ const seen = new IntersectionObserver((entries) => {
 
 function redraw() {
   for (const place of document.querySelectorAll("[data-charts]")) {
+    place.style.minHeight = `${place.offsetHeight}px`;  // or what is being read would jump
     place.replaceChildren();
     seen.unobserve(place);
     seen.observe(place);
