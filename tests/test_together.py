@@ -50,7 +50,7 @@ def alone(tiny, tmp_path_factory):
     for seed in SEEDS:
         chain(tiny, folder, str(seed), ["--seed", str(seed)])
     found = content(folder)
-    assert len(found) == len(SEEDS) * (3 + 2 + 3)
+    assert len(found) == len(SEEDS) * (3 + 2 + 3 * 2)  # two runs, three tasks with predictions
     return folder, found
 
 

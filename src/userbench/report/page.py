@@ -28,15 +28,14 @@ import numpy as np
 import pandas as pd
 import vl_convert
 import yaml
-from scipy.stats import t as student_t
 
 from userbench import artifact
+from userbench.report.inference import interval_of
 from userbench.report.statistics import read_layout, read_scores, summarise
 from userbench.report.tables import arrange, number, resolved
 
 HERE = Path(__file__).parent
 VEGA_LITE = "6.4"
-CONFIDENCE = 0.95
 PAUSE = 600  # seconds without a job that the chart of jobs leaves out
 LINES_OF_A_TABLE = 1000
 MEDIA = {".svg": "image/svg+xml", ".png": "image/png"}
@@ -203,12 +202,33 @@ def environment_of(provenance: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def encoders_of(one: Told) -> list[Path]:
+    """The checkpoint a score started from, and the one that this started from."""
+    if one.checkpoint is None:
+        return []
+    start = artifact.provenance_of(one.checkpoint).get("config", {}).get("init")
+    return [one.checkpoint, *([Path(start)] if start else [])]
+
+
+def rule_of(alone: str, provenance: dict[str, Any], *corpus: str) -> str:
+    """The rule that made a file: one of its own where seeds shared a process (`together.smk`)."""
+    seeds = provenance.get("process_seeds", [])
+    if len(seeds) < 2:
+        return alone
+    return "_".join([alone, *corpus, "seeds", *map(str, seeds)])
+
+
 def describe_seed(one: Told, config: Sequence[str]) -> dict[str, Any]:
     """Story of one score: its values, what it was asked, where, and how to run it again."""
     best = one.score["best"]
     stage = "finetune" if best["epoch"] else "references"
     again = ["snakemake", "--cores", "1", "--configfile", *config, "--forcerun"]
-    rule, target = f"{stage}_{one.score['corpus']}", ["--", str(one.path)]
+    corpus, target = one.score["corpus"], ["--", str(one.path)]
+    rule = rule_of(f"{stage}_{corpus}", one.provenance)
+    trained = {
+        rule_of("pretrain", artifact.provenance_of(path.with_name("curve.json")), corpus)
+        for path in encoders_of(one)
+    }
     return {
         "seed": one.score["seed"],
         "best": best,
@@ -220,16 +240,8 @@ def describe_seed(one: Told, config: Sequence[str]) -> dict[str, Any]:
         "finished": one.provenance.get("finished"),
         "seconds": one.provenance.get("task_seconds"),
         "again": shlex.join([*again, rule, *target]),
-        "again_all": shlex.join([*again, "pretrain", rule, *target]) if one.checkpoint else None,
+        "again_all": shlex.join([*again, *sorted(trained), rule, *target]) if trained else None,
     }
-
-
-def interval(mean: float, std: float, seeds: int) -> tuple[float, float] | None:
-    """Student-t interval of a mean over seeds; None of fewer than two."""
-    if pd.isna(std) or seeds < 2:
-        return None
-    half = student_t.ppf((1 + CONFIDENCE) / 2, seeds - 1) * std / np.sqrt(seeds)
-    return float(mean - half), float(mean + half)
 
 
 def describe_cells(
@@ -244,7 +256,7 @@ def describe_cells(
             if pd.isna(mean):
                 continue
             paper = [row[f"{name}.paper_{key}"] for key in ("mean", "std")]
-            bounds = interval(mean, std, seeds)
+            bounds = interval_of(mean, std, seeds)
             own = [s for s in stories if (s.score["run"], s.score["task"]) == (row["run"], name)]
             cells[f"{row['run']}/{name}"] = {
                 "label": row["label"],
@@ -253,7 +265,7 @@ def describe_cells(
                 "improvement": number(row[f"{name}.improvement"]),
                 "simulated": task["simulated"],
                 "mean": mean,
-                "interval": " to ".join(map(number, bounds)) if bounds else None,
+                "interval": " to ".join(map(number, bounds)) if seeds > 1 else None,
                 "paper": None if pd.isna(paper[0]) else "±".join(map(number, paper)),
                 "seeds": [
                     describe_seed(one, config) for one in sorted(own, key=lambda s: s.score["seed"])
