@@ -27,6 +27,14 @@ def test_interval_is_that_of_scipy(inference):
         np.testing.assert_allclose(bounds, expected)
 
 
+def test_interval_of_one_figure(inference):
+    values = np.array([1.0, 2.0, 4.0])
+    expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    found = inference.interval_of(values.mean(), values.std(ddof=1), 3)
+    np.testing.assert_allclose(found, expected)
+    assert np.isnan(inference.interval_of(50.0, np.nan, 1)).all()
+
+
 @pytest.mark.parametrize("seeds", [3, 5])
 def test_interval_covers_what_it_says(inference, seeds):
     # Wrong: a bootstrap or a normal interval, which cover 75% to 88% of so few seeds.

@@ -244,8 +244,13 @@ def test_a_cell_tells_its_story(reports):
     assert set(verdicts.values()) == {None}
 
 
-def test_one_seed_has_no_interval(page):
-    assert page.interval(50.0, float("nan"), 1) is None
+def test_the_rule_is_that_of_the_process(page):
+    """Seeds that shared a process were made by a rule of their own (`together.smk`)."""
+    company = {"process_seeds": [0, 1, 2]}
+    assert page.rule_of("finetune_ttl", {"process_seeds": [1]}) == "finetune_ttl"
+    assert page.rule_of("finetune_ttl", company) == "finetune_ttl_seeds_0_1_2"
+    assert page.rule_of("pretrain", {}, "ttl") == "pretrain"
+    assert page.rule_of("pretrain", company, "ttl") == "pretrain_ttl_seeds_0_1_2"
 
 
 def test_jobs_are_processes_and_long_pauses_are_left_out(page, reports):
