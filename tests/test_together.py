@@ -120,7 +120,7 @@ def test_a_seed_that_fails_leaves_the_others_whole(tiny, alone, tmp_path, way):
         finetune(tiny, tmp_path / "{seed}", *seeds_flags((7, 0), way), "--init", start, read=False)
     assert "\n" not in str(stop.value) and "seed 0" not in str(stop.value)
     assert [path.name for path in tmp_path.iterdir()] == ["0"]
-    assert len(content(tmp_path / "0")) == 3
+    assert len(content(tmp_path / "0")) == 3 * 2  # scores and predictions
 
 
 def test_seeds_that_would_overwrite_each_other_are_refused(tiny, tmp_path):
