@@ -57,7 +57,7 @@ rule notebook:
     input:
         notebook="notebooks/{notebook}.ipynb",
         results=lambda w: [f"{OUT}/{name}" for name in NOTEBOOKS[w.notebook]],
-        code=code("report.tables"),
+        code=sorted({*code("report.tables"), *code("report.studies")}),
     output:
         html=f"{OUT}/notebooks/{{notebook}}.html",
     log:
