@@ -176,6 +176,7 @@ def figure4(frame: pd.DataFrame, layout: dict[str, Any]) -> Figure:
     for number, axes in enumerate(grid[1] if swept else ()):
         own = tasks[number][2]
         coefficient_panel(axes, own, layout["full"], methods[layout["full"]][0])
+        axes.margins(y=0.12)
         axes.set_xlabel("fixed λ")
     told = BARS + " Dotted line: the full method."
     if swept:
