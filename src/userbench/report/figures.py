@@ -327,7 +327,7 @@ def figure6(frame: pd.DataFrame, layout: dict[str, Any]) -> Figure:
             line[-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=1.5)
     for axes, source in zip(grid[0], sources, strict=True):
         metric = frame.loc[frame["source"] == source, "metric"].iloc[0]
-        axes.set_title(f"{source} ({metric_name(metric).removesuffix(', %')})")
+        axes.set_title(f"{source}\n({metric_name(metric).removesuffix(', %')})")
     for axes in grid[-1]:
         axes.set_xlabel(across)
         axes.set_xticks(sorted(set(frame[across])))

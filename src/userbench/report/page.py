@@ -428,9 +428,15 @@ def shown(title: str, frame: pd.DataFrame, columns: Sequence[str] = ()) -> Shown
 
 
 def numbers(values: pd.Series) -> list[str]:
-    """A column of numbers with as many decimals as it needs, four at most; a dash for NaN."""
-    rounded = values.astype(float).round(4).tolist()
-    needed = (f"{value:.4f}".rstrip("0").partition(".")[2] for value in rounded if value == value)
+    """A column of numbers with as many decimals as it needs; a dash for NaN.
+
+    Four decimals at most, two where a number is above 1: percentages and points.
+    """
+    most = 2 if values.astype(float).abs().max() > 1 else 4
+    rounded = values.astype(float).round(most).tolist()
+    needed = (
+        f"{value:.{most}f}".rstrip("0").partition(".")[2] for value in rounded if value == value
+    )
     decimals = max(map(len, needed), default=0)
     # Why + 0: minus zero must not show its sign.
     return [
