@@ -10,7 +10,6 @@ the seeds (`inference`) and that of the test users (`resampling`).
 """
 
 import argparse
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -45,6 +44,7 @@ from userbench.report.tables import (
     markdown_text,
     number,
     resolved,
+    run_command,
     write_csv,
 )
 
@@ -423,11 +423,7 @@ def main(argv: list[str] | None = None) -> None:
     commands.choices["statistics"].add_argument(
         "--predictions", type=Path, nargs="+", action="extend", required=True, metavar="FILE"
     )
-    args = parser.parse_args(argv)
-    try:
-        args.run(args)
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
+    run_command(parser.parse_args(argv))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ The functions here turn such a frame and a layout into a `Figure`, and compute n
 
 import argparse
 import math
-import sys
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -46,7 +45,7 @@ from userbench.report.style import (
     look,
     save,
 )
-from userbench.report.tables import data_statement, resolved, write_csv
+from userbench.report.tables import data_statement, resolved, run_command, write_csv
 
 METRIC_NAMES = {"accuracy": "Accuracy", "auc": "AUC"}
 TIER_LINES = {"crop": "-", "reorder": "--", "mask": ":"}
@@ -487,11 +486,7 @@ def main(argv: Iterable[str] | None = None) -> None:
         else:
             command.add_argument("--scores", type=Path, required=True, help="CSV of all scores")
             command.set_defaults(run=study_command)
-    args = parser.parse_args(argv)
-    try:
-        args.run(args)
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
+    run_command(parser.parse_args(argv))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ Layout: {"caption_data": "2,500 simulated users", "base": "adaptssr", "runs": [{
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +36,7 @@ from userbench.report.tables import (
     markdown_text,
     number,
     resolved,
+    run_command,
     write_csv,
 )
 
@@ -361,11 +361,7 @@ def main(argv: list[str] | None = None) -> None:
     effects.add_argument("--out", type=Path, required=True)
     effects.set_defaults(run=effects_command)
 
-    args = parser.parse_args(argv)
-    try:
-        args.run(args)
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
+    run_command(parser.parse_args(argv))
 
 
 if __name__ == "__main__":

@@ -401,6 +401,14 @@ def resolved(args: argparse.Namespace) -> dict[str, Any]:
     return json.loads(json.dumps({k: v for k, v in vars(args).items() if k != "run"}, default=str))
 
 
+def run_command(args: argparse.Namespace) -> None:
+    """Run the command that was asked for; a mistake in the input ends it with one line."""
+    try:
+        args.run(args)
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")
+
+
 def main(argv: list[str] | None = None) -> None:
     """Run one of the commands; a mistake in the input ends it with one line."""
     parser = argparse.ArgumentParser(prog="python -m userbench.report.tables", description=__doc__)
@@ -432,11 +440,7 @@ def main(argv: list[str] | None = None) -> None:
     table1.add_argument("--out", type=Path, required=True)
     table1.set_defaults(run=table1_command)
 
-    args = parser.parse_args(argv)
-    try:
-        args.run(args)
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
+    run_command(parser.parse_args(argv))
 
 
 if __name__ == "__main__":
