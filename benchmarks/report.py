@@ -344,8 +344,9 @@ def full_scale(frame: pd.DataFrame, facts: dict[str, Any]) -> str:
 By `make full-scale`, on a simulated world with as many users and items as the paper has (1,470,149
 users and 645,972 items of TTL, 1,575,837 users of App). Each line is a process of its own on one
 thread; core seconds do not count what else the machine was doing. Steps are as many as `--steps` or
-`--seconds` allowed, of the paper's batch size at full vocabulary, and what a method would start from has not been trained, which costs the
-same. Memory is the peak of the process, Python, torch and the store included.
+`--seconds` allowed, of the paper's batch size at full vocabulary; what a method would start from
+has not been trained, which costs the same. Memory is the peak of the process, Python, torch and the
+store included.
 
 {table(FULL_SCALE_COLUMNS, lines)}
 """
