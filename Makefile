@@ -36,8 +36,10 @@ benchmark: install
 full-scale: install
 	$(RUN) python -m benchmarks.full_scale --out docs/full-scale.csv $(FLAGS)
 
+# Those that train or start processes beside the others, each half on a core.
 test: install
-	$(RUN) OMP_NUM_THREADS=1 pytest
+	$(RUN) OMP_NUM_THREADS=1 sh -c 'pytest -m slow & slow=$$!; \
+		pytest -m "not slow"; fast=$$?; wait $$slow && exit $$fast'
 
 # All linters.
 check: install
