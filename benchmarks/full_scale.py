@@ -24,7 +24,7 @@ import yaml
 
 from userbench import artifact, finetune, pretrain
 from userbench.data.splits import TEST, TRAIN, load_split
-from userbench.data.store import BehaviourStore, peak_memory
+from userbench.data.store import BehaviourStore, peak_memory, read_manifest
 from userbench.encoder import EncoderConfig
 from userbench.optimizer import Adam
 from userbench.plan.jobs import Job, jobs_left
@@ -127,7 +127,7 @@ def made_by_workflow(config: Path, cores: int) -> list[dict[str, Any]]:
             if not path.exists():
                 continue
             told = pd.read_csv(path, sep="\t").iloc[-1]
-            users = artifact_counts(root / "data" / corpus)["users"]
+            users = read_manifest(root / "data" / corpus)["counts"]["users"]
             rows.append(
                 {
                     "what": stage,
@@ -140,11 +140,6 @@ def made_by_workflow(config: Path, cores: int) -> list[dict[str, Any]]:
                 }
             )
     return rows
-
-
-def artifact_counts(store: Path) -> dict[str, Any]:
-    """What a store counts."""
-    return json.loads((store / "manifest.json").read_text(encoding="utf-8"))["counts"]
 
 
 def in_its_own_process(what: str, job: Job, args: argparse.Namespace) -> dict[str, Any]:
