@@ -307,7 +307,8 @@ def screenshots(tmp_path_factory) -> Path:
 def browser(request, tmp_path, reports):
     """Chromium with the page of the first experiment open; its logs are checked in the end."""
     webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    driver = shutil.which("chromedriver")
     if not (chromium and driver):
         pytest.skip("chromium and chromedriver are not installed (Debian: chromium-driver)")
     width, height = request.param
