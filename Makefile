@@ -5,7 +5,7 @@ VENV ?= .venv
 INSTALLED = $(VENV)/.installed-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
 RUN = PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
-.PHONY: table2 report test check smoke ambiguities benchmark full-scale install clean
+.PHONY: table2 report test test-long check smoke ambiguities benchmark full-scale install clean
 
 # Raw data -> results/table2.csv, by the default config (simulated data).
 table2: install
@@ -36,10 +36,14 @@ benchmark: install
 full-scale: install
 	$(RUN) python -m benchmarks.full_scale --out docs/full-scale.csv $(FLAGS)
 
-# Those that train or start processes beside the others, each half on a core.
+# On all cores, a file of tests at a time on each.
+PYTEST = $(RUN) OMP_NUM_THREADS=1 pytest --numprocesses auto --dist loadfile
 test: install
-	$(RUN) OMP_NUM_THREADS=1 sh -c 'pytest -m slow & slow=$$!; \
-		pytest -m "not slow"; fast=$$?; wait $$slow && exit $$fast'
+	$(PYTEST) -m "not long"
+
+# The others: whole small workflows and a benchmark, ten minutes on two cores.
+test-long: install
+	$(PYTEST) -m long
 
 # All linters.
 check: install

@@ -294,7 +294,7 @@ def test_flags_that_cannot_be_measured(flag):
         run.main([flag, "0"])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_whole_command(tmp_path):
     """Once, with tiny repetitions; then on a device that is not there."""
     small = "import sys, benchmarks.run; assert 'torch' not in sys.modules"

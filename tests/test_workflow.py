@@ -2,12 +2,13 @@
 
 import csv
 import json
+import multiprocessing
 import os
 import re
 import shlex
 import shutil
-import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,12 @@ ROWS = [
 SCRIPTS = Path(sys.executable).parent
 
 
+# Why: loading Snakemake takes as long as a dry run. Calls are forked from a process that has loaded
+# it, and nothing of ours; what they do after that is what the command does.
+LOADED = multiprocessing.get_context("forkserver")
+LOADED.set_forkserver_preload(["snakemake.cli", "snakemake.report", "jsonschema", "grimp", "pytest"])
+
+
 def snakemake(folder, *words, **environment):
     """Call snakemake on the package in `folder`; return exit status and everything it said."""
     variables = {
@@ -37,15 +44,26 @@ def snakemake(folder, *words, **environment):
         "OMP_NUM_THREADS": "1",
         **environment,
     }
-    run = subprocess.run(
-        [SCRIPTS / "snakemake", "--cores", "2", *words],
-        cwd=folder,
-        env=variables,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    return run.returncode, run.stdout
+    with tempfile.NamedTemporaryFile("r") as said:
+        asked = (folder, ["--cores", "2", *words], variables, said.name)
+        call = LOADED.Process(target=call_snakemake, args=asked)
+        call.start()
+        call.join()
+        return call.exitcode, said.read()
+
+
+def call_snakemake(folder, words, variables, said):
+    """`snakemake` in a process that has loaded it, as if it had just been started in `folder`."""
+    from snakemake.cli import main
+
+    for stream in (1, 2):
+        os.dup2(os.open(said, os.O_WRONLY | os.O_APPEND), stream)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(variables)
+    sys.path[:0] = ["", *variables["PYTHONPATH"].split(os.pathsep)]
+    sys.argv = [str(SCRIPTS / "snakemake"), *words]
+    main()
 
 
 FIGURES = ("figure3", "figure4", "figure5", "figure6", "figure7", "learning_curves")
@@ -250,7 +268,7 @@ def test_config_mistakes_stop_before_anything_runs(checkout, changes, message):
     assert not (checkout / "results").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_tuning_and_sensitivity_run_to_their_pages(checkout):
     """Every switch of the ledger is a run that works, and trials are judged by validation alone."""
     smoke = yaml.safe_load((ROOT / "workflow/config/smoke.yaml").read_text())
@@ -314,7 +332,7 @@ def test_notebooks_are_short_and_keep_no_output(notebook):
     assert not any(cell["outputs"] or cell["execution_count"] for cell in cells)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_seeds_together_make_the_same_files_and_rerun_nothing(checkout):
     """Who shared the process must show in provenance alone; what is finished stays finished."""
     smoke = yaml.safe_load((ROOT / "workflow/config/smoke.yaml").read_text())
