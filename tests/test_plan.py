@@ -179,23 +179,25 @@ def test_plan_of_a_small_workflow(checkout, tmp_path):
         "runs": {name: smoke["runs"][name] for name in ("none", "mlm", "idicl")},
         "table2": {"rows": ["none", "idicl"], "baseline": "none"},
     }
-    words = config(checkout, **changes)
+    words = config(checkout, **changes, similarity={"corpus": "ttl", "rows": ["idicl"]})
+    targets = ["results/table2.csv", "results/figure5.pdf"]
     told = plan(
         checkout,
         "--config",
         words[1],
-        *("--cores", "2", "--together", "--json", str(tmp_path / "plan.json")),
+        *("--cores", "2", "--together", "--json", str(tmp_path / "plan.json"), *targets),
     )
     assert told.returncode == 0, told.stderr
     assert "The simplest of the fastest: --config seeds_together=" in told.stdout
     assert told.stdout.count(" alone, ") == 2 and "jobs_per_gpu" not in told.stdout
     assert not (checkout / "results").exists()
-    _, said = snakemake(checkout, "-n", *words)
+    _, said = snakemake(checkout, "-n", *words, *targets)
     counts = job_counts(said)
     found = json.loads((tmp_path / "plan.json").read_text())
     stages = [job["stage"] for job in found["jobs"]]
     assert stages.count("pretrain") == counts["pretrain"] == 4
     assert stages.count("finetune") == counts["finetune_ttl"] == 4
+    assert stages.count("similarity") == counts["similarity"] == 2
     assert all(job["seconds"] > 0.1 for job in found["jobs"])
     trained = [job for job in found["jobs"] if job["stage"] == "pretrain"]
     assert all(job["memory"] > 50 * 2**20 and job["disk"] > 4 * 16 * 400 for job in trained)

@@ -85,7 +85,10 @@ def measure(args: argparse.Namespace) -> None:
     users = held_out[torch.randperm(len(held_out))[: args.users]].to(device)
     if len(users) < FEWEST_USERS:
         raise ValueError(f"{args.splits}: {len(users)} held-out users; another user is needed")
-    encoder = trained_encoder(EncoderConfig(n_items=store.n_items, **args.encoder), args).to(device)
+    encoder = untrained_encoder(store.n_items, args)
+    # What it does not hold (the pooling query of masked item prediction) stays as drawn.
+    start_from(encoder, args.checkpoint)
+    encoder.to(device)
     drawn = []
     for draw in range(args.draws):
         found = cosines(encoder, store, users, views)
@@ -105,17 +108,12 @@ def measure(args: argparse.Namespace) -> None:
     log.info("%s on %s: %d users, cosines: %s", args.run, args.store.name, len(users), means)
 
 
-def trained_encoder(sizes: EncoderConfig, args: argparse.Namespace) -> UserEncoder:
-    """The encoder as its method reads it, dropout on at the rate of its pre-training.
-
-    What the checkpoint does not hold (the pooling query of masked item prediction) is drawn, as it
-    is for whoever starts from it.
-    """
+def untrained_encoder(n_items: int, args: argparse.Namespace) -> UserEncoder:
+    """The encoder as its method reads it, dropout on at the rate of its pre-training."""
     module = load_method(args.method)
     config = configure(module, args.set)
-    encoder = UserEncoder(sizes, config.dropout)
+    encoder = UserEncoder(EncoderConfig(n_items=n_items, **args.encoder), config.dropout)
     module.Method.adapt(encoder, config)
-    start_from(encoder, args.checkpoint)
     return encoder.train()
 
 

@@ -70,7 +70,7 @@ class Job:
         """The run, or the corpus, that it belongs to."""
         if self.stage == "pretrain":
             return Path(self.flags["out"][0]).parts[-3]
-        if self.stage == "finetune":
+        if self.stage in ("finetune", "similarity"):
             return self.flags["run"][0]
         where = self.flags.get("store", self.flags.get("out", [""]))[0]
         return Path(where).name if self.stage in OF_A_CORPUS else "-"

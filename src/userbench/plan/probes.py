@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from userbench import finetune, pretrain, references
+from userbench import finetune, pretrain, references, similarity
 from userbench.artifact import write_json
 from userbench.data import splits, store
 from userbench.data.splits import TEST, TRAIN, VALIDATION
@@ -26,6 +26,7 @@ from userbench.method import PretrainMethod, load_method
 from userbench.optimizer import Adam
 from userbench.plan.jobs import OF_A_CORPUS, TRAINING, Job
 from userbench.tasks import Task, build_head, load_examples
+from userbench.views import operators
 
 # Why: a larger corpus is scaled up from one of this size, which is simulated and read in seconds.
 USERS = 20_000
@@ -208,7 +209,7 @@ def key_of(job: Job) -> str:
     flags = {
         name: values
         for name, values in job.flags.items()
-        if name not in ("seed", "together", "out", "run")
+        if name not in ("seed", "together", "out", "run", "checkpoint")
     }
     flags["init"] = [str(len(flags.get("init", [])))]
     if "set" in flags:  # files it is given are those of its seed
@@ -330,9 +331,27 @@ def probe_references(words: list[str], scale: float) -> tuple[float, float]:
         return (clock() - before) * scale, 0.0
 
 
+def probe_similarity(words: list[str], scale: float) -> tuple[float, float]:
+    """Seconds of the similarities of one encoder, from those of a few held-out users."""
+    args = similarity.flags().parse_args(words)
+    args.set = without_files(args.set)
+    device = pick_device(args.device)
+    sizes = EncoderConfig(n_items=0, **args.encoder)
+    behaviours = store.BehaviourStore.open(args.store, sizes.max_length, device)
+    encoder = similarity.untrained_encoder(behaviours.n_items, args).to(device)
+    held_out = (splits.load_split(args.splits, "pretrain") == VALIDATION).nonzero()[:, 0]
+    some = held_out[: similarity.ENCODED_AT_ONCE].to(device)
+    views = operators.Options(**args.views)
+    per_user = seconds_of(lambda _: similarity.cosines(encoder, behaviours, some, views)) / len(
+        some
+    )
+    return args.draws * min(args.users, scale * len(held_out)) * per_user, 0.0
+
+
 PROBES = {
     "pretrain": probe_pretrain,
     "finetune": probe_finetune,
+    "similarity": probe_similarity,
     "references": probe_references,
 }
 
