@@ -99,15 +99,15 @@ def test_default_config_plans_the_whole_table(checkout):
 
 
 def test_default_config_plans_the_figures(checkout):
-    """Eleven runs beside those of the table: three components, three coefficients, cold, views."""
+    """Nine runs beside those of the table: five without a component, four with other views."""
     names = ["ablation.csv", "figure3.pdf", "figure4.svg", "figure5.png"]
     status, said = snakemake(checkout, "-n", "-p", *[f"results/{name}" for name in names])
     assert status == 0, said
     counts = job_counts(said)
     # Of the table's rows: mlm, ccl, cl4srec, coserec, duorec, adaptssr; the others for figure 5.
-    assert counts["pretrain"] == (9 + 11) * 2 * 3 - 3 * 3  # ptum, clue and idicl on TTL alone
+    assert counts["pretrain"] == (9 + 9) * 2 * 3 - 3 * 3  # ptum, clue and idicl on TTL alone
     assert counts["similarity"] == 9 * 3
-    assert counts["finetune_ttl"] == counts["finetune_app"] == (5 + 11) * 3
+    assert counts["finetune_ttl"] == counts["finetune_app"] == (5 + 9) * 3
     assert "table2" not in counts
     (contrast,) = {
         line
