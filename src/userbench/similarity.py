@@ -13,9 +13,7 @@ and the cosines: implicit (the dropout twin), crop, reorder, mask (explicit augm
 """
 
 import argparse
-import json
 import logging
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -32,6 +30,7 @@ from userbench.data.splits import VALIDATION, check_store, load_split
 from userbench.data.store import BehaviourStore
 from userbench.encoder import EncoderConfig, Items, UserEncoder, UserVectors, pick_device
 from userbench.method import check_fields, configure, load_method
+from userbench.mistakes import command, json_object
 from userbench.views import operators
 
 log = logging.getLogger("userbench")
@@ -48,10 +47,10 @@ def flags() -> argparse.ArgumentParser:
     parser.add_argument("--splits", type=Path, required=True, help="folder of split files")
     parser.add_argument("--run", required=True, help="name of the run in the file")
     parser.add_argument("--method", required=True, help="method that trained the checkpoint")
-    parser.add_argument("--set", type=json.loads, default={}, help="fields of its Config, as JSON")
-    parser.add_argument("--encoder", type=json.loads, default={}, help="encoder sizes, as JSON")
+    parser.add_argument("--set", type=json_object, default={}, help="fields of its Config, as JSON")
+    parser.add_argument("--encoder", type=json_object, default={}, help="encoder sizes, as JSON")
     parser.add_argument("--checkpoint", type=Path, required=True)
-    parser.add_argument("--views", type=json.loads, default={}, help="ratios of operators, as JSON")
+    parser.add_argument("--views", type=json_object, default={}, help="ratios, as JSON")
     parser.add_argument("--users", type=int, default=2000, help="at most so many held-out users")
     parser.add_argument("--draws", type=int, default=4, help="augmentations of each user")
     parser.add_argument("--seed", type=int, required=True)
@@ -60,14 +59,12 @@ def flags() -> argparse.ArgumentParser:
     return parser
 
 
+@command
 def main(argv: list[str] | None = None) -> None:
     """Parse the flags, measure, and report a user's mistake in one line."""
     args = flags().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    try:
-        measure(args)
-    except ValueError as mistake:
-        sys.exit(f"error: {mistake}")
+    measure(args)
 
 
 def measure(args: argparse.Namespace) -> None:
