@@ -5,6 +5,7 @@ An artefact is written beside its final name and renamed, so a reader never sees
 in what time; `check_recorded` compares.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -50,6 +51,17 @@ def atomic(path: Path) -> Iterator[Path]:
             shutil.rmtree(partial)
         else:
             partial.unlink(missing_ok=True)
+
+
+def check_writable(path: Path) -> None:
+    """OSError where a file or folder of this name, there already or not, could not be written."""
+    folder = path
+    while not folder.is_dir():
+        folder = folder.parent
+    if not os.access(folder, os.W_OK):
+        read_only = os.statvfs(folder).f_flag & os.ST_RDONLY
+        number = errno.EROFS if read_only else errno.EACCES
+        raise OSError(number, os.strerror(number), os.fspath(path))
 
 
 def write_text(path: Path, text: str) -> None:

@@ -38,12 +38,12 @@ from userbench.data.splits import (
 from userbench.data.store import Batch, BehaviourStore
 from userbench.encoder import EncoderConfig, UserEncoder, UserVectors, pick_device
 from userbench.losses import finite
-from userbench.method import configure, load_method
+from userbench.method import check_fields, configure, load_method
 from userbench.metrics import metrics_of
-from userbench.mistakes import command, json_object
+from userbench.mistakes import at_least, command, json_object
 from userbench.optimizer import Adam
 from userbench.predictions import predictions_path, write_predictions
-from userbench.tasks import LabelTask, Task, TopNTask, build_head, load_examples
+from userbench.tasks import LabelTask, Task, TopNTask, build_head, check_task, load_examples
 from userbench.together import WAYS, Run, Together, arguments_of, check_outputs
 
 log = logging.getLogger("userbench")
@@ -86,7 +86,7 @@ def flags() -> argparse.ArgumentParser:
     parser.add_argument("--set", type=json_object, default={}, help="fields of its Config, as JSON")
     parser.add_argument("--encoder", type=json_object, default={}, help="encoder sizes, as JSON")
     parser.add_argument("--task", type=json_object, action="append", required=True, help="as JSON")
-    parser.add_argument("--seed", type=int, nargs="+", required=True)
+    parser.add_argument("--seed", type=at_least(0), nargs="+", required=True)
     parser.add_argument("--together", choices=WAYS, default=WAYS[0], help="how seeds take turns")
     parser.add_argument("--order", default="reshuffled", help="of examples: reshuffled or fixed")
     parser.add_argument("--item-table", default="dense", help="its Adam: dense or lazy")
@@ -101,6 +101,9 @@ def main(argv: list[str] | None = None) -> None:
     """Parse the flags, fine-tune, and report a user's mistake in one line."""
     args = flags().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    for task in args.task:
+        check_task(task)
+    check_fields(EncoderConfig, args.encoder, "--encoder")
     each = [arguments_of(args, seed) for seed in args.seed]
     outputs = [[Path(task.pop("out")) for task in one.task] for one in each]
     check_outputs(path for paths in outputs for path in paths)

@@ -126,6 +126,17 @@ def time_limit() -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
+def at_least(least: int) -> Callable[[str], int]:
+    """What reads a whole number of `least` or more from the command line, for argparse."""
+
+    def number(text: str) -> int:
+        if not re.fullmatch(r"-?[0-9]{1,18}", text) or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number of {least} or more")
+        return int(text)
+
+    return number
+
+
 def json_object(text: str) -> dict[str, Any]:
     """A JSON object given on the command line, as argparse wants its types to be."""
     try:

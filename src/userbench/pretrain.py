@@ -35,8 +35,8 @@ from userbench.data.splits import (
 from userbench.data.store import Batch, BehaviourStore
 from userbench.encoder import EncoderConfig, UserEncoder, pick_device
 from userbench.losses import finite
-from userbench.method import PretrainMethod, configure, load_method
-from userbench.mistakes import command, json_object
+from userbench.method import PretrainMethod, check_fields, configure, load_method
+from userbench.mistakes import at_least, command, json_object
 from userbench.optimizer import Adam
 from userbench.together import WAYS, Run, Together, arguments_of, check_outputs
 
@@ -65,9 +65,9 @@ def flags() -> argparse.ArgumentParser:
     parser.add_argument("--set", type=json_object, default={}, help="fields of its Config, as JSON")
     parser.add_argument("--encoder", type=json_object, default={}, help="encoder sizes, as JSON")
     parser.add_argument("--init", type=Path, help="checkpoint to start from")
-    parser.add_argument("--epochs", type=int, required=True)
-    parser.add_argument("--batch-size", type=int, required=True)
-    parser.add_argument("--seed", type=int, nargs="+", required=True)
+    parser.add_argument("--epochs", type=at_least(1), required=True)
+    parser.add_argument("--batch-size", type=at_least(2), required=True)
+    parser.add_argument("--seed", type=at_least(0), nargs="+", required=True)
     parser.add_argument("--together", choices=WAYS, default=WAYS[0], help="how seeds take turns")
     parser.add_argument("--order", default="reshuffled", help="of users: reshuffled or fixed")
     parser.add_argument("--item-table", default="dense", help="its Adam: dense or lazy")
@@ -97,6 +97,7 @@ def pretrain(args: argparse.Namespace) -> None:
     each = [arguments_of(args, seed) for seed in args.seed]
     check_outputs(one.out for one in each)
     configure(load_method(args.method), args.set)
+    check_fields(EncoderConfig, args.encoder, "--encoder")
     device = pick_device(args.device)
     sizes = EncoderConfig(n_items=0, **args.encoder)
     check_store(args.splits, args.store)

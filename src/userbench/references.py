@@ -32,7 +32,7 @@ from userbench.data.store import (
     read_array,
 )
 from userbench.metrics import CUTOFFS, metrics_of
-from userbench.mistakes import command, json_object
+from userbench.mistakes import at_least, command, json_object
 from userbench.predictions import predictions_path, write_predictions
 
 log = logging.getLogger("userbench")
@@ -71,7 +71,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--store", type=Path, required=True, help="array store of the corpus")
     parser.add_argument("--splits", type=Path, required=True, help="folder of split files")
     parser.add_argument("--task", type=json_object, action="append", required=True, help="as JSON")
-    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--seed", type=at_least(0), required=True)
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     tasks = [read_task(task) for task in args.task]

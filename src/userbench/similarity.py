@@ -30,7 +30,7 @@ from userbench.data.splits import VALIDATION, check_store, load_split
 from userbench.data.store import BehaviourStore
 from userbench.encoder import EncoderConfig, Items, UserEncoder, UserVectors, pick_device
 from userbench.method import check_fields, configure, load_method
-from userbench.mistakes import command, json_object
+from userbench.mistakes import at_least, command, json_object
 from userbench.views import operators
 
 log = logging.getLogger("userbench")
@@ -52,8 +52,8 @@ def flags() -> argparse.ArgumentParser:
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--views", type=json_object, default={}, help="ratios, as JSON")
     parser.add_argument("--users", type=int, default=2000, help="at most so many held-out users")
-    parser.add_argument("--draws", type=int, default=4, help="augmentations of each user")
-    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--draws", type=at_least(1), default=4, help="augmentations of each user")
+    parser.add_argument("--seed", type=at_least(0), required=True)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:<n>")
     parser.add_argument("--out", type=Path, required=True, help="parquet file to write")
     return parser
@@ -69,9 +69,8 @@ def main(argv: list[str] | None = None) -> None:
 
 def measure(args: argparse.Namespace) -> None:
     """Write the cosines of the held-out users, or a part of them drawn by the seed."""
-    if args.draws < 1:
-        raise ValueError(f"--draws {args.draws}: give 1 or more")
     check_fields(operators.Options, args.views, "--views")
+    check_fields(EncoderConfig, args.encoder, "--encoder")
     views = operators.Options(**args.views)
     torch.manual_seed(args.seed)
     device = pick_device(args.device)
