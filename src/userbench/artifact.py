@@ -198,4 +198,5 @@ def seconds_since_start() -> float:
         return time.perf_counter()
     started_ticks = int(stat.read_text().rpartition(")")[2].split()[19])
     uptime = float(Path("/proc/uptime").read_text().split()[0])
-    return uptime - started_ticks / os.sysconf("SC_CLK_TCK")
+    # Why max: in a container uptime may begin after the start of the host, which ticks count from.
+    return max(0.0, uptime - started_ticks / os.sysconf("SC_CLK_TCK"))

@@ -27,7 +27,7 @@ from userbench.checkpoint import save, start_from, trained_tensors
 from userbench.data.store import BehaviourStore
 from userbench.encoder import EncoderConfig, UserEncoder
 from userbench.method import Objective, PretrainMethod, TrainingConfig, configure, load_method
-from userbench.mistakes import json_object
+from userbench.mistakes import command, json_object
 
 SIZES = EncoderConfig(n_items=40, dim=16, max_length=16)
 EVERYONE = torch.arange(48)
@@ -41,6 +41,7 @@ class Case(NamedTuple):
     store: BehaviourStore
 
 
+@command
 def main(argv: list[str] | None = None) -> None:
     """Run every check on the method that the flags name."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -52,8 +53,8 @@ def main(argv: list[str] | None = None) -> None:
         for part in ("Config", "Method"):
             demand(hasattr(module, part), f"{args.method} has no class {part}")
         case = Case(module, configure(module, args.set), toy_store())
-    except (TypeError, ValueError) as mistake:
-        sys.exit(f"error: {mistake}")
+    except TypeError as mistake:
+        raise ValueError(str(mistake)) from None
     broken = 0
     for check in CHECKS:
         name = check.__name__.replace("_", " ")
