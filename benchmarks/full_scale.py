@@ -26,6 +26,7 @@ from userbench import artifact, finetune, pretrain
 from userbench.data.splits import TEST, TRAIN, load_split
 from userbench.data.store import BehaviourStore, peak_memory, read_manifest
 from userbench.encoder import EncoderConfig
+from userbench.mistakes import command
 from userbench.optimizer import Adam
 from userbench.plan.jobs import Job, jobs_left
 from userbench.tasks import Task, build_head, load_examples
@@ -41,6 +42,7 @@ RANKED = "click"
 COLUMNS = ("what", "of", "count", "seconds", "core_seconds", "peak_memory_gib", "note")
 
 
+@command
 def main(argv: list[str] | None = None) -> None:
     """Measure everything and write it; a mistake ends with one line."""
     parser = argparse.ArgumentParser(
@@ -58,10 +60,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--share", type=float, default=1.0, help="of the users and items")
     parser.add_argument("--job", help=argparse.SUPPRESS)  # the process that measures one job
     args = parser.parse_args(argv)
-    try:
-        measure_job(args) if args.job else measure(args)
-    except ValueError as mistake:
-        sys.exit(f"error: {mistake}")
+    measure_job(args) if args.job else measure(args)
 
 
 def measure(args: argparse.Namespace) -> None:

@@ -35,6 +35,7 @@ from userbench.data.simulate import choose_world
 from userbench.data.store import Batch, BehaviourStore
 from userbench.encoder import EncoderConfig, UserEncoder, pick_device
 from userbench.method import PretrainMethod, configure, load_method
+from userbench.mistakes import command
 from userbench.optimizer import Adam
 
 ROOT = Path(__file__).parent.parent
@@ -506,24 +507,22 @@ def flags() -> argparse.ArgumentParser:
     return parser
 
 
+@command
 def main(argv: list[str] | None = None) -> None:
     """Measure, and write rows, table and page; a mistake ends it with one line."""
     args = flags().parse_args(argv)
-    try:
-        device = pick_device(args.device)
-        if device.type == "cpu" and not args.tiny:
-            raise ValueError("device cpu: this measures a GPU. Add --tiny to try it on a CPU")
-        setting = Setting(device, **(TINY if args.tiny else {}))
-        if args.worker:
-            work(setting)
-        elif args.section:
-            walk_section(args.section, setting, args.out)
-        else:
-            for name in args.only:
-                measure_section(name, setting, args)
-            gpu_page.write(args.out)
-    except ValueError as mistake:
-        sys.exit(f"error: {mistake}")
+    device = pick_device(args.device)
+    if device.type == "cpu" and not args.tiny:
+        raise ValueError("device cpu: this measures a GPU. Add --tiny to try it on a CPU")
+    setting = Setting(device, **(TINY if args.tiny else {}))
+    if args.worker:
+        work(setting)
+    elif args.section:
+        walk_section(args.section, setting, args.out)
+    else:
+        for name in args.only:
+            measure_section(name, setting, args)
+        gpu_page.write(args.out)
 
 
 def measure_section(name: str, setting: Setting, args: argparse.Namespace) -> None:
@@ -534,10 +533,10 @@ def measure_section(name: str, setting: Setting, args: argparse.Namespace) -> No
         walk_section(name, setting, args.out)
     else:
         words = ["--section", name, "--device", args.device, "--out", str(args.out.resolve())]
-        command = [sys.executable, "-m", "benchmarks.gpu", *words, *["--tiny"] * args.tiny]
+        called = [sys.executable, "-m", "benchmarks.gpu", *words, *["--tiny"] * args.tiny]
         why = ""
         try:
-            status = subprocess.run(command, cwd=ROOT, timeout=SECTIONS[name][1] + GRACE).returncode
+            status = subprocess.run(called, cwd=ROOT, timeout=SECTIONS[name][1] + GRACE).returncode
             why = f"ended with status {status}" if status else ""
         except subprocess.TimeoutExpired:
             why = "was stopped: out of time"

@@ -5,13 +5,13 @@ python -m benchmarks.gpu_page --out results/gpu
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from userbench import artifact
+from userbench.mistakes import command
 
 SECTIONS = ("machine", "correctness", "methods", "waits", "variants", "sharing")
 # What was promised, the row it is promised of, and whether less is better.
@@ -71,14 +71,12 @@ TITLES = {
 }
 
 
+@command
 def main(argv: list[str] | None = None) -> None:
     """Write table and page of rows; a mistake ends it with one line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder of the rows")
-    try:
-        write(parser.parse_args(argv).out)
-    except ValueError as mistake:
-        sys.exit(f"error: {mistake}")
+    write(parser.parse_args(argv).out)
 
 
 def write(folder: Path) -> None:

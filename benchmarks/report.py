@@ -4,7 +4,6 @@ python -m benchmarks.report --measurements measurements.csv --out results/benchm
 """
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import pandas as pd
 
 from benchmarks.configurations import CONFIGURATIONS, MACHINE, SIDES, STAGES, TOTAL
 from userbench import artifact
+from userbench.mistakes import command
 
 matplotlib.use("Agg")
 from matplotlib import pyplot  # noqa: E402 - the backend has to be chosen first
@@ -29,6 +29,7 @@ COLOURS = {
 LOADED = 0.1
 
 
+@command
 def main(argv: list[str] | None = None) -> None:
     """Write summary, figure and page of measurements; a mistake ends it with one line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description=__doc__)
@@ -37,10 +38,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of tables and figure")
     parser.add_argument("--page", type=Path, help="folder for the page, if not the same")
     args = parser.parse_args(argv)
-    try:
-        write(args.measurements, args.out, args.page or args.out)
-    except ValueError as mistake:
-        sys.exit(f"error: {mistake}")
+    write(args.measurements, args.out, args.page or args.out)
 
 
 def write(measurements: Path, out: Path, page_folder: Path) -> str:

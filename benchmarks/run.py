@@ -24,10 +24,12 @@ import pandas as pd
 from benchmarks import report
 from benchmarks.configurations import CONFIGURATIONS, MACHINE, QUICK
 from userbench import artifact
+from userbench.mistakes import command
 
 ROOT = Path(__file__).parent.parent
 
 
+@command
 def main(argv: list[str] | None = None) -> None:
     """Parse the flags, measure, write all results; a mistake ends it with one line."""
     parser = argparse.ArgumentParser(
@@ -54,12 +56,9 @@ def main(argv: list[str] | None = None) -> None:
     if args.quick:
         args.only, args.repetitions, args.seconds = list(QUICK), 1, 0.05
         args.users, args.batch_share, args.no_thresholds = 256, 1 / 16, True
-    try:
-        check(args)
-        measure(args)
-        missed = report.write(args.out / "measurements.csv", args.out, args.page or args.out)
-    except ValueError as mistake:
-        sys.exit(f"error: {mistake}")
+    check(args)
+    measure(args)
+    missed = report.write(args.out / "measurements.csv", args.out, args.page or args.out)
     if missed and not args.no_thresholds:
         sys.exit(f"error: {missed}")
 

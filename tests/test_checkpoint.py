@@ -43,7 +43,7 @@ def test_damage_is_found(encoder, tmp_path):
     save(path, dict(encoder.state_dict()), {}, epoch=1)
     whole = path.read_bytes()
     path.write_bytes(whole[:-100])
-    with pytest.raises(ValueError, match=r"epoch1.safetensors: .*again to rebuild"):
+    with pytest.raises(ValueError, match=r"epoch1.safetensors: .* run the workflow again"):
         load(path)
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     with pytest.raises(ValueError, match="checksum differs"):

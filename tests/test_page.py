@@ -280,7 +280,7 @@ def test_a_broken_file_is_one_clear_line(page, reports, tmp_path, monkeypatch):
     before = (folder / "report.html").read_bytes()
     (folder / "finetune/clue/click/seed0.json").write_text("{")
     with pytest.raises(
-        SystemExit, match=r"clue/click/seed0.json: not valid JSON: .* its rule again"
+        SystemExit, match=r"clue/click/seed0.json: damaged: .* run the workflow again"
     ):
         make(page, folder)
     assert (folder / "report.html").read_bytes() == before

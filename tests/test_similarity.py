@@ -109,7 +109,6 @@ def test_encoders_of_other_methods_are_read_as_they_are(trained, tmp_path, metho
     [
         (["--views", '{"crop": 0.5}'], "--views has no hyper-parameter 'crop'"),
         (["--views", '{"crop_ratio": 2.0}'], "crop_ratio=2.0: must be above 0"),
-        (["--draws", "0"], "--draws 0: give 1 or more"),
         (["--users", "1"], "another user is needed"),
         (["--set", '{"coefficients": 1}'], "no hyper-parameter 'coefficients'"),
     ],

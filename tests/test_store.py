@@ -239,7 +239,7 @@ def test_a_damaged_store_is_refused(tmp_path, damage):
     else:
         (out / "manifest.json").write_text('{"arrays": ')
     named = r"manifest\.json" if damage == "manifest" else r"items\.npy"
-    with pytest.raises(ValueError, match=rf"{named}: .*Write .* again"):
+    with pytest.raises(ValueError, match=rf"{named}: .*Delete .* run the workflow again"):
         BehaviourStore.open(out, 10, "cpu")
 
 

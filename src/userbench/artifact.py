@@ -1,13 +1,16 @@
 """What every file we make has in common: written whole or not at all, and traceable.
 
 An artefact is written beside its final name and renamed, so a reader never sees half of it.
-`record` leaves `<name>.provenance.json` beside it: what made it, from what, where and in what time.
+`record` leaves `<name>.provenance.json` beside it: its checksum, what made it, from what, where and
+in what time; `check_recorded` compares.
 """
 
+import errno
 import hashlib
 import json
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -19,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import userbench
+from userbench.mistakes import system_error
 
 LIBRARIES = ("torch", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "safetensors")
 CHUNK = 1 << 20
@@ -26,7 +30,10 @@ CHUNK = 1 << 20
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Give a temporary path (file or folder) that becomes `path` when the block ends well."""
+    """Give a temporary path (file or folder) that becomes `path` when the block ends well.
+
+    Raises OSError, naming `path` and not the temporary one, where the system refuses to write it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
@@ -34,11 +41,27 @@ def atomic(path: Path) -> Iterator[Path]:
         if path.is_dir() and partial.is_dir():
             shutil.rmtree(path)  # a rename refuses a folder that is not empty
         partial.replace(path)
+    except Exception as problem:
+        of_this = partial.name in os.fsdecode(getattr(problem, "filename", None) or partial)
+        if of_this and (number := system_error(problem)):
+            raise OSError(number, os.strerror(number), os.fspath(path)) from problem
+        raise
     finally:
         if partial.is_dir():
             shutil.rmtree(partial)
         else:
             partial.unlink(missing_ok=True)
+
+
+def check_writable(path: Path) -> None:
+    """OSError where a file or folder of this name, there already or not, could not be written."""
+    folder = path
+    while not folder.is_dir():
+        folder = folder.parent
+    if not os.access(folder, os.W_OK):
+        read_only = os.statvfs(folder).f_flag & os.ST_RDONLY
+        number = errno.EROFS if read_only else errno.EACCES
+        raise OSError(number, os.strerror(number), os.fspath(path))
 
 
 def write_text(path: Path, text: str) -> None:
@@ -70,8 +93,8 @@ def record(path: Path, config: dict[str, Any], **facts: Any) -> None:
         provenance_path(path),
         {
             "artefact": path.name,
-            "command": [Path(sys.executable).name, *sys.orig_argv[1:]],
             "config": config,
+            **({"sha256": sha256(path)} if path.is_file() else {}),
             **facts,
             **environment(),
         },
@@ -86,12 +109,35 @@ def provenance_path(path: Path) -> Path:
 def provenance_of(path: Path) -> dict[str, Any]:
     """The provenance record of an artefact; empty where it has none."""
     beside = provenance_path(path)
-    return json.loads(beside.read_text(encoding="utf-8")) if beside.exists() else {}
+    if not beside.exists():
+        return {}
+    try:
+        return dict(json.loads(beside.read_bytes()))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{beside}: damaged ({error}). {again(path, {})}") from None
+
+
+def check_recorded(path: Path) -> None:
+    """ValueError, with how to make it again, where a file is not the one its record speaks of.
+
+    A file without a record, or of a record without a checksum, is let through.
+    """
+    told = provenance_of(path)
+    if "sha256" in told and told["sha256"] != sha256(path):
+        what = "damaged: its checksum differs from its provenance record"
+        raise ValueError(f"{path}: {what}. {again(path, told)}")
+
+
+def again(path: Path, told: dict[str, Any]) -> str:
+    """How to make an artefact again: what `told`, its record or manifest, says made it."""
+    call = f", or run: {shlex.join(told['command'])}" if "command" in told else ""
+    return f"Delete {path} and run the workflow again{call}"
 
 
 def environment() -> dict[str, Any]:
-    """Code version, library versions, hardware, and seconds since this process started."""
+    """Command, code and library versions, hardware, and seconds since this process started."""
     return {
+        "command": [Path(sys.executable).name, *sys.orig_argv[1:]],
         "userbench": userbench.__version__,
         "git": git_state(),
         "python": platform.python_version(),
@@ -152,4 +198,5 @@ def seconds_since_start() -> float:
         return time.perf_counter()
     started_ticks = int(stat.read_text().rpartition(")")[2].split()[19])
     uptime = float(Path("/proc/uptime").read_text().split()[0])
-    return uptime - started_ticks / os.sysconf("SC_CLK_TCK")
+    # Why max: in a container uptime may begin after the start of the host, which ticks count from.
+    return max(0.0, uptime - started_ticks / os.sysconf("SC_CLK_TCK"))

@@ -9,7 +9,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from userbench.artifact import atomic, provenance_of, record, sha256
+from userbench.artifact import again, atomic, check_recorded, provenance_of, record, sha256
 
 OWN = "method."
 """Prefix of what a method trains beside its encoder, e.g. the output bias of a softmax."""
@@ -38,8 +38,8 @@ def save(
         # Why one key: safetensors writes several in no fixed order, and equal runs would differ.
         told = json.dumps({"epoch": epoch, "config": config}, default=os.fspath)
         save_file(contiguous, partial, metadata={"userbench": told})
-        digest = sha256(partial)
-    record(path, config, sha256=digest, epoch=epoch, **facts)
+        # Why inside: there is never a checkpoint that its record says nothing of.
+        record(path, config, sha256=sha256(partial), epoch=epoch, **facts)
 
 
 def epoch_of(path: Path) -> int:
@@ -53,14 +53,12 @@ def load(path: Path) -> dict[str, Tensor]:
 
     Raises ValueError where the file is damaged or is not the one its provenance record speaks of.
     """
-    remedy = f"Delete {path.parent} and run the workflow again to rebuild it."
     try:
-        tensors = load_file(path)
+        check_recorded(path)
+        return load_file(path)
     except (OSError, SafetensorError) as problem:
+        remedy = again(path, provenance_of(path))
         raise ValueError(f"{path}: cannot be read as a checkpoint ({problem}). {remedy}") from None
-    if provenance_of(path).get("sha256", "") not in ("", sha256(path)):
-        raise ValueError(f"{path}: its checksum differs from its provenance record. {remedy}")
-    return tensors
 
 
 def start_from(encoder: nn.Module, path: Path) -> list[str]:

@@ -7,7 +7,6 @@ file in methods/.
 """
 
 import argparse
-import json
 import re
 import sys
 import tempfile
@@ -28,6 +27,7 @@ from userbench.checkpoint import save, start_from, trained_tensors
 from userbench.data.store import BehaviourStore
 from userbench.encoder import EncoderConfig, UserEncoder
 from userbench.method import Objective, PretrainMethod, TrainingConfig, configure, load_method
+from userbench.mistakes import command, json_object
 
 SIZES = EncoderConfig(n_items=40, dim=16, max_length=16)
 EVERYONE = torch.arange(48)
@@ -41,19 +41,20 @@ class Case(NamedTuple):
     store: BehaviourStore
 
 
+@command
 def main(argv: list[str] | None = None) -> None:
     """Run every check on the method that the flags name."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("method", help="file in methods/, or a dotted module")
-    parser.add_argument("--set", type=json.loads, default={}, help="fields of its Config, as JSON")
+    parser.add_argument("--set", type=json_object, default={}, help="fields of its Config, as JSON")
     args = parser.parse_args(argv)
     try:
         module = load_method(args.method)
         for part in ("Config", "Method"):
             demand(hasattr(module, part), f"{args.method} has no class {part}")
         case = Case(module, configure(module, args.set), toy_store())
-    except (TypeError, ValueError) as mistake:
-        sys.exit(f"error: {mistake}")
+    except TypeError as mistake:
+        raise ValueError(str(mistake)) from None
     broken = 0
     for check in CHECKS:
         name = check.__name__.replace("_", " ")

@@ -42,6 +42,13 @@ class EncoderConfig:
     attention_dropout: bool = True
     """Dropout on the attention probabilities, too, as released; without it attention is fused."""
 
+    def __post_init__(self) -> None:
+        for name in ("dim", "layers", "heads", "max_length"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"encoder: {name} {getattr(self, name)}: give 1 or more")
+        if self.dim % self.heads:
+            raise ValueError(f"encoder: dim {self.dim} is no multiple of heads {self.heads}")
+
     @property
     def mask_id(self) -> int:
         """Row of the item table that holds the learned mask vector."""

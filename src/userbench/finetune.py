@@ -12,9 +12,7 @@ and the one best on validation is tested. Without any, the model is trained end 
 """
 
 import argparse
-import json
 import logging
-import sys
 from collections.abc import Generator
 from dataclasses import asdict
 from pathlib import Path
@@ -40,11 +38,12 @@ from userbench.data.splits import (
 from userbench.data.store import Batch, BehaviourStore
 from userbench.encoder import EncoderConfig, UserEncoder, UserVectors, pick_device
 from userbench.losses import finite
-from userbench.method import configure, load_method
+from userbench.method import check_fields, configure, load_method
 from userbench.metrics import metrics_of
+from userbench.mistakes import at_least, command, json_object
 from userbench.optimizer import Adam
 from userbench.predictions import predictions_path, write_predictions
-from userbench.tasks import LabelTask, Task, TopNTask, build_head, load_examples
+from userbench.tasks import LabelTask, Task, TopNTask, build_head, check_task, load_examples
 from userbench.together import WAYS, Run, Together, arguments_of, check_outputs
 
 log = logging.getLogger("userbench")
@@ -84,10 +83,10 @@ def flags() -> argparse.ArgumentParser:
     parser.add_argument("--run", required=True, help="name of the run in the score files")
     parser.add_argument("--init", type=Path, nargs="*", default=[], help="candidate checkpoints")
     parser.add_argument("--method", help="method of the run, which may adapt the encoder")
-    parser.add_argument("--set", type=json.loads, default={}, help="fields of its Config, as JSON")
-    parser.add_argument("--encoder", type=json.loads, default={}, help="encoder sizes, as JSON")
-    parser.add_argument("--task", type=json.loads, action="append", required=True, help="as JSON")
-    parser.add_argument("--seed", type=int, nargs="+", required=True)
+    parser.add_argument("--set", type=json_object, default={}, help="fields of its Config, as JSON")
+    parser.add_argument("--encoder", type=json_object, default={}, help="encoder sizes, as JSON")
+    parser.add_argument("--task", type=json_object, action="append", required=True, help="as JSON")
+    parser.add_argument("--seed", type=at_least(0), nargs="+", required=True)
     parser.add_argument("--together", choices=WAYS, default=WAYS[0], help="how seeds take turns")
     parser.add_argument("--order", default="reshuffled", help="of examples: reshuffled or fixed")
     parser.add_argument("--item-table", default="dense", help="its Adam: dense or lazy")
@@ -97,28 +96,29 @@ def flags() -> argparse.ArgumentParser:
     return parser
 
 
+@command
 def main(argv: list[str] | None = None) -> None:
     """Parse the flags, fine-tune, and report a user's mistake in one line."""
     args = flags().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    try:
-        each = [arguments_of(args, seed) for seed in args.seed]
-        outputs = [[Path(task.pop("out")) for task in one.task] for one in each]
-        check_outputs(path for paths in outputs for path in paths)
-        tasks = [Task(**task) for task in each[0].task]
-        device = pick_device(args.device)
-        sizes = EncoderConfig(n_items=0, **args.encoder)
-        check_store(args.splits, args.store)
-        store = BehaviourStore.open(args.store, sizes.max_length, device)
-        together = Together(args.seed, args.together, device)
-        together.walk(
-            {
-                one.seed: finetune_seed(tasks, paths, store, together, one)
-                for one, paths in zip(each, outputs, strict=True)
-            }
-        )
-    except ValueError as mistake:
-        sys.exit(f"error: {mistake}")
+    for task in args.task:
+        check_task(task)
+    check_fields(EncoderConfig, args.encoder, "--encoder")
+    each = [arguments_of(args, seed) for seed in args.seed]
+    outputs = [[Path(task.pop("out")) for task in one.task] for one in each]
+    check_outputs(path for paths in outputs for path in paths)
+    tasks = [Task(**task) for task in each[0].task]
+    device = pick_device(args.device)
+    sizes = EncoderConfig(n_items=0, **args.encoder)
+    check_store(args.splits, args.store)
+    store = BehaviourStore.open(args.store, sizes.max_length, device)
+    together = Together(args.seed, args.together, device)
+    together.walk(
+        {
+            one.seed: finetune_seed(tasks, paths, store, together, one)
+            for one, paths in zip(each, outputs, strict=True)
+        }
+    )
 
 
 def finetune_seed(

@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from userbench.artifact import atomic
+from userbench.artifact import atomic, check_recorded
 
 TYPES = {
     **{"example": "int32", "user": "int32", "label": "int16", "predicted": "int16"},
@@ -74,5 +74,6 @@ def describe_predictions(path: Path) -> dict[str, Any]:
 
 
 def read_predictions(path: Path) -> Predictions:
-    """Read what `write_predictions` wrote; ValueError as in `describe_predictions`."""
+    """Read what `write_predictions` wrote; ValueError as above, and for a wrong checksum."""
+    check_recorded(path)
     return Predictions(**describe_predictions(path), rows=pq.read_table(path).to_pandas())

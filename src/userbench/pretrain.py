@@ -8,9 +8,7 @@ each of them: --seed 0 1 2 --out results/adaptssr/seed{seed}
 """
 
 import argparse
-import json
 import logging
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -37,7 +35,8 @@ from userbench.data.splits import (
 from userbench.data.store import Batch, BehaviourStore
 from userbench.encoder import EncoderConfig, UserEncoder, pick_device
 from userbench.losses import finite
-from userbench.method import PretrainMethod, configure, load_method
+from userbench.method import PretrainMethod, check_fields, configure, load_method
+from userbench.mistakes import at_least, command, json_object
 from userbench.optimizer import Adam
 from userbench.together import WAYS, Run, Together, arguments_of, check_outputs
 
@@ -63,12 +62,12 @@ def flags() -> argparse.ArgumentParser:
     parser.add_argument("--store", type=Path, required=True, help="array store of the corpus")
     parser.add_argument("--splits", type=Path, required=True, help="folder of split files")
     parser.add_argument("--method", required=True, help="file in methods/, or a dotted module")
-    parser.add_argument("--set", type=json.loads, default={}, help="fields of its Config, as JSON")
-    parser.add_argument("--encoder", type=json.loads, default={}, help="encoder sizes, as JSON")
+    parser.add_argument("--set", type=json_object, default={}, help="fields of its Config, as JSON")
+    parser.add_argument("--encoder", type=json_object, default={}, help="encoder sizes, as JSON")
     parser.add_argument("--init", type=Path, help="checkpoint to start from")
-    parser.add_argument("--epochs", type=int, required=True)
-    parser.add_argument("--batch-size", type=int, required=True)
-    parser.add_argument("--seed", type=int, nargs="+", required=True)
+    parser.add_argument("--epochs", type=at_least(1), required=True)
+    parser.add_argument("--batch-size", type=at_least(2), required=True)
+    parser.add_argument("--seed", type=at_least(0), nargs="+", required=True)
     parser.add_argument("--together", choices=WAYS, default=WAYS[0], help="how seeds take turns")
     parser.add_argument("--order", default="reshuffled", help="of users: reshuffled or fixed")
     parser.add_argument("--item-table", default="dense", help="its Adam: dense or lazy")
@@ -80,14 +79,12 @@ def flags() -> argparse.ArgumentParser:
     return parser
 
 
+@command
 def main(argv: list[str] | None = None) -> None:
     """Parse the flags, pre-train, and report a user's mistake in one line."""
     args = flags().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    try:
-        pretrain(args)
-    except ValueError as mistake:
-        sys.exit(f"error: {mistake}")
+    pretrain(args)
 
 
 def pretrain(args: argparse.Namespace) -> None:
@@ -100,6 +97,7 @@ def pretrain(args: argparse.Namespace) -> None:
     each = [arguments_of(args, seed) for seed in args.seed]
     check_outputs(one.out for one in each)
     configure(load_method(args.method), args.set)
+    check_fields(EncoderConfig, args.encoder, "--encoder")
     device = pick_device(args.device)
     sizes = EncoderConfig(n_items=0, **args.encoder)
     check_store(args.splits, args.store)

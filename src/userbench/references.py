@@ -9,9 +9,7 @@ users of the training split chose. The seed changes neither; it is written into 
 """
 
 import argparse
-import json
 import logging
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,6 +32,7 @@ from userbench.data.store import (
     read_array,
 )
 from userbench.metrics import CUTOFFS, metrics_of
+from userbench.mistakes import at_least, command, json_object
 from userbench.predictions import predictions_path, write_predictions
 
 log = logging.getLogger("userbench")
@@ -64,31 +63,29 @@ class Reference(NamedTuple):
     settings: dict[str, float]
 
 
+@command
 def main(argv: list[str] | None = None) -> None:
     """Parse the flags, score every task, and report a user's mistake in one line."""
     parser = argparse.ArgumentParser(prog="python -m userbench.references", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--store", type=Path, required=True, help="array store of the corpus")
     parser.add_argument("--splits", type=Path, required=True, help="folder of split files")
-    parser.add_argument("--task", type=json.loads, action="append", required=True, help="as JSON")
-    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--task", type=json_object, action="append", required=True, help="as JSON")
+    parser.add_argument("--seed", type=at_least(0), required=True)
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    try:
-        tasks = [read_task(task) for task in args.task]
-        check_store(args.splits, args.store)
-        users = None
-        for task in tasks:
-            split = load_split(args.splits, task.name)
-            if task.kind == "top_n":
-                reference = popularity(load_targets(args.store, task.name, "cpu"), split)
-            else:
-                users = tfidf(args.store) if users is None else users
-                examples = load_labels(args.store, task.name, "cpu")
-                reference = bag_of_items(users, examples, split, task)
-            write_scores(reference, task, split, args)
-    except (ValueError, OSError) as mistake:
-        sys.exit(f"error: {mistake}")
+    tasks = [read_task(task) for task in args.task]
+    check_store(args.splits, args.store)
+    users = None
+    for task in tasks:
+        split = load_split(args.splits, task.name)
+        if task.kind == "top_n":
+            reference = popularity(load_targets(args.store, task.name, "cpu"), split)
+        else:
+            users = tfidf(args.store) if users is None else users
+            examples = load_labels(args.store, task.name, "cpu")
+            reference = bag_of_items(users, examples, split, task)
+        write_scores(reference, task, split, args)
 
 
 def read_task(task: Any) -> ReferenceTask:

@@ -13,9 +13,7 @@ and the cosines: implicit (the dropout twin), crop, reorder, mask (explicit augm
 """
 
 import argparse
-import json
 import logging
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -32,6 +30,7 @@ from userbench.data.splits import VALIDATION, check_store, load_split
 from userbench.data.store import BehaviourStore
 from userbench.encoder import EncoderConfig, Items, UserEncoder, UserVectors, pick_device
 from userbench.method import check_fields, configure, load_method
+from userbench.mistakes import at_least, command, json_object
 from userbench.views import operators
 
 log = logging.getLogger("userbench")
@@ -48,33 +47,30 @@ def flags() -> argparse.ArgumentParser:
     parser.add_argument("--splits", type=Path, required=True, help="folder of split files")
     parser.add_argument("--run", required=True, help="name of the run in the file")
     parser.add_argument("--method", required=True, help="method that trained the checkpoint")
-    parser.add_argument("--set", type=json.loads, default={}, help="fields of its Config, as JSON")
-    parser.add_argument("--encoder", type=json.loads, default={}, help="encoder sizes, as JSON")
+    parser.add_argument("--set", type=json_object, default={}, help="fields of its Config, as JSON")
+    parser.add_argument("--encoder", type=json_object, default={}, help="encoder sizes, as JSON")
     parser.add_argument("--checkpoint", type=Path, required=True)
-    parser.add_argument("--views", type=json.loads, default={}, help="ratios of operators, as JSON")
+    parser.add_argument("--views", type=json_object, default={}, help="ratios, as JSON")
     parser.add_argument("--users", type=int, default=2000, help="at most so many held-out users")
-    parser.add_argument("--draws", type=int, default=4, help="augmentations of each user")
-    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--draws", type=at_least(1), default=4, help="augmentations of each user")
+    parser.add_argument("--seed", type=at_least(0), required=True)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:<n>")
     parser.add_argument("--out", type=Path, required=True, help="parquet file to write")
     return parser
 
 
+@command
 def main(argv: list[str] | None = None) -> None:
     """Parse the flags, measure, and report a user's mistake in one line."""
     args = flags().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    try:
-        measure(args)
-    except ValueError as mistake:
-        sys.exit(f"error: {mistake}")
+    measure(args)
 
 
 def measure(args: argparse.Namespace) -> None:
     """Write the cosines of the held-out users, or a part of them drawn by the seed."""
-    if args.draws < 1:
-        raise ValueError(f"--draws {args.draws}: give 1 or more")
     check_fields(operators.Options, args.views, "--views")
+    check_fields(EncoderConfig, args.encoder, "--encoder")
     views = operators.Options(**args.views)
     torch.manual_seed(args.seed)
     device = pick_device(args.device)

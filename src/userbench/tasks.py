@@ -3,8 +3,10 @@
 Three kinds: classification (accuracy), binary (AUC), top-N recommendation (NDCG@10).
 """
 
-from dataclasses import dataclass
+import json
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +16,7 @@ from torch import Tensor, nn
 from userbench.data.store import LabelledExamples, TargetExamples, load_labels, load_targets
 from userbench.encoder import UserVectors, initialise
 from userbench.losses import BIAS_STARTS, log_frequency
+from userbench.method import check_fields
 from userbench.metrics import TIES, metrics_of, ranks
 
 SELECTION_METRIC = {"classification": "accuracy", "binary": "auc", "top_n": "ndcg@10"}
@@ -60,6 +63,9 @@ class Task:
                     f"task {self.name}: {name} {getattr(self, name)!r} is none of "
                     f"{', '.join(legal)}"
                 )
+        for name in ("lr", "batch_size", "epochs"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"task {self.name}: {name} {getattr(self, name)}: must be above 0")
         if not 0.001 <= self.label_share <= 1:
             raise ValueError(
                 f"task {self.name}: label_share {self.label_share}: must be from 0.001 to 1"
@@ -69,6 +75,15 @@ class Task:
     def metric(self) -> str:
         """The metric that selects the epoch and enters the table."""
         return SELECTION_METRIC[self.kind]
+
+
+def check_task(given: dict[str, Any]) -> None:
+    """ValueError unless a task as given on the command line has the fields of `Task`, and `out`."""
+    told = {name: value for name, value in given.items() if name != "out"}
+    check_fields(Task, told, "--task")
+    needed = [field.name for field in fields(Task) if field.default is MISSING] + ["out"]
+    if missing := [name for name in needed if name not in given]:
+        raise ValueError(f"--task {json.dumps(given)}: without {', '.join(missing)}")
 
 
 class Head(nn.Module):

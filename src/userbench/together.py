@@ -18,6 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from userbench.artifact import check_writable
+
 WAYS = ("one-by-one", "interleaved")
 Run = Generator[None, None, None]
 
@@ -41,9 +43,10 @@ def with_seed(value: Any, seed: int) -> Any:
 
 
 def check_outputs(outputs: Iterable[Path]) -> None:
-    """ValueError where two runs would write to one place."""
+    """ValueError where two runs would write to one place, OSError where they may not write."""
     seen: set[Path] = set()
     for path in outputs:
+        check_writable(path)
         if path in seen:
             raise ValueError(f"{path}: is named twice. Put {{seed}} in it, and each seed once")
         seen.add(path)

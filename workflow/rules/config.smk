@@ -9,6 +9,7 @@ import re
 import shlex
 import shutil
 import sys
+import time
 from pathlib import Path
 
 import jsonschema
@@ -40,6 +41,27 @@ REFERENCES = {"classification": "bag-of-items", "binary": "bag-of-items", "top_n
 def wrong(where, what):
     """One line that names the file, the key and the remedy."""
     return WorkflowError(f"{CONFIG_FILE}: {where}: {what}")
+
+
+def check_keys_once():
+    """No key twice: YAML lets the last one win, in silence."""
+    for path in filter(lambda path: Path(path).suffix != ".json", workflow.configfiles):
+        nodes = [yaml.compose(Path(path).read_text(encoding="utf-8"))]
+        while nodes:
+            node = nodes.pop()
+            if isinstance(node, yaml.SequenceNode):
+                nodes += node.value
+            elif isinstance(node, yaml.MappingNode):
+                lines = {}
+                for key, value in node.value:
+                    line = key.start_mark.line + 1
+                    if key.value in lines:
+                        raise WorkflowError(
+                            f"{path}:{line}: {key.value!r} is there twice, first in line "
+                            f"{lines[key.value]}. Remove one of them"
+                        )
+                    lines[key.value] = line
+                    nodes.append(value)
 
 
 def check_schema():
@@ -92,6 +114,9 @@ def check_names():
             if run not in runs:
                 raise wrong(where, f"no run {run!r}; known: {', '.join(runs)}")
     check_studies()
+    sizes = config["encoder"]
+    if sizes["dim"] % sizes["heads"]:
+        raise wrong("encoder.dim", f"{sizes['dim']} is no multiple of heads: {sizes['heads']}")
     last = config["pretrain"]["epochs"]
     for epoch in (*config["finetune"]["from_epochs"], *config["pretrain"].get("keep", [])):
         if epoch > last:
@@ -155,6 +180,7 @@ spec = importlib.util.find_spec("userbench")
 if spec is None or not Path(spec.origin).is_relative_to(workflow.basedir):
     raise WorkflowError("userbench is not installed from this folder. Run: pip install -e .")
 
+check_keys_once()
 check_schema()
 check_names()
 
@@ -179,8 +205,34 @@ if "gpu" in workflow.global_resources:
     workflow.register_resource("gpu", places)
 
 
+def check_times():
+    """Nothing made in the future, after a clock went back: edits would not be seen before then."""
+    soonest = time.time() + 60 * MINUTES_OF_SKEW
+    names = (Path(folder, name) for folder, _, names in os.walk(OUT) for name in names)
+    for path in names:
+        try:
+            made = path.lstat().st_mtime
+        except FileNotFoundError:  # deleted meanwhile, by a workflow that runs in this folder
+            continue
+        if made > soonest:
+            then = time.strftime("%Y-%m-%d %H:%M", time.localtime(made))
+            now = f"touch -d @{time.time():.0f}"
+            raise WorkflowError(
+                f"{path}: is of {then}, by a clock that was ahead; no edit before then would make "
+                f"it again. Set the clock, or run: find {OUT} -newermt now -exec {now} {{}} +"
+            )
+
+
+# Why: clocks of the machines of one file system differ.
+MINUTES_OF_SKEW = 10
+if workflow.is_main_process:
+    check_times()
+
 # Why: `python` in a rule is the Python that runs Snakemake, its environment activated or not.
-shell.prefix(f'export PATH="{Path(sys.executable).parent}:$PATH"; ')
+shell.prefix(
+    f'export PATH="{Path(sys.executable).parent}:$PATH"'
+    f" USERBENCH_LIMIT_MINUTES={config.get('limit_minutes', 24 * 60)}; "
+)
 
 
 def tasks_of(corpus):

@@ -12,7 +12,6 @@ correlation of CoSeRec (Liu et al., arXiv 2108.06479), over the training users o
 
 import argparse
 import logging
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +25,7 @@ from tqdm import tqdm
 from userbench.artifact import atomic, environment, write_json
 from userbench.data import splits, store
 from userbench.data.raw import offsets_of
+from userbench.mistakes import command
 
 log = logging.getLogger("userbench")
 
@@ -247,6 +247,7 @@ def load_neighbours(folder: Path) -> Neighbours:
     return Neighbours(items, scores, manifest["max_score"], manifest["min_score"])
 
 
+@command
 def main(argv: list[str] | None = None) -> None:
     """Write the neighbours of a store's items."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -256,10 +257,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    try:
-        write_neighbours(args.store, args.splits, args.top, args.out)
-    except (ValueError, OSError) as mistake:
-        sys.exit(f"error: {mistake}")
+    write_neighbours(args.store, args.splits, args.top, args.out)
 
 
 if __name__ == "__main__":

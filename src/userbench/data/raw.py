@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Literal, NamedTuple
+from typing import Any, BinaryIO, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -94,11 +94,23 @@ class RawFile:
     source: Source
     size: int = 0
     sha256: str = ""
+    modified: int = 0  # when it was read; nanoseconds since 1970
 
     @property
     def name(self) -> str:
         """File name without folders."""
         return Path(self.member or self.path).name
+
+    def described(self) -> dict[str, Any]:
+        """What a manifest says of the file, once it was read."""
+        return {
+            "name": self.name,
+            "path": str(self.path),
+            "member": self.member,
+            "modified": self.modified,
+            "size": self.size,
+            "sha256": self.sha256,
+        }
 
     def __str__(self) -> str:
         """Path, that of the zip included."""
@@ -184,7 +196,8 @@ def read_rows(file: RawFile, bad: BadRows) -> Iterator[Rows]:
 def read_blocks(file: RawFile) -> Iterator[bytes]:
     """Whole lines of a file, about `BLOCK` bytes at a time; fills in its size and checksum."""
     digest, size, rest = hashlib.sha256(), 0, b""
-    with explained(file), open_raw(file) as stream:
+    file.modified = file.path.stat().st_mtime_ns if file.path.exists() else 0
+    with explained(file), open_raw(file.path, file.member) as stream:
         while chunk := stream.read(BLOCK):
             digest.update(chunk)
             size += len(chunk)
@@ -203,14 +216,24 @@ def read_blocks(file: RawFile) -> Iterator[bytes]:
 
 
 @contextmanager
-def open_raw(file: RawFile) -> Iterator[BinaryIO]:
+def open_raw(path: Path, member: str) -> Iterator[BinaryIO]:
     """Bytes of a raw file; a zip's member is unpacked on the fly."""
-    if file.member:
-        with zipfile.ZipFile(file.path) as archive, archive.open(file.member) as stream:
+    if member:
+        with zipfile.ZipFile(path) as archive, archive.open(member) as stream:
             yield stream
     else:
-        with file.path.open("rb") as stream:
+        with path.open("rb") as stream:
             yield stream
+
+
+def checksum(path: Path, member: str) -> str:
+    """SHA-256 of a raw file as it is now; empty where the zip has no such member any more."""
+    with explained(path):
+        try:
+            with open_raw(path, member) as stream:
+                return hashlib.file_digest(stream, "sha256").hexdigest()
+        except KeyError:
+            return ""
 
 
 @contextmanager

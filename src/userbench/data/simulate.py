@@ -12,7 +12,6 @@ The folder holds `world.json` beside the raw files, so that the data says that i
 import argparse
 import json
 import math
-import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields, replace
@@ -24,6 +23,7 @@ from jaxtyping import Bool, Float, Int, UInt64
 
 import userbench
 from userbench import artifact
+from userbench.mistakes import command
 
 TTL_USERS, APP_USERS = 1_470_149, 1_575_837  # full scale
 WIDTH = 100  # ids in a line
@@ -645,6 +645,7 @@ def numbers(content: object) -> Value:
     raise ValueError(f"not a number: {content!r}")
 
 
+@command
 def main(argv: list[str] | None = None) -> None:
     """Write the raw files of a simulated corpus."""
     parser = argparse.ArgumentParser(
@@ -665,15 +666,12 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(argv)
-    try:
-        changes = dict(parse_change(text) for text in args.set)
-        if args.items is not None:
-            changes["items"] = args.items
-        world = choose_world(args.format, args.users, **changes)
-        simulate(args.format, world, args.users, args.seed, args.out)
-        artifact.record(args.out, {**vars(args), "world": asdict(world)})
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
+    changes = dict(parse_change(text) for text in args.set)
+    if args.items is not None:
+        changes["items"] = args.items
+    world = choose_world(args.format, args.users, **changes)
+    simulate(args.format, world, args.users, args.seed, args.out)
+    artifact.record(args.out, {**vars(args), "world": asdict(world)})
 
 
 if __name__ == "__main__":

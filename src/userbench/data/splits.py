@@ -6,7 +6,6 @@
 
 import argparse
 import hashlib
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +13,9 @@ import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
-from userbench.artifact import atomic, environment, write_json
+from userbench.artifact import again, atomic, environment, write_json
 from userbench.data import store
+from userbench.mistakes import command
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
 PRETRAIN_CUTS = (0.9,)
@@ -31,6 +31,7 @@ def write_splits(folder: Path, tasks: list[str], by: str, seed: int, out: Path) 
     if seed < 0:
         raise ValueError(f"seed {seed} is negative. Give 0 or more")
     store.check_out(out)
+    store.check_raw(folder)
     n_users = store.read_manifest(folder)["counts"]["users"]
     parts = {"pretrain": draw(n_users, PRETRAIN_CUTS, generator(seed, "pretrain"))}
     for task in tasks:
@@ -123,11 +124,17 @@ def order_of_epoch(numbers: Int[Tensor, " some"], order: str, epoch: int) -> Int
 
 
 def check_store(folder: Path, store_folder: Path) -> None:
-    """ValueError unless the splits in `folder` were drawn for this store's content."""
+    """ValueError unless the splits in `folder` were drawn for this store's content.
+
+    And unless that is still what the raw files say, where they are still there.
+    """
+    store.check_raw(store_folder)
     if store.read_manifest(folder)["store"] != store.identity(store_folder):
-        raise ValueError(f"{folder}: drawn for another store than {store_folder}. Draw it again")
+        remedy = again(folder, store.read_manifest(folder))
+        raise ValueError(f"{folder}: drawn for another store than {store_folder}. {remedy}")
 
 
+@command
 def main(argv: list[str] | None = None) -> None:
     """Write the splits of a store."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -137,10 +144,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     args = parser.parse_args(argv)
-    try:
-        write_splits(args.store, args.tasks, args.by, args.seed, args.out)
-    except (ValueError, OSError) as mistake:
-        sys.exit(f"error: {mistake}")
+    write_splits(args.store, args.tasks, args.by, args.seed, args.out)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,8 +30,9 @@ import torch
 from jaxtyping import Bool, Int, Int32, Int64, UInt64
 from torch import Tensor
 
-from userbench.artifact import atomic, environment, sha256, write_json, write_text
+from userbench.artifact import again, atomic, environment, sha256, write_json, write_text
 from userbench.data import raw
+from userbench.mistakes import command
 
 # Why: bounds temporaries that would be several times larger than the corpus.
 USERS_AT_ONCE = 1 << 16
@@ -119,10 +121,7 @@ def write_store(
             "max_bad_rows": max_bad_rows,
             "bad_rows": len(bad.rows),
             "counts": counts,
-            "raw": {
-                source: {"name": file.name, "size": file.size, "sha256": file.sha256}
-                for source, file in files.items()
-            },
+            "raw": {source: file.described() for source, file in files.items()},
             "arrays": describe_arrays(folder),
             "seconds": round(time.perf_counter() - start, 3),
             "peak_memory_gib": round(peak_memory() / 2**30, 3),
@@ -363,7 +362,9 @@ def same_sequence(
 def save_array(path: Path, array: np.ndarray) -> None:
     """Write one array and the folders above it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.save(path, array, allow_pickle=False)
+    with path.open("wb") as file:
+        # Why not the file itself: what NumPy then raises does not say why it could not write.
+        np.save(SimpleNamespace(write=file.write), array, allow_pickle=False)
 
 
 def describe_arrays(folder: Path) -> dict[str, Any]:
@@ -554,9 +555,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ValueError(f"{path}: does not exist. Run the command that writes {folder}")
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: is damaged ({error}). Write {folder} again") from error
+        manifest = json.loads(path.read_bytes())
+        if not {"arrays", "counts"} <= manifest.keys():
+            raise ValueError("arrays or counts are missing")
+    except (ValueError, AttributeError) as error:
+        raise ValueError(f"{path}: damaged ({error}). {again(folder, {})}") from error
+    return manifest
 
 
 def read_array(folder: Path, name: str) -> np.ndarray:
@@ -564,13 +568,29 @@ def read_array(folder: Path, name: str) -> np.ndarray:
 
     ValueError when the manifest does not know it or the file is not what the manifest says.
     """
-    expected = read_manifest(folder)["arrays"].get(name)
+    manifest = read_manifest(folder)
+    expected = manifest["arrays"].get(name)
     path = folder / name
     if expected is None:
         raise ValueError(f"{path}: not in the manifest. Write {folder} again with this task")
     if not path.is_file() or sha256(path) != expected["sha256"]:
-        raise ValueError(f"{path}: missing or not as written. Write {folder} again")
+        raise ValueError(f"{path}: missing or not as written. {again(folder, manifest)}")
     return np.load(path, allow_pickle=False)
+
+
+def check_raw(folder: Path) -> None:
+    """ValueError where a raw file that is still there was changed since the store was read from it.
+
+    A file of the same time is taken for the same: raw files are large, and every command asks.
+    """
+    manifest = read_manifest(folder)
+    for told in manifest.get("raw", {}).values():
+        path = Path(told.get("path", ""))
+        if not path.is_file() or path.stat().st_mtime_ns == told["modified"]:
+            continue
+        if raw.checksum(path, told["member"]) != told["sha256"]:
+            what = f"{path}: changed since {folder} was read from it"
+            raise ValueError(f"{what}. {again(folder, manifest)}")
 
 
 def identity(folder: Path) -> str:
@@ -590,6 +610,7 @@ def string_mapping(flag: str, text: str) -> dict[str, str]:
     return mapping
 
 
+@command
 def main(argv: list[str] | None = None) -> None:
     """Write the array store of a corpus from its raw files."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -600,12 +621,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--max-bad-rows", type=int, default=0, help="bad lines that may be skipped")
     parser.add_argument("--sha256", default="{}", help="JSON: raw file name -> expected SHA-256")
     args = parser.parse_args(argv)
-    try:
-        sources = string_mapping("--sources", args.sources)
-        checksums = string_mapping("--sha256", args.sha256)
-        write_store(args.raw, args.format, sources, args.out, args.max_bad_rows, checksums)
-    except (ValueError, OSError) as mistake:
-        sys.exit(f"error: {mistake}")
+    sources = string_mapping("--sources", args.sources)
+    checksums = string_mapping("--sha256", args.sha256)
+    write_store(args.raw, args.format, sources, args.out, args.max_bad_rows, checksums)
 
 
 if __name__ == "__main__":

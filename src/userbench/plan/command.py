@@ -9,7 +9,6 @@ are simulated and not there yet are simulated small, in a temporary folder, and 
 
 import argparse
 import os
-import sys
 import tempfile
 import time
 from heapq import heappop, heappush
@@ -18,6 +17,7 @@ from pathlib import Path
 import torch
 
 from userbench.artifact import write_json
+from userbench.mistakes import command
 from userbench.plan.jobs import TRAINING, Job, jobs_left
 from userbench.plan.probes import Cost, Measured, measured
 from userbench.plan.together import Sharing, best, measure_steps, sharings, slowdown
@@ -25,6 +25,7 @@ from userbench.plan.together import Sharing, best, measure_steps, sharings, slow
 ROWS_SHOWN = 20
 
 
+@command
 def main(argv: list[str] | None = None) -> None:
     """Print the plan; report a user's mistake in one line."""
     parser = argparse.ArgumentParser(prog="userbench plan", description=__doc__.splitlines()[0])
@@ -35,10 +36,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, help="write every job with its cost to this file")
     parser.add_argument("targets", nargs="*", help="files to make; default: all tables")
     args = parser.parse_args(argv)
-    try:
-        plan(args)
-    except ValueError as mistake:
-        sys.exit(f"error: {mistake}")
+    plan(args)
 
 
 def plan(args: argparse.Namespace) -> None:

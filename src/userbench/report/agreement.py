@@ -6,7 +6,6 @@ The layout is that of Table 2 (`userbench.report.tables`).
 """
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import pandas as pd
 from scipy.stats import kendalltau
 
 from userbench import artifact
+from userbench.mistakes import command
 from userbench.report.statistics import read_layout, read_scores, summarise
 from userbench.report.tables import resolved, write_csv
 
@@ -63,6 +63,7 @@ def compare_task(rows: pd.DataFrame, task: dict[str, Any]) -> pd.DataFrame:
     )
 
 
+@command
 def main(argv: list[str] | None = None) -> None:
     """Write the comparison; a mistake in the input ends it with one line."""
     parser = argparse.ArgumentParser(
@@ -73,12 +74,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--layout", required=True, help="JSON text, or the file that holds it")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(argv)
-    try:
-        layout = read_layout(args.layout)
-        write_csv(args.out, compare(read_scores(args.scores), layout))
-        artifact.record(args.out, resolved(args) | {"layout": layout})
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
+    layout = read_layout(args.layout)
+    write_csv(args.out, compare(read_scores(args.scores), layout))
+    artifact.record(args.out, resolved(args) | {"layout": layout})
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from userbench import artifact
+from userbench.mistakes import command
 from userbench.predictions import Predictions, describe_predictions, read_predictions
 from userbench.report.inference import (
     LEVEL,
@@ -44,7 +45,6 @@ from userbench.report.tables import (
     markdown_text,
     number,
     resolved,
-    run_command,
     write_csv,
 )
 
@@ -406,6 +406,7 @@ def write(args: argparse.Namespace, layout: dict[str, Any], table: pd.DataFrame,
     artifact.record(args.csv, resolved(args) | {"layout": layout})
 
 
+@command
 def main(argv: list[str] | None = None) -> None:
     """Run one of the commands; a mistake in the input ends it with one line."""
     parser = argparse.ArgumentParser(
@@ -423,7 +424,8 @@ def main(argv: list[str] | None = None) -> None:
     commands.choices["statistics"].add_argument(
         "--predictions", type=Path, nargs="+", action="extend", required=True, metavar="FILE"
     )
-    run_command(parser.parse_args(argv))
+    args = parser.parse_args(argv)
+    args.run(args)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import pandas as pd
 from scipy.integrate import trapezoid
 from scipy.stats import gaussian_kde
 
+from userbench.artifact import check_recorded
 from userbench.report.inference import interval_of
 
 TIERS = ("implicit", "crop", "reorder", "mask", "other")
@@ -32,6 +33,7 @@ def read_cosines(paths: Sequence[Path]) -> pd.DataFrame:
     """
     frames = []
     for path in paths:
+        check_recorded(path)
         try:
             frame = pd.read_parquet(path)
         except (OSError, ValueError) as problem:

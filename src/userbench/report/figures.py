@@ -32,6 +32,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 from userbench import artifact
+from userbench.mistakes import command
 from userbench.report import distributions
 from userbench.report.statistics import read_scores
 from userbench.report.studies import STUDIES, read_layout
@@ -45,7 +46,7 @@ from userbench.report.style import (
     look,
     save,
 )
-from userbench.report.tables import data_statement, resolved, run_command, write_csv
+from userbench.report.tables import data_statement, resolved, write_csv
 
 METRIC_NAMES = {"accuracy": "Accuracy", "auc": "AUC"}
 TIER_LINES = {"crop": "-", "reorder": "--", "mask": ":"}
@@ -467,6 +468,7 @@ def finish(args: argparse.Namespace, layout: dict[str, Any], draw: Callable[[], 
     artifact.record(args.csv, resolved(args) | {"layout": layout})
 
 
+@command
 def main(argv: Iterable[str] | None = None) -> None:
     """Make one figure; a mistake in the input ends it with one line."""
     parser = argparse.ArgumentParser(prog="python -m userbench.report.figures", description=__doc__)
@@ -486,7 +488,8 @@ def main(argv: Iterable[str] | None = None) -> None:
         else:
             command.add_argument("--scores", type=Path, required=True, help="CSV of all scores")
             command.set_defaults(run=study_command)
-    run_command(parser.parse_args(argv))
+    args = parser.parse_args(argv)
+    args.run(args)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ import pandas as pd
 import yaml
 
 from userbench import artifact
+from userbench.mistakes import command
 from userbench.report.statistics import (
     METRIC,
     NOTHING_ELSE,
@@ -36,7 +37,6 @@ from userbench.report.tables import (
     markdown_text,
     number,
     resolved,
-    run_command,
     write_csv,
 )
 
@@ -343,6 +343,7 @@ def effects_command(args: argparse.Namespace) -> None:
     artifact.record(args.out, resolved(args) | {"layout": layout})
 
 
+@command
 def main(argv: list[str] | None = None) -> None:
     """Run one of the commands; a mistake in the input ends it with one line."""
     parser = argparse.ArgumentParser(prog="python -m userbench.report.ledger", description=__doc__)
@@ -361,7 +362,8 @@ def main(argv: list[str] | None = None) -> None:
     effects.add_argument("--out", type=Path, required=True)
     effects.set_defaults(run=effects_command)
 
-    run_command(parser.parse_args(argv))
+    args = parser.parse_args(argv)
+    args.run(args)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ import base64
 import hashlib
 import json
 import shlex
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import cache
@@ -30,6 +29,7 @@ import vl_convert
 import yaml
 
 from userbench import artifact
+from userbench.mistakes import command
 from userbench.report.inference import interval_of
 from userbench.report.statistics import read_layout, read_scores, summarise
 from userbench.report.tables import arrange, number, resolved
@@ -142,7 +142,8 @@ SECTIONS = (
 
 
 def read_json(path: Path) -> Any:
-    """Content of a JSON file; ValueError, naming it, where it is not JSON."""
+    """Content of a JSON file; ValueError, naming it, where it is damaged."""
+    artifact.check_recorded(path)
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -595,6 +596,7 @@ def page(folder: Path, config: Sequence[Path]) -> str:
     )
 
 
+@command
 def main(argv: list[str] | None = None) -> None:
     """Write the page; a mistake in the input ends it with one line."""
     parser = argparse.ArgumentParser(prog="python -m userbench.report.page", description=__doc__)
@@ -603,11 +605,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--config", type=Path, nargs="+", required=True, help="its YAML file")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(argv)
-    try:
-        artifact.write_text(args.out, page(args.folder, args.config))
-        artifact.record(args.out, resolved(args))
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
+    artifact.write_text(args.out, page(args.folder, args.config))
+    artifact.record(args.out, resolved(args))
 
 
 if __name__ == "__main__":

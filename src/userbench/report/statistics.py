@@ -11,6 +11,8 @@ import pandas as pd
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
+from userbench.artifact import check_recorded
+
 PUBLISHED_TABLE1 = Path(__file__).with_name("paper_table1.csv")
 PUBLISHED_TABLE2 = Path(__file__).with_name("paper_table2.csv")
 TEXT = {"type": "string", "minLength": 1}
@@ -139,6 +141,7 @@ def read_score_file(path: Path) -> list[dict[str, Any]]:
     Raises:
         ValueError: the file is not what `finetune` or `references` writes, or is inconsistent.
     """
+    check_recorded(path)
     try:
         content = read_checked(path, SCORE_FILE)
         best = (content["best"]["pretrain_epoch"], content["best"]["epoch"])
@@ -179,6 +182,7 @@ def read_scores(path: Path) -> pd.DataFrame:
     Raises:
         ValueError: the columns are not SCORE_COLUMNS, or a field is not of its type.
     """
+    check_recorded(path)
     try:
         scores = pd.read_csv(
             path,

@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from userbench.artifact import check_recorded
 from userbench.report.inference import interval_of
 from userbench.report.statistics import (
     COUNT,
@@ -297,8 +298,10 @@ def learning_curves(scores: pd.DataFrame, layout: dict[str, Any]) -> pd.DataFram
 
 
 def read_curve(curve: dict[str, Any]) -> pd.DataFrame:
-    """Losses of one pre-training; ValueError where the file is not a learning curve."""
-    points = pd.DataFrame(read_checked(Path(curve["file"]), CURVE_FILE))
+    """Losses of one pre-training; ValueError where the file is damaged or no learning curve."""
+    path = Path(curve["file"])
+    check_recorded(path)
+    points = pd.DataFrame(read_checked(path, CURVE_FILE))
     return points[["epoch", "split", "loss"]].assign(run=curve["run"], task=curve["corpus"])
 
 

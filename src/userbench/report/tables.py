@@ -11,7 +11,6 @@ import argparse
 import html
 import json
 import re
-import sys
 from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from userbench import artifact
+from userbench.mistakes import command
 from userbench.report.statistics import (
     describe_corpora,
     gather_scores,
@@ -401,14 +401,7 @@ def resolved(args: argparse.Namespace) -> dict[str, Any]:
     return json.loads(json.dumps({k: v for k, v in vars(args).items() if k != "run"}, default=str))
 
 
-def run_command(args: argparse.Namespace) -> None:
-    """Run the command that was asked for; a mistake in the input ends it with one line."""
-    try:
-        args.run(args)
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
-
-
+@command
 def main(argv: list[str] | None = None) -> None:
     """Run one of the commands; a mistake in the input ends it with one line."""
     parser = argparse.ArgumentParser(prog="python -m userbench.report.tables", description=__doc__)
@@ -440,7 +433,8 @@ def main(argv: list[str] | None = None) -> None:
     table1.add_argument("--out", type=Path, required=True)
     table1.set_defaults(run=table1_command)
 
-    run_command(parser.parse_args(argv))
+    args = parser.parse_args(argv)
+    args.run(args)
 
 
 if __name__ == "__main__":

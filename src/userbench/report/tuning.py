@@ -9,7 +9,6 @@ Layout: {"trials": [{"run": "cl4srec--2", "method_row": "cl4srec", "trial": 2, "
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import pandas as pd
 
 from userbench import artifact
+from userbench.mistakes import command
 from userbench.report.statistics import (
     COUNT,
     METRIC,
@@ -230,6 +230,7 @@ def budgets(trials: pd.DataFrame) -> str:
     return f"{said}; seeds of each: {seeds}."
 
 
+@command
 def main(argv: list[str] | None = None) -> None:
     """Write every trial and the summary; a mistake in the input ends it with one line."""
     parser = argparse.ArgumentParser(prog="python -m userbench.report.tuning", description=__doc__)
@@ -241,14 +242,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="CSV of all trials")
     parser.add_argument("--md", type=Path, required=True, help="what was chosen, in Markdown")
     args = parser.parse_args(argv)
-    try:
-        layout = read_layout(args.layout)
-        trials = choose(gather_trials(args.scores, layout))
-        write_csv(args.out, trials[COLUMNS])
-        artifact.write_text(args.md, to_markdown(trials, layout))
-        artifact.record(args.out, resolved(args) | {"layout": layout})
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
+    layout = read_layout(args.layout)
+    trials = choose(gather_trials(args.scores, layout))
+    write_csv(args.out, trials[COLUMNS])
+    artifact.write_text(args.md, to_markdown(trials, layout))
+    artifact.record(args.out, resolved(args) | {"layout": layout})
 
 
 if __name__ == "__main__":

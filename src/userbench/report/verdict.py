@@ -8,7 +8,6 @@ stand in the config before anything is run.
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from userbench import artifact
+from userbench.mistakes import command
 from userbench.report.inference import (
     LEVEL,
     MOST_SEEDS,
@@ -204,6 +204,7 @@ def read_verdicts(path: Path) -> pd.DataFrame:
     return table
 
 
+@command
 def main(argv: list[str] | None = None) -> None:
     """Write the verdicts; a mistake in the input ends it with one line."""
     parser = argparse.ArgumentParser(prog="python -m userbench.report.verdict", description=__doc__)
@@ -216,16 +217,13 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--csv", type=Path, required=True)
     parser.add_argument("--md", type=Path, required=True)
     args = parser.parse_args(argv)
-    try:
-        layout, margin = read_layout(args.layout), parse_json(args.margin, "--margin")
-        check(margin, MARGIN, "--margin")
-        table1 = pd.read_csv(args.table1).fillna({"task": ""})
-        verdicts = judge(read_scores(args.scores), table1, layout, margin)
-        write_csv(args.csv, verdicts)
-        artifact.write_text(args.md, page(verdicts, pd.read_csv(args.agreement)))
-        artifact.record(args.csv, resolved(args) | {"layout": layout, "margin": margin})
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
+    layout, margin = read_layout(args.layout), parse_json(args.margin, "--margin")
+    check(margin, MARGIN, "--margin")
+    table1 = pd.read_csv(args.table1).fillna({"task": ""})
+    verdicts = judge(read_scores(args.scores), table1, layout, margin)
+    write_csv(args.csv, verdicts)
+    artifact.write_text(args.md, page(verdicts, pd.read_csv(args.agreement)))
+    artifact.record(args.csv, resolved(args) | {"layout": layout, "margin": margin})
 
 
 if __name__ == "__main__":

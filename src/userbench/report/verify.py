@@ -8,15 +8,16 @@ margins than the verdicts.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 import pandas as pd
 import yaml
 
+from userbench.mistakes import command
 from userbench.report.verdict import page, read_verdicts
 
 
+@command
 def main(argv: list[str] | None = None) -> None:
     """Print the verdicts; report a user's mistake in one line."""
     parser = argparse.ArgumentParser(prog="userbench verify", description=__doc__)
@@ -24,10 +25,7 @@ def main(argv: list[str] | None = None) -> None:
     default = Path("workflow/config/default.yaml")
     parser.add_argument("--config", type=Path, default=default, help=f"default: {default}")
     args = parser.parse_args(argv)
-    try:
-        print(verify(args.config))
-    except (ValueError, OSError) as mistake:
-        sys.exit(f"error: {mistake}")
+    print(verify(args.config))
 
 
 def verify(config: Path) -> str:

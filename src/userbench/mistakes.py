@@ -1,0 +1,148 @@
+"""How every command ends that cannot go on: one line, a status that is not 0, no traceback.
+
+A mistake of the user is a ValueError whose text names file and remedy. What the machine refuses (a
+full disk, a folder nobody may write to, a GPU without memory) is told here, with what to do. So is
+a command that hangs: `USERBENCH_LIMIT_MINUTES` ends it, and its stack goes to stderr, into the log.
+"""
+
+import argparse
+import errno
+import faulthandler
+import json
+import os
+import re
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from types import FrameType
+from typing import Any
+
+LIMIT = "USERBENCH_LIMIT_MINUTES"
+# Why: an exception lets files be cleaned up, but comes only between two instructions of Python.
+SECONDS_TO_CLEAN_UP = 30
+AGAIN = "run the same command again"
+NOT_ALLOWED = f"Name another folder, or get leave to write there, and {AGAIN}"
+REMEDIES = {
+    errno.ENOSPC: f"Free space and {AGAIN}",
+    errno.EDQUOT: f"Free space within your quota and {AGAIN}",
+    errno.EFBIG: f"Raise the limit on the size of files (ulimit -f) and {AGAIN}",
+    errno.EROFS: NOT_ALLOWED,
+    errno.EACCES: NOT_ALLOWED,
+    errno.EPERM: NOT_ALLOWED,
+    errno.ENOENT: "Check the name, or run first what writes it",
+    errno.EIO: f"Check the disk (dmesg) and {AGAIN}",
+}
+
+
+def command(main: Callable[..., None]) -> Callable[..., None]:
+    """Let a `main` end with one line, `error: ...` on stderr and status 1, where it cannot go on.
+
+    Errors that are neither the user's nor the machine's are ours, and keep their traceback.
+    """
+
+    @wraps(main)
+    def told(*args: Any, **kwargs: Any) -> None:
+        try:
+            with time_limit():
+                main(*args, **kwargs)
+        except Exception as problem:
+            line = told_of(problem)
+            if line is None:
+                raise
+            sys.exit(f"error: {line}")
+
+    return told
+
+
+def told_of(problem: Exception) -> str | None:
+    """A user's mistake or what the machine refused, in one line; None for errors of ours."""
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(problem, torch.OutOfMemoryError):
+        what = ". ".join(str(problem).split(". ")[:2])
+        remedy = "Lower batch_size or jobs_per_gpu, or set precision: bf16, in the config"
+        return f"{one_line(what)}. {remedy}"
+    if isinstance(problem, MemoryError):
+        what = one_line(str(problem)) or "out of memory"
+        return f"{what}. Lower batch_size, or run fewer jobs at once (--cores)"
+    if isinstance(problem, OSError) and problem.errno is not None:
+        where = "" if problem.filename is None else f"{os.fsdecode(problem.filename)}: "
+        why = one_line(problem.strerror or str(problem))
+        what = f"{where}{why[:1].lower()}{why[1:]}"
+        return f"{what}. {REMEDIES[problem.errno]}" if problem.errno in REMEDIES else what
+    if isinstance(problem, ValueError | OSError):
+        return one_line(str(problem))
+    return None
+
+
+def one_line(text: str) -> str:
+    """The text without line breaks."""
+    return " ".join(text.split())
+
+
+def system_error(problem: BaseException) -> int | None:
+    """The number of the system's error behind an exception, if there is one.
+
+    Some libraries hide it in their own words: safetensors raises no OSError.
+    """
+    if isinstance(problem, OSError):
+        return problem.errno
+    found = re.search(r"\(os error (\d+)\)", str(problem))
+    return int(found[1]) if found else None
+
+
+@contextmanager
+def time_limit() -> Iterator[None]:
+    """End what is inside after `USERBENCH_LIMIT_MINUTES`, with a TimeoutError; unset, never.
+
+    Where that cannot be raised, in code that does not come back to Python, the process ends.
+    """
+    minutes = os.environ.get(LIMIT, "")
+    if not minutes:
+        yield
+        return
+    try:
+        seconds = 60 * float(minutes)
+    except ValueError:
+        raise ValueError(f"{LIMIT}={minutes}: not a number of minutes") from None
+
+    def stop(_: int, frame: FrameType | None) -> None:
+        faulthandler.dump_traceback(sys.__stderr__)
+        where = f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame else "an unknown place"
+        raise TimeoutError(
+            f"not done after {minutes} minutes, at {where} (stack above). "
+            f"If it was only slow, raise limit_minutes ({LIMIT}) and {AGAIN}"
+        )
+
+    before = signal.signal(signal.SIGALRM, stop)
+    faulthandler.dump_traceback_later(seconds + SECONDS_TO_CLEAN_UP, exit=True, file=sys.__stderr__)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        faulthandler.cancel_dump_traceback_later()
+        signal.signal(signal.SIGALRM, before)
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """What reads a whole number of `least` or more from the command line, for argparse."""
+
+    def number(text: str) -> int:
+        if not re.fullmatch(r"-?[0-9]{1,18}", text) or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number of {least} or more")
+        return int(text)
+
+    return number
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """A JSON object given on the command line, as argparse wants its types to be."""
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise argparse.ArgumentTypeError(f'{text!r} is no JSON object, like {{"name": 1}}')
+    return content

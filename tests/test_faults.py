@@ -1,0 +1,386 @@
+"""Hanging workers, damaged files, changed data, mistakes: each is found, and told in one line."""
+
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from userbench.mistakes import LIMIT, command
+
+ROOT = Path(__file__).parent.parent
+
+# ------------------------------------------------------------------------------- one line
+
+
+def test_mistakes_end_in_one_line_and_ours_keep_their_traceback():
+    """Wrong: a user reads a traceback, or an error of ours is hidden behind one line."""
+
+    @command
+    def fail(problem: Exception) -> None:
+        raise problem
+
+    cuda = "CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity of 79 GiB"
+    for problem, said in {
+        ValueError("x.json: wrong.\n Make it again"): "error: x.json: wrong. Make it again",
+        FileNotFoundError(2, "No such file or directory", "x.json"): (
+            "error: x.json: no such file or directory. Check the name, or run first what writes it"
+        ),
+        torch.OutOfMemoryError(cuda): (
+            "error: CUDA out of memory. Tried to allocate 20.00 MiB. Lower batch_size or "
+            "jobs_per_gpu, or set precision: bf16, in the config"
+        ),
+        MemoryError(): (
+            "error: out of memory. Lower batch_size, or run fewer jobs at once (--cores)"
+        ),
+    }.items():
+        with pytest.raises(SystemExit) as ended:
+            fail(problem)
+        assert ended.value.code == said
+    with pytest.raises(KeyError):
+        fail(KeyError("ours"))
+
+
+def test_every_command_ends_that_way():
+    """Wrong: one command is left out, and a full disk ends it with a traceback."""
+    for path in (ROOT / "src/userbench").rglob("*.py"):
+        text = path.read_text()
+        if path.name != "__main__.py":  # which calls the others
+            assert text.count("\ndef main(") == text.count("\n@command\ndef main("), path
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--set", "{ratio: 1}"], "argument --set: '{ratio: 1}' is not JSON: Expecting property"),
+        (["--set", "3"], "argument --set: '3' is no JSON object"),
+        (["--encoder", "[8]"], "argument --encoder: '[8]' is no JSON object"),
+        (["--encoder", '{"dims": 8}'], "--encoder has no hyper-parameter 'dims'. It has: n_items"),
+        (["--encoder", '{"dim": 7, "heads": 2}'], "dim 7"),
+        (["--method", "mml"], "no method 'mml'"),
+        (["--set", '{"mask_ratoi": 0.3}'], "has no hyper-parameter 'mask_ratoi'"),
+        (["--set", '{"lr": "fast"}'], "lr 'fast' is no float"),
+        (["--seed", "-1"], "--seed: '-1' is no whole number of 0 or more"),
+        (["--epochs", "-3"], "--epochs: '-3' is no whole number of 1 or more"),
+        (["--batch-size", "1"], "--batch-size: '1' is no whole number of 2 or more"),
+    ],
+)
+def test_flags_of_pretraining_are_checked(flags, said, tiny, tmp_path, capsys):
+    """Wrong: a traceback, or hours with a setting that nobody asked for."""
+    from userbench import pretrain
+
+    data = ["--store", str(tiny / "store"), "--splits", str(tiny / "splits"), "--device", "cpu"]
+    good = ["--method", "mlm", "--epochs", "1", "--batch-size", "64", "--keep", "1", "--seed", "0"]
+    good += ["--encoder", '{"dim": 8, "layers": 1, "heads": 2, "max_length": 20}']
+    with pytest.raises(SystemExit) as ended:
+        pretrain.main([*data, *good, *flags, "--out", str(tmp_path / "out")])
+    assert ended.value.code != 0
+    assert said in f"{ended.value.code} {capsys.readouterr().err}"
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("task", "said"),
+    [
+        ("{", "is not JSON"),
+        ("{}", "--task {}: without name, kind, lr, batch_size, epochs, out"),
+        ('{"naem": "age"}', "--task has no hyper-parameter 'naem'"),
+        ({"kind": "clicks"}, "kind 'clicks' is none of"),
+        ({"lr": "fast"}, "lr 'fast' is no float"),
+        ({"epochs": 0}, "epochs 0"),
+    ],
+)
+def test_tasks_of_finetuning_are_checked(task, said, tiny, tmp_path, capsys):
+    """Wrong: a traceback, or a task that is not the one that was asked for."""
+    from userbench import finetune
+
+    good = {"name": "age", "kind": "classification", "lr": 1e-2, "batch_size": 64, "epochs": 1}
+    if isinstance(task, dict):
+        task = json.dumps({**good, "out": str(tmp_path / "age.json"), **task})
+    data = ["--store", str(tiny / "store"), "--splits", str(tiny / "splits"), "--device", "cpu"]
+    size = ["--encoder", '{"dim": 8, "layers": 1, "heads": 2, "max_length": 20}', "--seed", "0"]
+    with pytest.raises(SystemExit) as ended:
+        finetune.main([*data, *size, "--run", "none", "--task", task])
+    assert ended.value.code != 0
+    assert said in f"{ended.value.code} {capsys.readouterr().err}"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_similarity_wants_a_draw(capsys):
+    """Wrong: a parquet file without rows, which a figure trips over days later."""
+    from userbench import similarity
+
+    with pytest.raises(SystemExit):
+        similarity.main(["--draws", "0"])
+    assert "argument --draws: '0' is no whole number of 1 or more" in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------------------- hanging
+
+
+def test_a_command_that_hangs_ends_and_says_where(monkeypatch, tmp_path, capfd):
+    """Wrong: one hanging worker keeps a core, or a GPU, until somebody looks; or leaves half."""
+    from userbench.artifact import atomic
+
+    @command
+    def hang() -> None:
+        with atomic(tmp_path / "x") as partial:
+            partial.write_text("half")
+            threading.Event().wait(60)
+
+    monkeypatch.setenv(LIMIT, "0.005")
+    with pytest.raises(SystemExit, match=r"^error: not done after 0.005 minutes, at \S+:\d+ "):
+        hang()
+    assert "in hang" in capfd.readouterr().err  # the stack
+    assert list(tmp_path.iterdir()) == []
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)  # nothing ends what comes after it
+
+
+HANGS_FOR_GOOD = """
+import signal, time
+from userbench import mistakes
+
+mistakes.SECONDS_TO_CLEAN_UP = 0.2
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])  # as in code that holds Python up
+
+@mistakes.command
+def main():
+    time.sleep(60)
+
+main()
+"""
+
+
+def test_a_command_that_cannot_even_be_told_ends(monkeypatch):
+    """Wrong: what hangs in C code (a driver, a file system) hangs for ever."""
+    monkeypatch.setenv(LIMIT, "0.001")
+    call = [sys.executable, "-c", HANGS_FOR_GOOD]
+    ended = subprocess.run(call, capture_output=True, text=True, timeout=30)
+    assert ended.returncode == 1
+    assert "Timeout" in ended.stderr and "line 10 in main" in ended.stderr
+
+
+def test_a_limit_must_be_a_number(monkeypatch):
+    """Wrong: a misspelt limit is no limit."""
+    monkeypatch.setenv(LIMIT, "1h")
+    with pytest.raises(SystemExit, match="USERBENCH_LIMIT_MINUTES=1h: not a number of minutes"):
+        command(lambda: None)()
+
+
+# ------------------------------------------------------------------------------- damaged files
+
+
+def damage(path: Path, how: str) -> None:
+    """Cut the last byte off a file, or turn one bit of it over."""
+    content = bytearray(path.read_bytes())
+    if how == "truncated":
+        del content[-1:]
+    else:
+        content[len(content) * 2 // 3] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.fixture(scope="module")
+def written(tiny, tmp_path_factory) -> Path:
+    """One of everything that is read again, and copies of store and splits."""
+    from userbench import finetune, pretrain
+    from userbench.data import neighbours
+    from userbench.report import tables
+
+    folder = tmp_path_factory.mktemp("written")
+    for name in ("store", "splits"):
+        shutil.copytree(tiny / name, folder / name)
+    data = ["--store", str(folder / "store"), "--splits", str(folder / "splits")]
+    neighbours.main([*data, "--top", "3", "--out", str(folder / "neighbours")])
+    size = ["--encoder", '{"dim": 8, "layers": 1, "heads": 2, "max_length": 20}', "--seed", "0"]
+    flags = ["--method", "mlm", "--epochs", "1", "--batch-size", "64", "--keep", "1"]
+    pretrain.main([*data, *size, *flags, "--device", "cpu", "--out", str(folder / "mlm")])
+    task = {"name": "age", "kind": "classification", "lr": 1e-2, "batch_size": 64, "epochs": 1}
+    told = json.dumps({**task, "out": str(folder / "age.json")})
+    finetune.main([*data, *size, "--device", "cpu", "--run", "none", "--task", told])
+    flags = ["--scores", str(folder / "age.json"), "--out", str(folder / "scores.csv")]
+    tables.main(["scores", *flags])
+    return folder
+
+
+def read_checkpoint(folder: Path) -> None:
+    from userbench.checkpoint import load
+
+    load(folder / "mlm/epoch1.safetensors")
+
+
+def read_array(folder: Path) -> None:
+    from userbench.data.store import BehaviourStore
+
+    BehaviourStore.open(folder / "store", 20, "cpu")
+
+
+def read_split(folder: Path) -> None:
+    from userbench.data.splits import load_split
+
+    load_split(folder / "splits", "age")
+
+
+def read_neighbours(folder: Path) -> None:
+    from userbench.data.neighbours import load_neighbours
+
+    load_neighbours(folder / "neighbours")
+
+
+def read_score_file(folder: Path) -> None:
+    from userbench.report.statistics import read_score_file
+
+    read_score_file(folder / "age.json")
+
+
+def read_predictions(folder: Path) -> None:
+    from userbench.predictions import read_predictions
+
+    read_predictions(folder / "age.predictions.parquet")
+
+
+def read_scores(folder: Path) -> None:
+    from userbench.report.statistics import read_scores
+
+    read_scores(folder / "scores.csv")
+
+
+def read_curve(folder: Path) -> None:
+    from userbench.report.studies import read_curve
+
+    read_curve({"file": str(folder / "mlm/curve.json"), "run": "mlm", "corpus": "ttl"})
+
+
+READERS = {
+    "mlm/epoch1.safetensors": read_checkpoint,
+    "store/items.npy": read_array,
+    "splits/age.npy": read_split,
+    "neighbours/items.npy": read_neighbours,
+    "age.json": read_score_file,
+    "age.predictions.parquet": read_predictions,
+    "scores.csv": read_scores,
+    "mlm/curve.json": read_curve,
+}
+
+
+@pytest.mark.parametrize("how", ["truncated", "flipped"])
+@pytest.mark.parametrize("name", READERS)
+def test_damage_is_found_and_the_command_told(name, how, written):
+    """Wrong: one bit that a disk or a copy has lost stands in a table as a result."""
+    path, read = written / name, READERS[name]
+    read(written)
+    whole = path.read_bytes()
+    damage(path, how)
+    made = path.parent if path.suffix == ".npy" else path
+    try:
+        with pytest.raises(ValueError, match=rf"^{path}: .*Delete {made} and run the ") as found:
+            read(written)
+    finally:
+        path.write_bytes(whole)
+    told = shlex.join([Path(sys.executable).name, *sys.orig_argv[1:]])
+    assert str(found.value).endswith(f"or run: {told}")
+
+
+@pytest.mark.parametrize("name", ["age.json.provenance.json", "store/manifest.json"])
+def test_a_damaged_record_is_one_line(name, written):
+    """Wrong: a traceback of the JSON parser, which names no file."""
+    path = written / name
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-9])
+    try:
+        with pytest.raises(ValueError, match=rf"^{path}: damaged .*run the workflow again"):
+            (read_score_file if name.startswith("age") else read_array)(written)
+    finally:
+        path.write_bytes(whole)
+
+
+# ------------------------------------------------------------------------------- changed data
+
+
+def test_a_raw_file_changed_after_it_was_read_is_noticed(tiny, tmp_path):
+    """Wrong: results of a data set that is not on the disk any more, with its name on them."""
+    from userbench.data.splits import check_store, write_splits
+    from userbench.data.store import read_manifest, write_store
+
+    shutil.copytree(tiny / "raw", tmp_path / "raw")
+    write_store(tmp_path / "raw", "ttl", {"age": "age"}, tmp_path / "store")
+    write_splits(tmp_path / "store", ["age"], "user", 0, tmp_path / "splits")
+    check_store(tmp_path / "splits", tmp_path / "store")
+    name = read_manifest(tmp_path / "store")["raw"]["age"]["name"]
+    (path,) = (tmp_path / "raw").rglob(name)
+    told = path.stat()
+
+    path.touch()  # another time, the same content: a copy, or a checkout
+    check_store(tmp_path / "splits", tmp_path / "store")
+    content = path.read_bytes()
+    path.write_bytes(content[:-2] + b"3\n" if content[-2:] != b"3\n" else content[:-2] + b"2\n")
+    os.utime(path, ns=(0, told.st_mtime_ns - 10**9))  # older than the store, as unzip may leave it
+    said = rf"{name}: changed since {tmp_path}/store was read from it\. Delete {tmp_path}/store and"
+    with pytest.raises(ValueError, match=said):
+        check_store(tmp_path / "splits", tmp_path / "store")
+    with pytest.raises(ValueError, match=said):
+        write_splits(tmp_path / "store", ["age"], "user", 0, tmp_path / "again")
+    path.unlink()  # the raw files may be away: the store is enough
+    check_store(tmp_path / "splits", tmp_path / "store")
+
+
+def test_a_zip_changed_after_it_was_read_is_noticed(tiny, tmp_path):
+    """Wrong: the member's checksum is taken for that of the archive, or a lost member crashes."""
+    from userbench.data.store import check_raw, write_store
+
+    def packed(*left_out: str) -> None:
+        with zipfile.ZipFile(tmp_path / "raw.zip", "w") as archive:
+            for path in (tiny / "raw").rglob("*.csv"):
+                if path.name not in left_out:
+                    archive.write(path, path.name)
+
+    packed()
+    write_store(tmp_path / "raw.zip", "ttl", {"age": "age"}, tmp_path / "store")
+    packed()
+    os.utime(tmp_path / "raw.zip", (1, 1))
+    check_raw(tmp_path / "store")
+    packed("original_desen_age.csv")
+    with pytest.raises(ValueError, match="raw.zip: changed since"):
+        check_raw(tmp_path / "store")
+
+
+# ------------------------------------------------------------------------------- the clock
+
+
+def test_durations_are_never_negative(monkeypatch):
+    """Wrong: a container whose uptime began after its host's gives negative wall seconds."""
+    from userbench import artifact
+
+    read_text = Path.read_text
+
+    def started_in_the_future(path: Path, *args: str, **kwargs: str) -> str:
+        return "1.00 1.00" if path == Path("/proc/uptime") else read_text(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "read_text", started_in_the_future)
+    assert artifact.seconds_since_start() >= 0
+
+
+def test_the_page_survives_a_clock_that_went_backwards():
+    """Wrong: a bar of negative length, or a page that cannot be made, after the clock was set."""
+    from userbench.report.page import cost_per_row, job, without_pauses
+
+    def record(finished: str, seconds: float) -> dict:
+        return {"finished": f"2026-11-24T{finished}+0000", "wall_seconds": seconds}
+
+    jobs = [
+        job("pre-training", "a", 0, [record("12:00:00", 600)], Path("absent")),
+        # It began at 11:55 and was done at 11:00 by a clock that was set back by an hour.
+        job("fine-tuning", "a", 0, [record("11:59:00", 60), record("11:00:00", 120)], Path("no")),
+        job("fine-tuning", "a", 1, [record("10:00:00", 0)], Path("absent")),
+    ]
+    shown = without_pauses(sorted(jobs, key=lambda one: one.start))
+    assert all(one["minutes"] >= 0 and one["finish"] >= one["begin"] >= 0 for one in shown)
+    assert (cost_per_row(jobs, {"a": "a"}, {"a": "A"}).filter(like="minutes") >= 0).all(axis=None)

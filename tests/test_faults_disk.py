@@ -1,0 +1,307 @@
+"""Disks that are full, read-only or not ours: every command ends in one line, and leaves no half.
+
+A tiny file system is mounted for it, which takes root; limits on the size of files do not.
+"""
+
+import errno
+import json
+import os
+import resource
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+SMALL = '{"dim": 8, "layers": 1, "heads": 2, "max_length": 20}'
+FULL = r"no space left on device\. Free space and run the same command again$"
+READ_ONLY = r"read-only file system\. Name another folder, .* and run the same command again$"
+
+
+class Disk:
+    """A file system of a quarter of a MiB."""
+
+    def __init__(self, root: Path):
+        self.root = root
+
+    def fill(self, free: int = 0) -> None:
+        """Leave so many bytes free."""
+        ballast = self.root / "ballast"
+        ballast.write_bytes(b"")
+        left = os.statvfs(self.root)
+        ballast.write_bytes(bytes(left.f_bavail * left.f_frsize - free))
+
+    def protect(self) -> None:
+        """Nothing can be written from here on."""
+        subprocess.run(["mount", "-o", "remount,ro", self.root], check=True)
+
+    def files(self) -> set[str]:
+        """Everything that was written to it."""
+        found = {str(path.relative_to(self.root)) for path in self.root.rglob("*")}
+        return {name for name in found if not (self.root / name).is_dir()} - {"ballast"}
+
+
+@pytest.fixture
+def disk() -> Iterator[Disk]:
+    # Why not tmp_path: pytest could not delete it where a killed run has left it mounted.
+    root = Path(tempfile.mkdtemp(prefix="userbench-disk-"))
+    mounted = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(root)]
+    if os.geteuid() or subprocess.run(mounted, capture_output=True).returncode:
+        root.rmdir()
+        pytest.skip("mounting a file system takes root")
+    yield Disk(root)
+    subprocess.run(["umount", "--lazy", root], check=True)  # what was raised may hold a file
+    root.rmdir()
+
+
+@pytest.fixture(scope="module")
+def trained(tiny, tmp_path_factory) -> Path:
+    """A checkpoint, and the folder of two score files and their table."""
+    from userbench import pretrain
+    from userbench.report import tables
+
+    folder = tmp_path_factory.mktemp("trained")
+    flags = ["--epochs", "1", "--batch-size", "64", "--keep", "1", "--method", "cl4srec"]
+    pretrain.main([*of_training(tiny), *flags, "--out", str(folder)])
+    finetune(tiny, folder / "a.json", run="a")
+    finetune(tiny, folder / "b.json", run="b")
+    scores = [str(folder / name) for name in ("a.json", "b.json")]
+    tables.main(["scores", "--scores", *scores, "--out", str(folder / "scores.csv")])
+    return folder
+
+
+def of_data(tiny: Path) -> list[str]:
+    return ["--store", str(tiny / "store"), "--splits", str(tiny / "splits")]
+
+
+def of_training(tiny: Path) -> list[str]:
+    return [*of_data(tiny), "--encoder", SMALL, "--seed", "0", "--device", "cpu"]
+
+
+def finetune(tiny: Path, out: Path, run: str) -> None:
+    from userbench import finetune
+
+    task = {"name": "age", "kind": "classification", "lr": 1e-2, "batch_size": 64, "epochs": 1}
+    flags = ["--run", run, "--task", json.dumps({**task, "out": str(out)})]
+    finetune.main([*of_training(tiny), *flags])
+
+
+LAYOUT = {
+    "caption_data": "tiny",
+    "simulated": True,
+    "tasks": [{"task": "age", "label": "Age", "metric": "accuracy"}],
+    "rows": [{"run": run, "label": run} for run in "ab"],
+    "references": [],
+    "baseline": "a",
+}
+
+
+def simulate(tiny: Path, trained: Path, out: Path) -> None:
+    from userbench.data import simulate
+
+    size = ["--format", "ttl", "--users", "2000", "--items", "300", "--seed", "0"]
+    simulate.main([*size, "--out", str(out)])
+
+
+def store(tiny: Path, trained: Path, out: Path) -> None:
+    from userbench.data import store
+
+    raw = ["--format", "ttl", "--raw", str(tiny / "raw"), "--sources", '{"age": "age"}']
+    store.main([*raw, "--out", str(out)])
+
+
+def splits(tiny: Path, trained: Path, out: Path) -> None:
+    from userbench.data import splits
+
+    chosen = ["--tasks", "age", "click", "--by", "interaction", "--seed", "0", "--out", str(out)]
+    splits.main(["--store", str(tiny / "store"), *chosen])
+
+
+def neighbours(tiny: Path, trained: Path, out: Path) -> None:
+    from userbench.data import neighbours
+
+    neighbours.main([*of_data(tiny), "--top", "5", "--out", str(out)])
+
+
+def checkpoint(tiny: Path, trained: Path, out: Path) -> None:
+    from userbench import pretrain
+
+    flags = ["--epochs", "1", "--batch-size", "64", "--keep", "1", "--method", "mlm"]
+    pretrain.main([*of_training(tiny), *flags, "--out", str(out)])
+
+
+def scores(tiny: Path, trained: Path, out: Path) -> None:
+    finetune(tiny, out / "age.json", "a")
+
+
+def references(tiny: Path, trained: Path, out: Path) -> None:
+    from userbench import references
+
+    task = {"name": "click", "kind": "top_n", "metric": "ndcg@10", "out": str(out / "click.json")}
+    references.main([*of_data(tiny), "--seed", "0", "--task", json.dumps(task)])
+
+
+def similarity(tiny: Path, trained: Path, out: Path) -> None:
+    from userbench import similarity
+
+    flags = ["--run", "a", "--method", "cl4srec", "--out", str(out / "seed0.parquet")]
+    checkpoint = ["--checkpoint", str(trained / "epoch1.safetensors")]
+    similarity.main([*of_training(tiny), *flags, *checkpoint])
+
+
+def gathered(tiny: Path, trained: Path, out: Path) -> None:
+    from userbench.report import tables
+
+    flags = ["--scores", str(trained / "a.json"), "--out", str(out / "scores.csv")]
+    tables.main(["scores", *flags])
+
+
+def table(tiny: Path, trained: Path, out: Path) -> None:
+    from userbench.report import tables
+
+    flags = ["--scores", str(trained / "scores.csv"), "--layout", json.dumps(LAYOUT)]
+    for kind in ("csv", "md", "tex", "html"):
+        flags += [f"--{kind}", str(out / f"table2.{kind}")]
+    tables.main(["table2", *flags])
+
+
+def figure(tiny: Path, trained: Path, out: Path) -> None:
+    from matplotlib.figure import Figure
+
+    from userbench.mistakes import command
+    from userbench.report.style import save
+
+    drawn = Figure()
+    drawn.add_subplot().plot(range(9))
+    command(save)(drawn, out / "figure4")
+
+
+WRITERS = [simulate, store, splits, neighbours, checkpoint, scores, references, similarity]
+WRITERS += [gathered, table, figure]
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_a_full_disk_is_one_line_and_leaves_nothing(write, tiny, trained, disk):
+    """Wrong: a traceback, a reason that is no reason, or half a file taken for a whole one."""
+    disk.fill(free=0)
+    with pytest.raises(SystemExit, match=rf"^error: {disk.root}/\S+: {FULL}") as ended:
+        write(tiny, trained, disk.root / "out")
+    assert "\n" not in str(ended.value) and ".partial" not in str(ended.value)
+    assert disk.files() == set()
+
+
+def test_the_same_command_again_does_it(tiny, trained, disk):
+    """Wrong: what the failed command left stands in the way of what its message tells to do."""
+    disk.fill(free=8192)  # Why: it fails in the middle of an array.
+    with pytest.raises(SystemExit, match=FULL):
+        store(tiny, trained, disk.root / "out")
+    assert disk.files() == set()
+    (disk.root / "ballast").unlink()
+    store(tiny, trained, disk.root / "out")
+    for path in (tiny / "store").glob("*.npy"):
+        assert (disk.root / "out" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_an_older_file_survives_a_full_disk(tiny, trained, disk):
+    """Wrong: a table that was there is lost, or is half the new one."""
+    gathered(tiny, trained, disk.root)
+    before = (disk.root / "scores.csv").read_bytes()
+    disk.fill()
+    with pytest.raises(SystemExit, match=FULL):
+        gathered(tiny, trained, disk.root)
+    assert (disk.root / "scores.csv").read_bytes() == before
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_a_read_only_folder_is_one_line(write, tiny, trained, disk, caplog):
+    """Wrong: a traceback, or hours of training before the first file is refused."""
+    disk.protect()
+    caplog.set_level("INFO")
+    with pytest.raises(SystemExit, match=rf"^error: {disk.root}/\S+: {READ_ONLY}"):
+        write(tiny, trained, disk.root / "out")
+    assert "epoch" not in caplog.text
+
+
+def test_a_folder_without_permission_is_one_line(tmp_path):
+    """Wrong: a traceback, or a message that does not name the folder."""
+    from userbench.artifact import check_writable, write_json
+    from userbench.mistakes import command
+
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o555)
+    calls = [lambda path: write_json(path, {}), check_writable]
+    for call in calls:
+        said = of_another_user(lambda call=call: command(call)(closed / "scores.json"))
+        assert said.startswith(f"error: {closed}")
+        assert "permission denied. Name another folder" in said
+
+
+def of_another_user(call: Callable[[], None]) -> str:
+    """What the call says at its end, by somebody whom permissions bind."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        said = "nothing"
+        try:
+            if not os.geteuid():
+                os.setuid(65534)
+            call()
+        except SystemExit as ended:
+            said = str(ended.code)
+        except BaseException as other:
+            said = f"{type(other).__name__}: {other}"
+        os.write(writer, said.encode())
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as answer:
+        said = answer.read()
+    os.waitpid(child, 0)
+    return said
+
+
+# ------------------------------------------------------------------------------- without root
+
+
+def write_array(path: Path) -> None:
+    from userbench.data.store import save_array
+
+    save_array(path, np.arange(9999))
+
+
+def write_tensors(path: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file({"x": torch.arange(9999)}, path)
+
+
+def write_parquet(path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"x": np.random.default_rng(0).normal(size=9999)}), path)
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """No file may grow beyond `size` bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("write", [write_array, write_tensors, write_parquet])
+def test_every_library_says_why_it_cannot_write(write, tmp_path):
+    """Wrong: what NumPy or safetensors raises instead does not say why, and ends in a traceback."""
+    from userbench.artifact import atomic
+
+    with pytest.raises(OSError) as refused, files_of_at_most(4096), atomic(tmp_path / "x") as part:
+        write(part)
+    assert (refused.value.errno, refused.value.filename) == (errno.EFBIG, str(tmp_path / "x"))
+    assert list(tmp_path.iterdir()) == []
