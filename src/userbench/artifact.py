@@ -4,11 +4,13 @@ An artefact is written beside its final name and renamed, so a reader never sees
 `record` leaves `<name>.provenance.json` beside it: what made it, from what, where and in what time.
 """
 
+import glob
 import hashlib
 import json
 import os
 import platform
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -22,23 +24,51 @@ import userbench
 
 LIBRARIES = ("torch", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "safetensors")
 CHUNK = 1 << 20
+SECONDS_OF_A_DAY = 86400
+HOST = socket.gethostname().replace(".", "-")
 
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """Give a temporary path (file or folder) that becomes `path` when the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f".{path.name}.{HOST}.{os.getpid()}.partial")
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+        if left == partial or is_abandoned(left):
+            delete(left)
     try:
         yield partial
         if path.is_dir() and partial.is_dir():
             shutil.rmtree(path)  # a rename refuses a folder that is not empty
         partial.replace(path)
     finally:
-        if partial.is_dir():
-            shutil.rmtree(partial)
-        else:
-            partial.unlink(missing_ok=True)
+        delete(partial)
+
+
+def is_abandoned(partial: Path) -> bool:
+    """Whether whoever was writing a partial file was killed.
+
+    Of a process on another host (a shared folder) that cannot be asked: it was, if the file is a
+    day old.
+    """
+    host, pid = partial.name.split(".")[-3:-1]
+    try:
+        if host != HOST:
+            return time.time() - partial.stat().st_mtime > SECONDS_OF_A_DAY
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:  # it has just gone; or the process is another user's
+        return False
+    return False
+
+
+def delete(path: Path) -> None:
+    """Delete a file or a folder, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
