@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 import userbench
 from userbench.artifact import atomic, installed, provenance_of, provenance_path, sha256
+from userbench.data.store import identity as of_arrays
 from userbench.losses import all_finite
 
 log = logging.getLogger("userbench")
@@ -256,7 +257,7 @@ def identity(args: Namespace, device: torch.device) -> dict[str, Any]:
 
 
 def contents(value: Any) -> Any:
-    """Checksums of the files, and of the manifests of the folders, that a value names."""
+    """Checksums of the files, and of the arrays in the folders, that a value names."""
     if isinstance(value, dict):
         return [contents(part) for part in value.values()]
     if isinstance(value, list):
@@ -264,7 +265,8 @@ def contents(value: Any) -> Any:
     if not isinstance(value, str | Path):
         return None
     path = Path(value)
-    path = path / "manifest.json" if path.is_dir() else path
+    if (path / "manifest.json").exists():
+        return of_arrays(path)
     return (provenance_of(path).get("sha256") or sha256(path)) if path.is_file() else None
 
 

@@ -208,7 +208,7 @@ def key_of(job: Job) -> str:
     flags = {
         name: values
         for name, values in job.flags.items()
-        if name not in ("seed", "together", "out", "run")
+        if name not in ("seed", "together", "out", "run", "state", "save-every")
     }
     flags["init"] = [str(len(flags.get("init", [])))]
     if "set" in flags:  # files it is given are those of its seed
