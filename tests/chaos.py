@@ -12,6 +12,7 @@ It is no test of pytest's: it takes minutes, and what it finds depends on the lo
 """
 
 import argparse
+import contextlib
 import csv
 import os
 import random
@@ -57,10 +58,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0, help="of what is killed, how and when")
+    parser.add_argument("--corpora", nargs="+", default=["ttl", "app"], help="of the smoke config")
     parser.add_argument("--out", type=Path, default=ROOT / "results/chaos")
     args = parser.parse_args()
     shutil.rmtree(args.out, ignore_errors=True)
-    calm, killed = (copy_of_the_workflow(args.out / name) for name in ("calm", "killed"))
+    calm, killed = (
+        copy_of_the_workflow(args.out / name, args.corpora) for name in ("calm", "killed")
+    )
 
     began = time.monotonic()
     if (status := start(calm).wait()) != 0:
@@ -83,7 +87,7 @@ def main() -> None:
     sys.exit(1 if wrong else 0)
 
 
-def copy_of_the_workflow(folder: Path) -> Path:
+def copy_of_the_workflow(folder: Path, corpora: list[str]) -> Path:
     """A copy of the workflow with a config whose trainings last some seconds."""
     for name in COPIED:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
@@ -94,8 +98,10 @@ def copy_of_the_workflow(folder: Path) -> Path:
         del smoke[figure]
     smoke["runs"] = {name: smoke["runs"][name] for name in ("mlm", *ROWS)}
     smoke["table2"]["rows"] = ROWS
-    smoke["pretrain"]["epochs"] = 40
-    smoke["finetune"] = {"epochs": 4, "from_epochs": [20, 40]}
+    smoke["corpora"] = {name: smoke["corpora"][name] for name in corpora}
+    smoke["tasks"] = {n: task for n, task in smoke["tasks"].items() if task["corpus"] in corpora}
+    smoke["pretrain"]["epochs"] = 12
+    smoke["finetune"] = {"epochs": 2, "from_epochs": [6, 12]}
     (folder / "chaos.yaml").write_text(yaml.safe_dump(smoke, sort_keys=False))
     return folder
 
@@ -142,17 +148,30 @@ def wait_for_moment(
 ) -> bool:
     """Wait for a moment to kill at; whether the workflow still runs then.
 
-    One in five is soon after the start, whatever happens then; the others come after a share of
-    the jobs left, while some job trains.
+    One in five is soon after the start, whatever happens then. The others come after a share of the
+    jobs left, two of five once a training has been started, two once one has just been saved.
     """
-    if draw.random() < 0.2:
+    kind = draw.choice(["early", "started", "started", "saved", "saved"])
+    if kind == "early":
         return waits(run, draw.uniform(0.5, 6))
     done, all_jobs = progress(folder)
     jobs = draw.uniform(0, (all_jobs - done) / kills_left)
     while run.poll() is None:
-        if progress(folder)[0] >= done + jobs and any(map(trains, jobs_of(run.pid).values())):
-            return waits(run, draw.uniform(0, 6))
+        if progress(folder)[0] >= done + jobs:
+            if kind == "started" and any(map(trains, jobs_of(run.pid).values())):
+                return waits(run, draw.uniform(0, 6))
+            if kind == "saved" and has_just_saved(folder):
+                return waits(run, draw.uniform(0, 1))
         time.sleep(SECONDS_BETWEEN_LOOKS)
+    return False
+
+
+def has_just_saved(folder: Path) -> bool:
+    """Whether some training has saved its state in the last second."""
+    for state in (folder / "results/smoke/states").glob("*/state.safetensors"):
+        with contextlib.suppress(FileNotFoundError):  # its training has just ended
+            if time.time() - state.stat().st_mtime < 1:
+                return True
     return False
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_loops import SMALL, data_flags, finetune, pretrain
+from conftest import ROOT
+from test_loops import data_flags, finetune, pretrain
 from test_together import content, seeds_flags
 
 
@@ -70,6 +71,12 @@ def compared(folder, command, caplog, *kills):
         assert content(out) == undisturbed, f"killed after step {kill}"
         assert list(state.iterdir()) == []
     return undisturbed
+
+
+@pytest.fixture(autouse=True)
+def no_environment(monkeypatch):
+    """Provenance is not compared, and asking git for it takes longer than these trainings."""
+    monkeypatch.setattr("userbench.artifact.environment", dict)
 
 
 @pytest.fixture
@@ -130,14 +137,13 @@ def test_fine_tuning_killed_anywhere(tiny, tmp_path, caplog, mlm, table):
 
 
 @pytest.mark.parametrize("way", ["one-by-one", "interleaved"])
-@pytest.mark.parametrize("kill", [2, 7, 10])
-def test_seeds_that_share_a_process(tiny, tmp_path, caplog, deferred, way, kill):
+def test_seeds_that_share_a_process(tiny, tmp_path, caplog, deferred, way):
     """Each goes on from its own state; one that had ended is not trained again."""
 
     def command(out, *flags):
         pretrain(tiny, out / "{seed}", *seeds_flags((0, 1), way), *flags)
 
-    compared(tmp_path, command, caplog, kill)
+    compared(tmp_path, command, caplog, 2, 7, 10)
 
 
 def test_a_seed_that_had_ended_is_given_back(tiny, tmp_path, caplog):
@@ -208,6 +214,19 @@ def test_sigusr1_saves_and_goes_on(tiny, tmp_path, monkeypatch):
         pretrain(tiny, tmp_path / "out", "--state", str(tmp_path / "state"))
     assert saved == [2]
     assert (tmp_path / "out/curve.json").exists() and not (tmp_path / "state").exists()
+
+
+def test_a_state_that_cannot_be_written_ends_no_training(tiny, tmp_path, caplog, monkeypatch):
+    """As on a full disk: one line tells, and the outputs are there."""
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("userbench.resume.save_file", full)
+    with at_steps(save=2), caplog.at_level("INFO", logger="userbench"):
+        pretrain(tiny, tmp_path / "out", "--state", str(tmp_path / "state"))
+    assert "cannot be saved ([Errno 28] No space left on device). The run goes on" in caplog.text
+    assert len(content(tmp_path / "out")) == 3 and not (tmp_path / "state").exists()
 
 
 def flip(path):
@@ -351,30 +370,29 @@ def test_nan_in_fine_tuning_writes_no_score(tiny, tmp_path, monkeypatch, mlm, ki
 # ---------------------------------------------------------------- real processes, real signals
 
 
+LONGER = ["--epochs", "30", "--batch-size", "32", "--keep", "2", "30"]
+
+
 def started(tiny, folder, *flags):
-    """A pre-training of some seconds in a process of its own."""
-    size = ["--epochs", "60", "--batch-size", "32", "--keep", "5", "60"]
-    words = [*data_flags(tiny), "--encoder", SMALL, "--method", "mlm", *size]
+    """A pre-training of a second or more in a process of its own."""
+    words = [*data_flags(tiny), "--method", "mlm", *LONGER]
     words += ["--out", str(folder / "out"), "--state", str(folder / "state"), *flags]
     return subprocess.Popen(
         [sys.executable, "-m", "userbench.pretrain", *words],
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent / "src")},
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"},
     )
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_process_that_is_killed_goes_on(tiny, tmp_path, number):
-    run = started(tiny, tmp_path)
-    said = run.communicate()[1]
-    assert run.returncode == 0, said
+    pretrain(tiny, tmp_path / "out", *LONGER)
     undisturbed = content(tmp_path / "out")
-    assert not (tmp_path / "state").exists()
     shutil.rmtree(tmp_path / "out")
 
-    run = started(tiny, tmp_path, "--save-every", "0.2")
+    run = started(tiny, tmp_path, "--save-every", "0")
     deadline = time.monotonic() + 60
     while not (tmp_path / "state/state.safetensors").exists():
         assert run.poll() is None and time.monotonic() < deadline

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from userbench.resume import (
@@ -127,6 +128,8 @@ class Together:
         """`walk`, all states left."""
         waiting, failed = deque(runs), {}
         while waiting:
+            if self.asked == signal.SIGTERM and not self.standing:
+                self.stop()  # between two runs
             seed = waiting.popleft()
             try:
                 if self.turn(seed, runs[seed]):
@@ -191,7 +194,11 @@ class Together:
         began = time.perf_counter()
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)  # the streams of the others, too
-        self.states[seed].save({**self.standing[seed], "random": random, "seconds": seconds})
+        state = self.states[seed]
+        try:
+            state.save({**self.standing[seed], "random": random, "seconds": seconds})
+        except (OSError, SafetensorError) as problem:  # a full disk must not end a good training
+            log.warning("%s cannot be saved (%s). The run goes on without", state.path, problem)
         ended = time.perf_counter()
         self.due[seed] = ended + max(self.save_every, PAUSE_PER_SAVE * (ended - began))
 
