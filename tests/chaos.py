@@ -155,7 +155,8 @@ def wait_for_moment(
     if kind == "early":
         return waits(run, draw.uniform(0.5, 6))
     done, all_jobs = progress(folder)
-    jobs = draw.uniform(0, (all_jobs - done) / kills_left)
+    # Why half: the last kills, too, have to find something that trains.
+    jobs = draw.uniform(0, (all_jobs - done) / kills_left / 2)
     while run.poll() is None:
         if progress(folder)[0] >= done + jobs:
             if kind == "started" and any(map(trains, jobs_of(run.pid).values())):

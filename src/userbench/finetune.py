@@ -105,6 +105,8 @@ def main(argv: list[str] | None = None) -> None:
     args = flags().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     try:
+        if args.method is not None:  # loaded now, its code is part of what a state belongs to
+            configure(load_method(args.method), args.set)
         device = pick_device(args.device)
         states = states_of(args, device)
         each = [arguments_of(args, seed) for seed in args.seed]
