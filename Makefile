@@ -5,7 +5,7 @@ VENV ?= .venv
 INSTALLED = $(VENV)/.installed-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
 RUN = PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
-.PHONY: table2 report test test-long check smoke ambiguities benchmark full-scale install clean
+.PHONY: table2 report test test-long chaos check smoke ambiguities benchmark full-scale install clean
 
 # Raw data -> results/table2.csv, by the default config (simulated data).
 table2: install
@@ -19,6 +19,11 @@ report: install
 smoke: install
 	$(RUN) snakemake --cores all --configfile workflow/config/smoke.yaml -- \
 		results/smoke/table1.csv results/smoke/table2.csv
+
+# The smoke run killed at 20 moments, started again each time, compared with one left alone: about
+# a quarter of an hour on two cores.
+chaos: install
+	$(RUN) python tests/chaos.py --out results/chaos $(FLAGS)
 
 # The ambiguity ledger with its measured effects, as it stands in docs/ (half an hour on two cores).
 ambiguities: install

@@ -1,5 +1,8 @@
 import hashlib
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -54,3 +57,35 @@ def test_checksum_is_that_of_the_bytes(tmp_path):
     path.write_bytes(b"a" * 1_000_000 + b"b" * 1_000_000)
     whole = hashlib.sha256(path.read_bytes()).hexdigest()
     assert artifact.sha256(path) == whole
+
+
+@pytest.fixture
+def dead():
+    """The id of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_what_a_killed_writer_left_is_deleted(tmp_path, dead):
+    """By the next writer of the same artefact alone; what somebody still writes stays."""
+    path = tmp_path / "store"
+    here, elsewhere = artifact.HOST, "another"
+    gone = tmp_path / f".store.{here}.{dead}.partial"
+    gone.mkdir()
+    (gone / "items.npy").write_text("half")
+    old = tmp_path / f".store.{elsewhere}.1.partial"
+    old.write_text("half")
+    os.utime(old, (0, 0))
+    stays = [
+        tmp_path / f".store.{here}.{os.getppid()}.partial",  # it lives
+        tmp_path / f".store.{elsewhere}.2.partial",  # who knows?
+        tmp_path / f".other.{here}.{dead}.partial",  # of another artefact
+    ]
+    for file in stays:
+        file.write_text("half")
+    # As after a restart in a container, whose processes have the same numbers.
+    (tmp_path / f".store.{here}.{os.getpid()}.partial").mkdir()
+    with artifact.atomic(path) as partial:
+        partial.mkdir()
+    assert sorted(tmp_path.iterdir()) == sorted([path, *stays])

@@ -179,6 +179,11 @@ def pools_padding_too(encoder, config):
     encoder.pooling.forward = lambda hidden, items: hidden.mean(1)
 
 
+def counts_its_steps(self, batch, progress):
+    self.steps = getattr(self, "steps", 0) + 1
+    return Objective(self.contrast(batch.items) * self.steps)
+
+
 def says_a_wrong_width(encoder, config):
     encoder.pooling.width = 99
 
@@ -230,6 +235,7 @@ BROKEN = [
         "width",
     ),
     ("padding_changes_no_vector", {"adapt": staticmethod(pools_padding_too)}, "vectors change"),
+    ("resumed_it_goes_on_as_if_never_stopped", {"forward": counts_its_steps}, "and resumed"),
 ]
 
 
@@ -262,7 +268,7 @@ def test_command_tells_what_is_broken_and_where(tmp_path, monkeypatch, capsys):
         "        return 1 / 0\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(SystemExit, match="error: hers.fancy breaks 9 of 11 checks"):
+    with pytest.raises(SystemExit, match="error: hers.fancy breaks 10 of 12 checks"):
         contract.main(["hers.fancy"])
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == len(CHECKS)

@@ -11,9 +11,11 @@ from test_loops import SMALL
 from test_workflow import config, job_counts, snakemake
 
 TRAIN = (
-    "python -m userbench.pretrain --store results/x/data/ttl --splits results/x/splits/user/ttl"
+    "exec python -m userbench.pretrain --store results/x/data/ttl"
+    " --splits results/x/splits/user/ttl"
     ' --method {run} --set \'{{"views": {{"generator": "results/x/g.st"}}}}\' --init {init}'
     " --keep 1 3 --seed {seed} --out results/x/pretrain/{run}/ttl/seed{seed}"
+    " --state results/x/states/pretrain.{run}.ttl.seed{seed}"
 )
 SAID = """
 Job 3: Read the raw files

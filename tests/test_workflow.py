@@ -33,7 +33,9 @@ SCRIPTS = Path(sys.executable).parent
 # Why: loading Snakemake takes as long as a dry run. Calls are forked from a process that has loaded
 # it, and nothing of ours; what they do after that is what the command does.
 LOADED = multiprocessing.get_context("forkserver")
-LOADED.set_forkserver_preload(["snakemake.cli", "snakemake.report", "jsonschema", "grimp", "pytest"])
+LOADED.set_forkserver_preload(
+    ["snakemake.cli", "snakemake.report", "jsonschema", "grimp", "pytest"]
+)
 
 
 def snakemake(folder, *words, **environment):

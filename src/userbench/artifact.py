@@ -6,12 +6,14 @@ in what time; `check_recorded` compares.
 """
 
 import errno
+import glob
 import hashlib
 import json
 import os
 import platform
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -26,6 +28,8 @@ from userbench.mistakes import system_error
 
 LIBRARIES = ("torch", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "safetensors")
 CHUNK = 1 << 20
+SECONDS_OF_A_DAY = 86400
+HOST = socket.gethostname().replace(".", "-")
 
 
 @contextmanager
@@ -35,7 +39,10 @@ def atomic(path: Path) -> Iterator[Path]:
     Raises OSError, naming `path` and not the temporary one, where the system refuses to write it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f".{path.name}.{HOST}.{os.getpid()}.partial")
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+        if left == partial or is_abandoned(left):
+            delete(left)
     try:
         yield partial
         if path.is_dir() and partial.is_dir():
@@ -47,10 +54,33 @@ def atomic(path: Path) -> Iterator[Path]:
             raise OSError(number, os.strerror(number), os.fspath(path)) from problem
         raise
     finally:
-        if partial.is_dir():
-            shutil.rmtree(partial)
-        else:
-            partial.unlink(missing_ok=True)
+        delete(partial)
+
+
+def is_abandoned(partial: Path) -> bool:
+    """Whether whoever was writing a partial file was killed.
+
+    Of a process on another host (a shared folder) that cannot be asked: it was, if the file is a
+    day old.
+    """
+    host, pid = partial.name.split(".")[-3:-1]
+    try:
+        if host != HOST:
+            return time.time() - partial.stat().st_mtime > SECONDS_OF_A_DAY
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:  # it has just gone; or the process is another user's
+        return False
+    return False
+
+
+def delete(path: Path) -> None:
+    """Delete a file or a folder, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def check_writable(path: Path) -> None:

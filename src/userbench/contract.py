@@ -7,6 +7,7 @@ file in methods/.
 """
 
 import argparse
+import json
 import re
 import sys
 import tempfile
@@ -28,9 +29,12 @@ from userbench.data.store import BehaviourStore
 from userbench.encoder import EncoderConfig, UserEncoder
 from userbench.method import Objective, PretrainMethod, TrainingConfig, configure, load_method
 from userbench.mistakes import command, json_object
+from userbench.optimizer import Adam
+from userbench.resume import pack, put_back, random_state, unpack
 
 SIZES = EncoderConfig(n_items=40, dim=16, max_length=16)
 EVERYONE = torch.arange(48)
+DEVICE = torch.device("cpu")
 
 
 class Case(NamedTuple):
@@ -255,6 +259,35 @@ def padding_changes_no_vector(case: Case) -> str:
     return f"by {largest:.1g} at most"
 
 
+def resumed_it_goes_on_as_if_never_stopped(case: Case) -> str:
+    """What changes in training is in parameters, buffers or `get_extra_state` (`resume.py`)."""
+
+    def trained(method: PretrainMethod, optimizer: Adam, steps: range) -> list[float]:
+        losses = []
+        for step in steps:
+            loss = method(case.store.batch(EVERYONE), progress=step / 8).loss
+            optimizer.step(loss)
+            losses.append(loss.item())
+        return losses
+
+    def begun() -> tuple[PretrainMethod, Adam]:
+        method = build(case)
+        return method, Adam(method, 1e-2, "dense", method.encoder.items)
+
+    method, optimizer = begun()
+    trained(method, optimizer, range(4))
+    standing = {"model": method, "optimizer": optimizer, "random": random_state(DEVICE)}
+    tensors: dict[str, Tensor] = {}
+    text = json.dumps(pack(standing, "", tensors))
+    saved = unpack(json.loads(text), {name: value.clone() for name, value in tensors.items()})
+    whole = trained(method, optimizer, range(4, 8))
+    method, optimizer = begun()
+    put_back(saved, method, optimizer)
+    resumed = trained(method, optimizer, range(4, 8))
+    demand(whole == resumed, f"losses {whole}, after it was stopped and resumed {resumed}")
+    return f"loss {whole[-1]:.4f} twice"
+
+
 CHECKS: tuple[Callable[[Case], str], ...] = (
     config_is_a_frozen_dataclass,
     docstring_names_a_source,
@@ -267,6 +300,7 @@ CHECKS: tuple[Callable[[Case], str], ...] = (
     held_out_users_teach_nothing,
     fine_tuning_loads_what_was_trained,
     padding_changes_no_vector,
+    resumed_it_goes_on_as_if_never_stopped,
 )
 
 

@@ -23,7 +23,8 @@ from jaxtyping import Int
 from torch import Tensor
 from tqdm import tqdm
 
-from userbench.acceleration import Graphs, accelerate, add_flags
+from userbench import acceleration, resume
+from userbench.acceleration import Graphs, accelerate
 from userbench.artifact import record, write_json
 from userbench.checkpoint import epoch_of, start_from
 from userbench.data.splits import (
@@ -43,8 +44,9 @@ from userbench.metrics import metrics_of
 from userbench.mistakes import at_least, command, json_object
 from userbench.optimizer import Adam
 from userbench.predictions import predictions_path, write_predictions
+from userbench.resume import Standing
 from userbench.tasks import LabelTask, Task, TopNTask, build_head, check_task, load_examples
-from userbench.together import WAYS, Run, Together, arguments_of, check_outputs
+from userbench.together import WAYS, Run, Together, arguments_of, check_outputs, states_of
 
 log = logging.getLogger("userbench")
 
@@ -92,7 +94,8 @@ def flags() -> argparse.ArgumentParser:
     parser.add_argument("--item-table", default="dense", help="its Adam: dense or lazy")
     parser.add_argument("--no-test", action="store_true", help="leave the test split alone")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:<n>")
-    add_flags(parser)
+    acceleration.add_flags(parser)
+    resume.add_flags(parser)
     return parser
 
 
@@ -104,15 +107,18 @@ def main(argv: list[str] | None = None) -> None:
     for task in args.task:
         check_task(task)
     check_fields(EncoderConfig, args.encoder, "--encoder")
+    if args.method is not None:  # loaded now, its code is part of what a state belongs to
+        configure(load_method(args.method), args.set)
+    device = pick_device(args.device)
+    states = states_of(args, device)
     each = [arguments_of(args, seed) for seed in args.seed]
     outputs = [[Path(task.pop("out")) for task in one.task] for one in each]
     check_outputs(path for paths in outputs for path in paths)
     tasks = [Task(**task) for task in each[0].task]
-    device = pick_device(args.device)
     sizes = EncoderConfig(n_items=0, **args.encoder)
     check_store(args.splits, args.store)
     store = BehaviourStore.open(args.store, sizes.max_length, device)
-    together = Together(args.seed, args.together, device)
+    together = Together(args.seed, args.together, device, states, args.save_every)
     together.walk(
         {
             one.seed: finetune_seed(tasks, paths, store, together, one)
@@ -129,45 +135,72 @@ def finetune_seed(
     args: argparse.Namespace,
 ) -> Run:
     """Fine-tune one seed on task after task; write the scores of each as soon as they are there."""
-    for task, out in zip(tasks, outputs, strict=True):
-        before = together.seconds(args.seed)
-        scores, predictions = yield from finetune(task, store, args)
+    saved = together.saved(args.seed)
+    written = list(map(Path, saved.get("files", [])))
+    done = saved.get("tasks", 0)
+    if "epoch" not in saved:  # it stood between two tasks, or starts
+        saved = {}
+    for task, out in list(zip(tasks, outputs, strict=True))[done:]:
+        before = saved.get("before", together.seconds(args.seed))
+        here = {"tasks": done, "files": [*written], "before": before}
+        scores, predictions = yield from within(here, finetune(task, store, args, saved))
+        saved = {}
         config = {**vars(args), "task": asdict(task)}
         if predictions is not None:
             columns = {name: column.cpu() for name, column in predictions.items()}
             write_predictions(predictions_path(out), columns, scores)
             record(predictions_path(out), config)
+            written.append(predictions_path(out))
         write_json(out, scores)
         facts = together.facts(args.seed)
         if before is not None:
             facts["task_seconds"] = facts["seed_seconds"] - before
         record(out, config, **facts)
+        written.append(out)
+        done += 1
+        yield {"tasks": done, "files": [*written]}
+
+
+def within(here: Standing, run: Generator[Standing, None, Any]) -> Generator[Standing, None, Any]:
+    """A run that is a part of another one, which stands `here`; the part's own result."""
+    while True:
+        try:
+            standing = next(run)
+        except StopIteration as end:
+            return end.value
+        yield {**here, **standing}
 
 
 def finetune(
-    task: Task, store: BehaviourStore, args: argparse.Namespace
-) -> Generator[None, None, Finetuned]:
+    task: Task, store: BehaviourStore, args: argparse.Namespace, saved: Standing
+) -> Generator[Standing, None, Finetuned]:
     """Fine-tune every candidate on one task; test the best epoch on validation.
 
-    After every step the turn may go to another seed (`together.py`).
+    After every step it yields where it stands, and the turn may go to another seed (`together.py`);
+    `saved` is where it stood when it was stopped, empty where it starts.
     """
     device = store.items.device
     split = load_split(args.splits, task.name).to(device)
     split = Split(*((split == part).nonzero().squeeze(1) for part in (TRAIN, VALIDATION, TEST)))
     split = split._replace(train=labelled_part(split.train, task.label_share))
     examples = load_examples(task, args.store, device)
-    scores: list[dict[str, Any]] = []
-    best: Candidate | None = None
-    chosen = {}
+    scores: list[dict[str, Any]] = saved.get("scores", [])
+    best = Candidate(*saved["best"]) if saved.get("best") else None
+    chosen = saved.get("chosen", {})
     predictions = None
-    for init in args.init or [None]:
+    done = saved.get("candidates", 0)
+    for init in (args.init or [None])[done:]:
         torch.manual_seed(args.seed)
         encoder = build_encoder(store.n_items, task.dropout, init, args)
         head = build_head(task, examples, split.train, encoder.width, encoder.config.dim)
         model = torch.nn.ModuleDict({"encoder": encoder, "head": head}).to(device)
         pretrain_epoch = epoch_of(init) if init else 0
-        candidate, curve = yield from train(task, model, store, split, args)
+        here = {"candidates": done, "scores": scores, "best": best, "chosen": chosen}
+        training = train(task, model, store, split, init, args, saved)
+        candidate, curve = yield from within(here, training)
+        saved = {}
         scores += [{"pretrain_epoch": pretrain_epoch, **point} for point in curve]
+        done += 1
         if best is None or candidate.value > best.value:
             best = candidate
             chosen = {"pretrain_epoch": pretrain_epoch, "epoch": candidate.epoch}
@@ -215,8 +248,10 @@ def train(
     model: torch.nn.ModuleDict,
     store: BehaviourStore,
     split: Split,
+    init: Path | None,
     args: argparse.Namespace,
-) -> Generator[None, None, tuple[Candidate, list[dict[str, Any]]]]:
+    saved: Standing,
+) -> Generator[Standing, None, tuple[Candidate, list[dict[str, Any]]]]:
     """Train what may be trained; evaluate on validation after every epoch, keep the best one."""
     head: LabelTask | TopNTask = model["head"]
     optimizer = Adam(model, task.lr, args.item_table, model["encoder"].items)
@@ -231,17 +266,37 @@ def train(
     take_step = descend if args.capture == "none" else Graphs(descend)
     curve: list[dict[str, Any]] = []
     best: Candidate | None = None
-    for epoch in range(1, task.epochs + 1):
+    first_epoch, order = 1, None
+    if saved:
+        resume.put_back(saved, model, optimizer)
+        first_epoch, step, curve = saved["epoch"], saved["step"], saved["curve"]
+        order, total = saved["order"], saved["total"].to(device)
+        best = Candidate(*saved["best_epoch"]) if saved["best_epoch"] else None
+    for epoch in range(first_epoch, task.epochs + 1):
         model.train()
-        # Deviation: the release walks one fixed order in every epoch (`--order fixed`).
-        parts = order_of_epoch(split.train, args.order, epoch=0).cpu().split(task.batch_size)
-        total = torch.zeros((), device=device)
+        if order is None:
+            # Deviation: the release walks one fixed order in every epoch (`--order fixed`).
+            order = order_of_epoch(split.train, args.order, epoch=0).cpu()
+            step, total = 0, torch.zeros((), device=device)
+        parts = order.split(task.batch_size)
         bar = f"seed {args.seed} {task.name} epoch {epoch}"
-        for picked in tqdm(parts, bar, disable=None, leave=False):
+        for picked in tqdm(parts[step:], bar, len(parts), initial=step, disable=None, leave=False):
             batch = store.batch(users_of[picked])
             total += take_step(batch, picked.to(device, non_blocking=True))
-            yield
-        mean_loss = finite(total / len(parts), epoch * len(parts), task.lr)
+            step += 1
+            yield {
+                "epoch": epoch,
+                "step": step,
+                "order": order,
+                "total": total,
+                "curve": [*curve],
+                "best_epoch": best,
+                "model": model,
+                "optimizer": optimizer,
+            }
+        order = None
+        where = f"step {epoch * step} of task {task.name}"
+        mean_loss = finite(total / len(parts), model.parameters(), where, task.lr, init)
         found = evaluate(model, store, split.validation)
         curve += [
             {"epoch": epoch, "split": "validation", "metric": metric, "value": value}

@@ -1,6 +1,8 @@
 """Objectives and mathematics used by more than one method: pure functions of tensors."""
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -228,11 +230,23 @@ def log_frequency(counts: Int[Tensor, " outputs"]) -> Float[Tensor, " outputs"]:
     return ((counts + 1) / (counts + 1).sum()).log()
 
 
-def finite(loss: Tensor, step: int, lr: float) -> float:
-    """The loss as a number; training must not go on, and must leave no score, once it is NaN."""
+def finite(
+    loss: Tensor, weights: Iterable[Tensor], where: str, lr: float, good: Path | None
+) -> float:
+    """The loss as a number.
+
+    ValueError once it or a weight is not finite, naming `where` (a step) and the last `good`
+    checkpoint: such a training must not go on, and must leave no score and no checkpoint. A loss
+    may be finite where the step that followed it has spoilt the weights.
+    """
     value = loss.item()
-    if not torch.isfinite(torch.tensor(value)):
-        raise ValueError(
-            f"the loss is {value} at step {step} (learning rate {lr}). Lower the learning rate"
-        )
-    return value
+    if math.isfinite(value) and all_finite(weights):
+        return value
+    what = "a weight is not a number" if math.isfinite(value) else f"the loss is {value}"
+    last = f"The last good checkpoint is {good}" if good else "There is no good checkpoint"
+    raise ValueError(f"{what} at {where} (learning rate {lr}). {last}. Lower the learning rate")
+
+
+def all_finite(weights: Iterable[Tensor]) -> bool:
+    """Whether no weight is infinite or NaN."""
+    return all(bool(weight.isfinite().all()) for weight in weights)

@@ -43,6 +43,19 @@ class PretrainMethod(nn.Module):
     def adapt(encoder: UserEncoder, config: TrainingConfig) -> None:
         """Change an encoder that is about to load a checkpoint of this method and be fine-tuned."""
 
+    def get_extra_state(self) -> dict[str, Any]:
+        """What changes in training beside parameters and buffers: saved with them (`resume.py`).
+
+        Of the methods here, what their views say. A method with more of it extends this.
+        """
+        views = getattr(self, "views", None)
+        return {name: getattr(views, name) for name in getattr(views, "changing", ())}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Put back what `get_extra_state` told."""
+        for name, value in state.items():
+            setattr(self.views, name, value)
+
     def forward(self, batch: Batch, progress: float) -> Objective:
         """Loss of one batch; `progress` runs from 0 to 1 over training, for curricula."""
         raise NotImplementedError

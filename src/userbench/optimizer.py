@@ -1,6 +1,6 @@
 """Adam for both loops; the item table, by far the largest tensor, may be stepped row by row."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -58,6 +58,29 @@ class Adam:
                 rows.T, dense[rows[:, 0]], dense.shape, is_coalesced=True, check_invariants=False
             )
             self.of_lazy.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that is remembered of earlier steps, as it stands: no row of the table catches up."""
+        return {
+            "others": self.of_others.state_dict()["state"],
+            "lazy": self.of_lazy.state_dict()["state"] if self.lazy else {},
+            "deferred": self.deferred.state_dict() if self.deferred else {},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Remember what `state_dict` told of an equal model."""
+        load_moments(self.of_others, state["others"])
+        if self.lazy:
+            load_moments(self.of_lazy, state["lazy"])
+        if self.deferred is not None:
+            self.deferred.load_state_dict(state["deferred"])
+
+
+def load_moments(optimizer: optim.Optimizer, state: dict[str, Any]) -> None:
+    """Put back what torch's optimizer remembers of each parameter, its settings left alone."""
+    moments = {int(number): moments for number, moments in state.items()}
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": moments, "param_groups": groups})
 
 
 class DeferredAdam:
@@ -122,6 +145,18 @@ class DeferredAdam:
         values = self.table.index_select(0, rows).addcdiv_(mean, root, value=-size)
         self.table.index_copy_(0, rows, values)
         self.moved_at[rows] = self.steps
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is remembered of earlier steps, beside the table as it stands."""
+        return {
+            "steps": self.steps,
+            **{name: getattr(self, name) for name in ("moments", "moved_at", "nodes", "weights")},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Remember what `state_dict` told."""
+        for name, value in state.items():
+            setattr(self, name, value)
 
     def take_as_current(self, *_: object) -> None:
         """Nothing is missed by weights that were loaded."""

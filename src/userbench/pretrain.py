@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +21,8 @@ from jaxtyping import Int
 from torch import Tensor
 from tqdm import tqdm
 
-from userbench.acceleration import Graphs, accelerate, add_flags
+from userbench import acceleration, resume
+from userbench.acceleration import Graphs, accelerate
 from userbench.artifact import record, write_json
 from userbench.checkpoint import save, start_from, trained_tensors
 from userbench.data.splits import (
@@ -38,7 +40,7 @@ from userbench.losses import finite
 from userbench.method import PretrainMethod, check_fields, configure, load_method
 from userbench.mistakes import at_least, command, json_object
 from userbench.optimizer import Adam
-from userbench.together import WAYS, Run, Together, arguments_of, check_outputs
+from userbench.together import WAYS, Run, Together, arguments_of, check_outputs, states_of
 
 log = logging.getLogger("userbench")
 
@@ -74,7 +76,8 @@ def flags() -> argparse.ArgumentParser:
     parser.add_argument("--hold-out", nargs="*", default=[], metavar="TASK", help="leave out users")
     parser.add_argument("--keep", type=int, nargs="+", required=True, help="epochs to keep")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:<n>")
-    add_flags(parser)
+    acceleration.add_flags(parser)
+    resume.add_flags(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder of epoch<k>.safetensors")
     return parser
 
@@ -102,7 +105,8 @@ def pretrain(args: argparse.Namespace) -> None:
     sizes = EncoderConfig(n_items=0, **args.encoder)
     check_store(args.splits, args.store)
     store = BehaviourStore.open(args.store, sizes.max_length, device)
-    together = Together(args.seed, args.together, device)
+    states = states_of(args, device)
+    together = Together(args.seed, args.together, device, states, args.save_every)
     together.walk({one.seed: train_seed(one, store, together) for one in each})
 
 
@@ -128,7 +132,7 @@ def set_up(args: argparse.Namespace, store: BehaviourStore) -> SetUp:
 def train_seed(args: argparse.Namespace, store: BehaviourStore, together: Together) -> Run:
     """Run all epochs of one seed; write the kept checkpoints and the learning curve.
 
-    After every step the turn may go to another seed (`together.py`).
+    After every step it yields where it stands, and the turn may go to another seed (`together.py`).
     """
     method, train, validation, sizes, new = set_up(args, store)
     config, device = method.config, train.device
@@ -157,19 +161,34 @@ def train_seed(args: argparse.Namespace, store: BehaviourStore, together: Togeth
 
     take_step = descend if args.capture == "none" else Graphs(descend)
     curve: list[dict[str, Any]] = []
-    started = time.perf_counter()
+    written: list[Path] = []
     steps_per_epoch = len(list(batches(train, args.batch_size)))
-    step, last_line = 0, started
-    for epoch in range(1, args.epochs + 1):
+    first_epoch, step, shuffled = 1, 0, None
+    if saved := together.saved(args.seed):
+        resume.put_back(saved, method, optimizer)
+        first_epoch, step, curve = saved["epoch"], saved["step"], saved["curve"]
+        shuffled, total = saved["order"], saved["total"].to(device)
+        written = list(map(Path, saved["files"]))
+
+    def told(loss: Tensor) -> float:
+        good = written[-1] if written else None
+        return finite(loss, method.parameters(), f"step {step}", config.lr, good)
+
+    first_step, last_line = step, time.perf_counter()
+    started = last_line
+    for epoch in range(first_epoch, args.epochs + 1):
         method.train()
-        # Deviation: the release walks twenty fixed orders (`--order fixed`).
-        # On the host, where the bounds of a batch are known before the device has made it.
-        shuffled = order_of_epoch(train, args.order, epoch).cpu()
-        total = torch.zeros((), device=device)
+        if shuffled is None:
+            # Deviation: the release walks twenty fixed orders (`--order fixed`).
+            # On the host, where the bounds of a batch are known before the device has made it.
+            shuffled = order_of_epoch(train, args.order, epoch).cpu()
+            total = torch.zeros((), device=device)
+        done = step - (epoch - 1) * steps_per_epoch
         bar = tqdm(
-            batches(shuffled, args.batch_size),
+            islice(batches(shuffled, args.batch_size), done, None),
             f"seed {args.seed} epoch {epoch}",
             steps_per_epoch,
+            initial=done,
             disable=None,
             leave=False,
         )
@@ -180,20 +199,24 @@ def train_seed(args: argparse.Namespace, store: BehaviourStore, together: Togeth
             step += 1
             if time.perf_counter() - last_line > SECONDS_BETWEEN_LINES:  # waits for the device
                 last_line = time.perf_counter()
-                told = finite(loss, step, config.lr)
-                log.info("seed %d epoch %d, step %d, loss %.4f", args.seed, epoch, step, told)
-            yield
-        seconds = time.perf_counter() - started
-        checked = validate(method, store, validation, args.batch_size)
-        curve.append(
-            {
+                log.info("seed %d epoch %d, step %d, loss %.4f", args.seed, epoch, step, told(loss))
+            yield {
                 "epoch": epoch,
-                "split": "train",
                 "step": step,
-                "loss": finite(total / steps_per_epoch, step, config.lr),
+                "order": shuffled,
+                "total": total,
+                "curve": [*curve],
+                "files": [*written],
+                "model": method,
+                "optimizer": optimizer,
             }
-        )
-        curve.append({"epoch": epoch, "split": "validation", "step": step, **checked})
+        shuffled = None
+        seconds = time.perf_counter() - started
+        point = {"epoch": epoch, "split": "train", "step": step}
+        curve.append({**point, "loss": told(total / steps_per_epoch)})
+        checked = validate(method, store, validation, args.batch_size)
+        told(torch.tensor(checked["loss"]))
+        curve.append({**point, "split": "validation", **checked})
         log.info(
             "seed %d epoch %d/%d: train loss %.4f, validation %s, %.0f users/s",
             args.seed,
@@ -201,12 +224,13 @@ def train_seed(args: argparse.Namespace, store: BehaviourStore, together: Togeth
             args.epochs,
             curve[-2]["loss"],
             ", ".join(f"{name} {value:.4f}" for name, value in checked.items()),
-            len(train) * epoch / seconds,
+            len(train) * (step - first_step) / steps_per_epoch / seconds,
         )
         if epoch in args.keep:
             path = args.out / f"epoch{epoch}.safetensors"
             facts = {"drawn_anew": new, **together.facts(args.seed)}
             save(path, trained_tensors(method), resolved, epoch=epoch, **facts)
+            written.append(path)
     write_json(args.out / "curve.json", curve)
     record(args.out / "curve.json", resolved, **together.facts(args.seed))
 

@@ -26,6 +26,9 @@ class Pair(NamedTuple):
 class Views:
     """Makes two views of each user of a batch."""
 
+    changing: tuple[str, ...] = ()
+    """Attributes that change in training: numbers or tensors, saved with the method."""
+
     def prepare(self, store: BehaviourStore, users: Int[Tensor, " users"]) -> None:
         """Compute statistics of the corpus before the first step, of the training `users` alone."""
 

@@ -57,13 +57,15 @@ for corpus_name in CORPORA:
                 # Why output: what is derived of it is no reason to run a job again.
                 seeds=lambda w, output, group=group: seeds_of(w, group),
                 together=lambda w, output: WAY,
+                state=lambda w, output, corpus=corpus_name: state_flags("finetune", w, corpus),
             message:
                 "Fine-tune {wildcards.run}, seed {params.seeds} (follow: tail -f {log})"
+            # Why exec: a signal reaches the training, not a shell around it.
             shell:
-                "python -m userbench.finetune --store {input.store} --splits {input.splits}"
+                "exec python -m userbench.finetune --store {input.store} --splits {input.splits}"
                 " --run {wildcards.run} {params.method} {params.init} --encoder {params.encoder:q}"
                 " --seed {params.seeds} --together {params.together} {params.loop} {params.test}"
-                " --device {params.device} {params.tasks} > {log} 2>&1"
+                " --device {params.device} {params.state} {params.tasks} > {log} 2>&1"
 
     rule:
         name:

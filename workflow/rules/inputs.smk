@@ -69,6 +69,13 @@ def loop_flags(wildcards):
     return f"--order {protocol['order']} --item-table {protocol['item_table']}{on_gpu}"
 
 
+def state_flags(stage, wildcards, corpus):
+    """Where a training that is killed finds what it goes on from: no output, so nobody deletes it."""
+    folder = f"{OUT}/states/{stage}.{wildcards.run}.{corpus}.seed{{seed}}"
+    every = f" --save-every {config['save_every']}" if "save_every" in config else ""
+    return f"--state {folder}{every}"
+
+
 def encoder(wildcards):
     """Sizes of the encoder, and what of it the protocol says."""
     sizes = dict(config["encoder"])

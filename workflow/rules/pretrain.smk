@@ -55,12 +55,14 @@ for corpora, group, runs in PRETRAININGS:
             # Why output: what is derived of it is no reason to run a job again.
             seeds=lambda w, output, group=group: seeds_of(w, group),
             together=lambda w, output: WAY,
+            state=lambda w, output: state_flags("pretrain", w, w.corpus),
         message:
             "Pre-train {wildcards.run} on {wildcards.corpus}, seed {params.seeds} (follow: tail -f {log})"
+        # Why exec: a signal reaches the training, not a shell around it.
         shell:
-            "python -m userbench.pretrain --store {input.store} --splits {input.splits}"
+            "exec python -m userbench.pretrain --store {input.store} --splits {input.splits}"
             " --method {params.method} --set {params.changes:q} {params.init}"
             " --encoder {params.encoder:q} --epochs {params.epochs}"
             " --batch-size {params.batch_size} {params.loop} {params.hold_out} --keep {params.keep}"
             " --seed {params.seeds} --together {params.together} --device {params.device}"
-            " --out {params.out} > {log} 2>&1"
+            " --out {params.out} {params.state} > {log} 2>&1"

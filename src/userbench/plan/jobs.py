@@ -105,7 +105,7 @@ def jobs_left(
 
 def parse_jobs(said: str) -> Iterator[Job]:
     """The commands that a dry run prints."""
-    for line in re.findall(r"^Shell command: (.*)$", said, re.MULTILINE):
+    for line in re.findall(r"^Shell command: (?:exec )?(.*)$", said, re.MULTILINE):
         words = shlex.split(line.partition(" > ")[0])
         if words[:2] == ["python", "-m"]:
             yield Job(words[2], words[3:])

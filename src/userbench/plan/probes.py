@@ -209,7 +209,7 @@ def key_of(job: Job) -> str:
     flags = {
         name: values
         for name, values in job.flags.items()
-        if name not in ("seed", "together", "out", "run", "checkpoint")
+        if name not in ("seed", "together", "out", "run", "checkpoint", "state", "save-every")
     }
     flags["init"] = [str(len(flags.get("init", [])))]
     if "set" in flags:  # files it is given are those of its seed

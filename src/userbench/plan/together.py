@@ -180,7 +180,7 @@ def one_step(job: Job, of: Corpus, seeds: int) -> Callable[[int], object]:
             told = {name: value for name, value in one.task[0].items() if name != "out"}
             one.init = []
             task = Task(**{**told, "epochs": ENDLESS})
-            runs[seed] = finetune.finetune(task, behaviours, one)
+            runs[seed] = finetune.finetune(task, behaviours, one, {})
 
     def step(number: int) -> None:
         for seed, run in runs.items():

@@ -74,6 +74,8 @@ class Options(ViewOptions):
 class Informative(Views):
     """One operator per user and view, of those that suit the length of the sequence."""
 
+    changing = ("refreshed", "neighbours")
+
     def __init__(self, options: Options, encoder: UserEncoder):
         self.options = options
         self.encoder = encoder
