@@ -225,7 +225,7 @@ def test_a_state_that_cannot_be_written_ends_no_training(tiny, tmp_path, caplog,
     monkeypatch.setattr("userbench.resume.save_file", full)
     with at_steps(save=2), caplog.at_level("INFO", logger="userbench"):
         pretrain(tiny, tmp_path / "out", "--state", str(tmp_path / "state"))
-    assert "cannot be saved ([Errno 28] No space left on device). The run goes on" in caplog.text
+    assert "seed 0: no state is saved ([Errno 28] No space left on device" in caplog.text
     assert len(content(tmp_path / "out")) == 3 and not (tmp_path / "state").exists()
 
 

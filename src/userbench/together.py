@@ -200,7 +200,7 @@ class Together:
         try:
             state.save({**self.standing[seed], "random": random, "seconds": seconds})
         except (OSError, SafetensorError) as problem:  # a full disk must not end a good training
-            log.warning("%s cannot be saved (%s). The run goes on without", state.path, problem)
+            log.warning("seed %d: no state is saved (%s). The run goes on without", seed, problem)
         ended = time.perf_counter()
         self.due[seed] = ended + max(self.save_every, PAUSE_PER_SAVE * (ended - began))
 
