@@ -1,6 +1,5 @@
 """Faults of a whole workflow: mistakes in a config, two at once, a kill, a hang, a clock."""
 
-import gc
 import os
 import re
 import shlex
@@ -8,37 +7,13 @@ import shutil
 import signal
 import subprocess
 import time
-import warnings
 from pathlib import Path
 
 import pytest
 import yaml
-from snakemake.api import SnakemakeApi
-from snakemake.exceptions import WorkflowError
-from snakemake.settings.types import ConfigSettings, OutputSettings, Quietness, ResourceSettings
-from test_workflow import ROOT, SCRIPTS, job_counts, snakemake
+from test_workflow import ROOT, SCRIPTS, job_counts, refusal, snakemake
 
 SMOKE = (ROOT / "workflow/config/smoke.yaml").read_text()
-
-
-def refusal(config: Path, text: str) -> str:
-    """What the workflow says of a config, in this process: starting another takes seconds."""
-    config.write_text(text)
-    try:
-        with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
-            api.workflow(
-                resource_settings=ResourceSettings(cores=1),
-                config_settings=ConfigSettings(configfiles=[config]),
-                snakefile=ROOT / "Snakefile",
-                workdir=config.parent,
-            ).list_rules()
-    except WorkflowError as refused:
-        return str(refused)
-    finally:
-        with warnings.catch_warnings():  # Snakemake leaves a temporary folder to the collector
-            warnings.simplefilter("ignore", ResourceWarning)
-            gc.collect()
-    return ""
 
 
 @pytest.mark.parametrize(
