@@ -14,6 +14,7 @@ report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/config.smk"
+include: "workflow/rules/alone.smk"
 include: "workflow/rules/runs.smk"
 include: "workflow/rules/together.smk"
 include: "workflow/rules/code.smk"

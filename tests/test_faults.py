@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from test_tables import CONTENT, LAYOUT, make_table2
 
 from userbench.mistakes import LIMIT, command
 
@@ -350,6 +352,27 @@ def test_a_zip_changed_after_it_was_read_is_noticed(tiny, tmp_path):
     packed("original_desen_age.csv")
     with pytest.raises(ValueError, match="raw.zip: changed since"):
         check_raw(tmp_path / "store")
+
+
+# ------------------------------------------------------------------------------- missing seeds
+
+
+def test_a_table_names_the_seeds_that_are_missing(tmp_path):
+    """Wrong: a mean of fewer seeds stands among the others, and nobody sees it."""
+    from userbench.report import comparison, tables
+
+    whole = make_table2(tables, tmp_path)
+    assert "Missing" not in whole["md"]
+    lost = [c for c in CONTENT if (c["run"], c["task"], c["seed"]) != ("adaptssr", "age", 1)]
+    told = "seed 1 of AdaptSSR (finetune/adaptssr/age/seed1.json)"
+    for text in make_table2(tables, tmp_path, contents=lost).values():
+        if "Measured" in text:
+            assert f"Missing: {told}" in re.sub(r"\\", "", text)
+    scores = ["--scores", str(tmp_path / "scores.csv"), "--layout", json.dumps(LAYOUT)]
+    out = ["--csv", str(tmp_path / "a.csv"), "--md", str(tmp_path / "a.md")]
+    with pytest.raises(SystemExit, match=r"Give finetune/adaptssr/age/seed1.json to the command"):
+        comparison.main(["aggregate", *scores, *out])
+    assert not (tmp_path / "a.csv").exists()
 
 
 # ------------------------------------------------------------------------------- the clock

@@ -87,6 +87,8 @@ def check_names():
     for name, task in config["tasks"].items():
         if task["corpus"] not in config["corpora"]:
             raise wrong(f"tasks.{name}.corpus", f"no corpus {task['corpus']!r}")
+    for name in config["corpora"].keys() - {task["corpus"] for task in config["tasks"].values()}:
+        raise wrong(f"corpora.{name}", "no task is of it. Add one, or leave the corpus out")
     for name, run in runs.items():
         above = pretrained[: pretrained.index(name)] if name in pretrained else pretrained
         sources = {f"given.{field}": source for field, source in run.get("given", {}).items()}

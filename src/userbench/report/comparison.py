@@ -104,8 +104,9 @@ def collect(scores: pd.DataFrame, layout: dict[str, Any]) -> Scores:
     if lacking.any():
         task, run, seed = lacking.idxmax()
         raise ValueError(
-            f"task {task!r}: run {run!r} has no score of seed {seed}, though others have. "
-            "Scores are paired by seed: fine-tune all rows with the same seeds."
+            f"task {task!r}: run {run!r} has no score of seed {seed}, though others have. Give "
+            f"finetune/{run}/{task}/seed{seed}.json to the command `scores`, too, or put the seed "
+            "into the config's `seeds` and run the workflow: scores are paired by seed."
         )
     values = wide.to_numpy().reshape(len(names), len(rows), -1)
     once = own.groupby(["task", "run"])["value"].mean()

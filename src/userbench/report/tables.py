@@ -35,6 +35,8 @@ from userbench.report.statistics import (
 NUMBERS = ("mean", "std", "improvement")
 SIMULATED = " [SIMULATED]"
 IMPROVEMENT = "Impr.%"
+FILES_NAMED = 6
+"""At most so many missing files are named below a table."""
 LATEX = str.maketrans(
     {
         **{sign: rf"\{sign}" for sign in "&%$#_{}"},
@@ -170,6 +172,7 @@ def measurement_notes(
         each = zip(ranked["label"], fewest, most, strict=True)
         listed = ", ".join(f"{label} {low} to {high}" for label, low, high in each)
         notes.append(f"The number of seeds differs: {listed}.")
+    notes += missing_seeds(scores, layout)
     notes += width_notes(ranked)
     notes.append("Std is the sample standard deviation (n − 1) over seeds; one seed has none.")
     test = scores[scores["split"] == "test"]
@@ -188,6 +191,30 @@ def measurement_notes(
             "NDCG, HR and MRR rank the full catalogue, without the user's other known positives."
         )
     return notes
+
+
+def missing_seeds(scores: pd.DataFrame, layout: dict[str, Any]) -> list[str]:
+    """A sentence on the score files that some ranked rows have and others lack, with the remedy."""
+    test = scores[scores["split"] == "test"]
+    runs = {row["run"]: row["label"] for row in layout["rows"]}
+    seeds = sorted(test.loc[test["run"].isin(runs), "seed"].unique())
+    there = set(zip(test["run"], test["task"], test["seed"], strict=True))
+    tasks = [task["task"] for task in layout["tasks"] if task["task"] in set(test["task"])]
+    missing = [
+        f"seed {seed} of {label} (finetune/{run}/{task}/seed{seed}.json)"
+        for run, label in runs.items()
+        for task in tasks
+        for seed in seeds
+        if (run, task, seed) not in there
+    ]
+    if not missing:
+        return []
+    others = f" and {len(missing) - FILES_NAMED} others" if len(missing) > FILES_NAMED else ""
+    return [
+        f"Missing: {', '.join(missing[:FILES_NAMED])}{others}. Give these files to the command "
+        "`scores`, too; those that were never made, the workflow makes once the seed is in the "
+        "config's `seeds`."
+    ]
 
 
 def width_notes(ranked: pd.DataFrame) -> list[str]:
