@@ -20,6 +20,8 @@ from typing import Any
 
 import userbench
 
+# Where a job ran, recorded where the machine has them.
+OF_A_JOB = ("SLURM_JOB_ID", "CUDA_VISIBLE_DEVICES")
 LIBRARIES = ("torch", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "safetensors")
 CHUNK = 1 << 20
 
@@ -142,6 +144,7 @@ def hardware() -> dict[str, Any]:
         "memory_gib": round(pages / 2**30, 1),
         "gpu": torch.cuda.get_device_name() if gpu else None,
         "threads": torch.get_num_threads() if torch is not None else None,
+        **{name.lower(): os.environ[name] for name in OF_A_JOB if name in os.environ},
     }
 
 

@@ -14,7 +14,6 @@ and the one best on validation is tested. Without any, the model is trained end 
 import argparse
 import json
 import logging
-import sys
 from collections.abc import Generator
 from dataclasses import asdict
 from pathlib import Path
@@ -28,6 +27,7 @@ from tqdm import tqdm
 from userbench.acceleration import Graphs, accelerate, add_flags
 from userbench.artifact import record, write_json
 from userbench.checkpoint import epoch_of, start_from
+from userbench.command import one_line
 from userbench.data.splits import (
     TEST,
     TRAIN,
@@ -39,6 +39,7 @@ from userbench.data.splits import (
 )
 from userbench.data.store import Batch, BehaviourStore
 from userbench.encoder import EncoderConfig, UserEncoder, UserVectors, pick_device
+from userbench.lease import lease_gpu
 from userbench.losses import finite
 from userbench.method import configure, load_method
 from userbench.metrics import metrics_of
@@ -101,11 +102,12 @@ def main(argv: list[str] | None = None) -> None:
     """Parse the flags, fine-tune, and report a user's mistake in one line."""
     args = flags().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    try:
+    with one_line():
         each = [arguments_of(args, seed) for seed in args.seed]
         outputs = [[Path(task.pop("out")) for task in one.task] for one in each]
         check_outputs(path for paths in outputs for path in paths)
         tasks = [Task(**task) for task in each[0].task]
+        lease_gpu(args.device, torch.cuda.device_count())
         device = pick_device(args.device)
         sizes = EncoderConfig(n_items=0, **args.encoder)
         check_store(args.splits, args.store)
@@ -117,8 +119,6 @@ def main(argv: list[str] | None = None) -> None:
                 for one, paths in zip(each, outputs, strict=True)
             }
         )
-    except ValueError as mistake:
-        sys.exit(f"error: {mistake}")
 
 
 def finetune_seed(

@@ -10,7 +10,6 @@ each of them: --seed 0 1 2 --out results/adaptssr/seed{seed}
 import argparse
 import json
 import logging
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -25,6 +24,7 @@ from tqdm import tqdm
 from userbench.acceleration import Graphs, accelerate, add_flags
 from userbench.artifact import record, write_json
 from userbench.checkpoint import save, start_from, trained_tensors
+from userbench.command import one_line
 from userbench.data.splits import (
     TEST,
     TRAIN,
@@ -36,6 +36,7 @@ from userbench.data.splits import (
 )
 from userbench.data.store import Batch, BehaviourStore
 from userbench.encoder import EncoderConfig, UserEncoder, pick_device
+from userbench.lease import lease_gpu
 from userbench.losses import finite
 from userbench.method import PretrainMethod, configure, load_method
 from userbench.optimizer import Adam
@@ -84,10 +85,8 @@ def main(argv: list[str] | None = None) -> None:
     """Parse the flags, pre-train, and report a user's mistake in one line."""
     args = flags().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    try:
+    with one_line():
         pretrain(args)
-    except ValueError as mistake:
-        sys.exit(f"error: {mistake}")
 
 
 def pretrain(args: argparse.Namespace) -> None:
@@ -100,6 +99,7 @@ def pretrain(args: argparse.Namespace) -> None:
     each = [arguments_of(args, seed) for seed in args.seed]
     check_outputs(one.out for one in each)
     configure(load_method(args.method), args.set)
+    lease_gpu(args.device, torch.cuda.device_count())
     device = pick_device(args.device)
     sizes = EncoderConfig(n_items=0, **args.encoder)
     check_store(args.splits, args.store)

@@ -15,7 +15,6 @@ and the cosines: implicit (the dropout twin), crop, reorder, mask (explicit augm
 import argparse
 import json
 import logging
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -28,9 +27,11 @@ from torch import Tensor
 from userbench.artifact import atomic, record
 from userbench.augment import crop, mask, reorder
 from userbench.checkpoint import start_from
+from userbench.command import one_line
 from userbench.data.splits import VALIDATION, check_store, load_split
 from userbench.data.store import BehaviourStore
 from userbench.encoder import EncoderConfig, Items, UserEncoder, UserVectors, pick_device
+from userbench.lease import lease_gpu
 from userbench.method import check_fields, configure, load_method
 from userbench.views import operators
 
@@ -64,10 +65,8 @@ def main(argv: list[str] | None = None) -> None:
     """Parse the flags, measure, and report a user's mistake in one line."""
     args = flags().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    try:
+    with one_line():
         measure(args)
-    except ValueError as mistake:
-        sys.exit(f"error: {mistake}")
 
 
 def measure(args: argparse.Namespace) -> None:
@@ -77,6 +76,7 @@ def measure(args: argparse.Namespace) -> None:
     check_fields(operators.Options, args.views, "--views")
     views = operators.Options(**args.views)
     torch.manual_seed(args.seed)
+    lease_gpu(args.device, torch.cuda.device_count())
     device = pick_device(args.device)
     sizes = EncoderConfig(n_items=0, **args.encoder)
     check_store(args.splits, args.store)
