@@ -10,6 +10,11 @@ if "corpora" not in config:
     configfile: "workflow/config/default.yaml"
 
 
+# Why: the limit of profiles/default is that of one machine, not of a cluster.
+resource_scopes:
+    gpu="local",
+
+
 report: "workflow/report/workflow.rst"
 
 

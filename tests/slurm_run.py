@@ -136,7 +136,7 @@ def plugin(folder: Path) -> Path:
     if importlib.util.find_spec(PLUGIN) is None:
         project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
         pinned = project["optional-dependencies"]["slurm"]
-        words = ["pip", "install", "--quiet", "--no-deps", "--target", str(target), *pinned]
+        words = ["pip", "install", "-qq", "--no-deps", "--target", str(target), *pinned]
         subprocess.run([sys.executable, "-m", *words], check=True)
     return target
 

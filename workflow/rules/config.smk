@@ -175,8 +175,13 @@ if "gpu" in workflow.global_resources:
     workflow.register_resource("gpu", workflow.global_resources["gpu"].value * PLACES)
 
 
-# Why: `python` in a rule is the Python that runs Snakemake, its environment activated or not.
-shell.prefix(f'export PATH="{Path(sys.executable).parent}:$PATH" USERBENCH_JOBS_PER_GPU={PLACES}; ')
+# Why: `python` in a rule is the Python that runs Snakemake, its environment activated or not. And a
+# shell without the trap dies of a SIGTERM to all processes of a job (Slurm sends it before the time
+# is up) and ends the job, while its training still saves what it has.
+shell.prefix(
+    f'export PATH="{Path(sys.executable).parent}:$PATH" USERBENCH_JOBS_PER_GPU={PLACES}; '
+    "trap : TERM; "
+)
 
 
 def tasks_of(corpus):

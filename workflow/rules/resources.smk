@@ -7,10 +7,6 @@ from collections import namedtuple
 Needed = namedtuple("Needed", ["minutes", "megabytes"])
 
 
-resource_scopes:
-    gpu="local",  # Why: the limit of profiles/default is that of one machine, not of a cluster.
-
-
 # Minutes and megabytes where nothing was planned: several times what the paper's scale takes.
 UNPLANNED = {
     "simulate": Needed(60, 8_000),

@@ -80,7 +80,7 @@ def advice(args: argparse.Namespace, jobs: list[Job], found: Measured) -> str:
     trained = [job for job in jobs if job.stage in TRAINING]
     if not trained:
         return "Nothing is left to be trained."
-    on_gpu = trained[0].flags["device"] == ["cuda"]
+    on_gpu = trained[0].flags["device"][0].startswith("cuda")
     seeds = len({seed for job in trained for seed in job.seeds})
     steps = measure_steps(jobs, found, on_gpu)
     lines = [
