@@ -5,7 +5,7 @@ VENV ?= .venv
 INSTALLED = $(VENV)/.installed-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
 RUN = PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
-.PHONY: table2 report test check smoke ambiguities benchmark full-scale install clean
+.PHONY: table2 report test slurm-test check smoke ambiguities benchmark full-scale install clean
 
 # Raw data -> results/table2.csv, by the default config (simulated data).
 table2: install
@@ -40,6 +40,11 @@ full-scale: install
 test: install
 	$(RUN) OMP_NUM_THREADS=1 sh -c 'pytest -m slow & slow=$$!; \
 		pytest -m "not slow"; fast=$$?; wait $$slow && exit $$fast'
+
+# The workflow on a real Slurm of one node, installed where it is missing (root, Debian), and stopped
+# again; says "skipped" where it may not. FLAGS=--whole: the whole smoke experiment.
+slurm-test: install
+	$(RUN) python tests/slurm_run.py $(FLAGS)
 
 # All linters.
 check: install

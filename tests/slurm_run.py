@@ -177,7 +177,10 @@ def cancel_one(
         for log in logs.rglob("*.log"):
             if "users" in log.read_text(encoding="utf-8"):
                 for job in jobs_of(environment):
-                    if job.state == "RUNNING" and f"pretrain {VICTIM}" in job.what:
+                    if (
+                        job.state == "RUNNING"
+                        and job.what == f"pretrain {VICTIM} {log.parent.name}"
+                    ):
                         subprocess.run(["scancel", job.number], env=environment, check=True)
                         return Kill(job.number, job.what, log)
         time.sleep(0.2)
@@ -192,10 +195,10 @@ def jobs_of(environment: dict[str, str]) -> list[Job]:
         if "Comment" not in told:
             continue
         rule, _, wildcards = told["Comment"].removeprefix("rule_").partition("_wildcards_")
-        stage = rule.partition("_seeds_")[0]
+        stage, run = rule.partition("_")[0], wildcards.replace("_", " ")
         times = [seconds(told[f"{what}Time"]) for what in ("Submit", "Start", "End")]
         gpu = "gpu:1" in told.get("TresPerJob", "")
-        jobs.append(Job(told["JobId"], f"{stage} {wildcards}", told["JobState"], gpu, *times))
+        jobs.append(Job(told["JobId"], f"{stage} {run}", told["JobState"], gpu, *times))
     return sorted(jobs, key=lambda job: int(job.number))
 
 
