@@ -270,8 +270,9 @@ def devices_of(folder: Path) -> dict[str, set[str]]:
         for path in (folder / "results/smoke" / stage).rglob("*.provenance.json"):
             told = json.loads(path.read_text(encoding="utf-8"))
             if "references" not in " ".join(told["command"]):
-                number = told["hardware"].get("slurm_job_id", "none")
-                device = told["hardware"].get("cuda_visible_devices", "none")
+                job = told.get("job", {})
+                number = job.get("slurm_job_id", "none")
+                device = job.get("cuda_visible_devices", "none")
                 found.setdefault(number, set()).add(device)
     return found
 

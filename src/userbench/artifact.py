@@ -20,7 +20,7 @@ from typing import Any
 
 import userbench
 
-# Where a job ran, recorded where the machine has them.
+# Not of the hardware: jobs that differ in them alone ran in the same environment.
 OF_A_JOB = ("SLURM_JOB_ID", "CUDA_VISIBLE_DEVICES")
 LIBRARIES = ("torch", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "safetensors")
 CHUNK = 1 << 20
@@ -99,9 +99,16 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "libraries": {name: installed(name) for name in LIBRARIES},
         "hardware": hardware(),
+        **given_by_scheduler(),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "wall_seconds": round(seconds_since_start(), 3),
     }
+
+
+def given_by_scheduler() -> dict[str, dict[str, str]]:
+    """Slurm job and GPU of this process, as "job"; empty where nobody gave it any."""
+    job = {name.lower(): os.environ[name] for name in OF_A_JOB if name in os.environ}
+    return {"job": job} if job else {}
 
 
 def git_state() -> dict[str, Any]:
@@ -144,7 +151,6 @@ def hardware() -> dict[str, Any]:
         "memory_gib": round(pages / 2**30, 1),
         "gpu": torch.cuda.get_device_name() if gpu else None,
         "threads": torch.get_num_threads() if torch is not None else None,
-        **{name.lower(): os.environ[name] for name in OF_A_JOB if name in os.environ},
     }
 
 
