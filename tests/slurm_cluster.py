@@ -79,20 +79,21 @@ def install(packages: list[str]) -> str:
     """Install the packages; why that cannot be done here, or an empty string."""
     if os.geteuid() != 0:
         return "not root"
+    if not packages:
+        return ""
     if shutil.which("apt-get") is None:
-        return f"no apt-get to install {' '.join(packages)} with" if packages else ""
-    # Why: their services would start, and outlive the test.
+        return f"no apt-get to install {' '.join(packages)} with"
+    # Why the run level: their services would start, and outlive the test.
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
     words = ["apt-get", "install", "--yes", "--no-install-recommends", *packages]
-    for update in (False, True):
-        if not packages:
-            return ""
-        if update:
-            subprocess.run(["apt-get", "update"], env=quiet, capture_output=True)
+    done = subprocess.run(words, env=quiet, capture_output=True, text=True)
+    if done.returncode != 0:  # its list of packages may be old, or not there at all
+        subprocess.run(["apt-get", "update"], env=quiet, capture_output=True)
         done = subprocess.run(words, env=quiet, capture_output=True, text=True)
-        if done.returncode == 0:
-            return ""
-    return f"apt-get cannot install {' '.join(packages)}: {done.stderr.strip().splitlines()[-1]}"
+    if done.returncode != 0:
+        told = (done.stderr.strip() or "it says nothing").splitlines()[-1]
+        return f"apt-get cannot install {' '.join(packages)}: {told}"
+    return ""
 
 
 @contextmanager

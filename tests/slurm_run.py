@@ -256,7 +256,11 @@ def summary(
         "retried": retried,
         "resumed": resumed,
         "wall_seconds": round(wall, 1),
-        "seconds_of_a_job": {"working": round(work, 1), **overhead},
+        "seconds_of_a_job": {
+            "waiting": round(mean(job.started - job.submitted for job in done), 1),
+            "working": round(work, 1),
+            **overhead,
+        },
         "overhead_below_5_percent_from_seconds": round(
             sum(overhead.values()) * (1 - FULL_SHARE) / FULL_SHARE
         ),
@@ -278,7 +282,10 @@ def devices_of(folder: Path) -> dict[str, set[str]]:
 
 
 def overhead_of(folder: Path, done: list[Job]) -> tuple[dict[str, float], float]:
-    """Mean seconds that a job waited, started and was not noticed; and that its command took."""
+    """Mean seconds that a job took to start and to be noticed at its end; and its command's own.
+
+    Seconds in which it waited are none of it: there are more trainings than GPUs.
+    """
     benchmarks = (folder / "results/smoke/benchmarks").rglob("*.tsv")
     work = []
     for path in benchmarks:
@@ -286,7 +293,6 @@ def overhead_of(folder: Path, done: list[Job]) -> tuple[dict[str, float], float]
             work.append(float(next(csv.DictReader(file, delimiter="\t"))["s"]))
     noticed = noticed_at(folder)
     overhead = {
-        "waiting": mean(job.started - job.submitted for job in done),
         "starting": max(mean(job.ended - job.started for job in done) - mean(work), 0.0),
         "unnoticed": mean(noticed[job.number] - job.ended for job in done),
     }

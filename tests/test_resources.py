@@ -81,7 +81,7 @@ def test_a_plan_that_is_none_is_one_line(checkout):
         # The submit host has no GPU; nor must what a job is told depend on where it runs.
         ("slurm", {}, False, 1, None, "cuda"),
         ("a job of a cluster", {}, False, 1, None, "cuda"),
-        ("slurm", {"device": "cpu"}, True, 0, None, "cpu"),
+        ("slurm", {"device": "cpu", "gres": "shard:2"}, True, 0, None, "cpu"),
         ("slurm", {"gres": "shard:2"}, False, 0, "shard:2", "cuda"),
     ],
 )

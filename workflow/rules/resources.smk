@@ -88,4 +88,4 @@ def gpus(wildcards):
 
 def gres(wildcards):
     """What a training asks Slurm for instead of a GPU; only clusters know it."""
-    return config.get("gres") if on_cluster() else None
+    return config.get("gres") if on_cluster() and device(wildcards) != "cpu" else None
