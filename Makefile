@@ -5,7 +5,8 @@ VENV ?= .venv
 INSTALLED = $(VENV)/.installed-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
 RUN = PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
-.PHONY: table2 report test test-long chaos check smoke ambiguities benchmark full-scale install clean
+.PHONY: table2 report test test-long chaos slurm-test check smoke ambiguities benchmark full-scale \
+	install clean
 
 # Raw data -> results/table2.csv, by the default config (simulated data).
 table2: install
@@ -49,6 +50,11 @@ test: install
 # The others: whole small workflows and a benchmark, ten minutes on two cores.
 test-long: install
 	$(PYTEST) -m long
+
+# The workflow on a real Slurm of one node, installed where it is missing (root, Debian), and stopped
+# again; says "skipped" where it may not. FLAGS=--whole: the whole smoke experiment.
+slurm-test: install
+	$(RUN) python tests/slurm_run.py $(FLAGS)
 
 # All linters.
 check: install

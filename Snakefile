@@ -10,6 +10,11 @@ if "corpora" not in config:
     configfile: "workflow/config/default.yaml"
 
 
+# Why: the limit of profiles/default is that of one machine, not of a cluster.
+resource_scopes:
+    gpu="local",
+
+
 report: "workflow/report/workflow.rst"
 
 
@@ -17,6 +22,7 @@ include: "workflow/rules/config.smk"
 include: "workflow/rules/alone.smk"
 include: "workflow/rules/runs.smk"
 include: "workflow/rules/together.smk"
+include: "workflow/rules/resources.smk"
 include: "workflow/rules/code.smk"
 include: "workflow/rules/inputs.smk"
 include: "workflow/rules/data.smk"

@@ -49,6 +49,22 @@ def test_record_traces_an_artefact(tmp_path):
     assert "commit" in told["git"] or told["git"] == {}
 
 
+def test_record_names_the_job_of_a_cluster_where_there_is_one(tmp_path, monkeypatch):
+    """Beside the hardware: else the page would count each job as an environment of its own."""
+    for name in artifact.OF_A_JOB:
+        monkeypatch.delenv(name, raising=False)
+    path = tmp_path / "curve.json"
+    artifact.record(path, {})
+    alone = artifact.provenance_of(path)
+    assert "job" not in alone
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    artifact.record(path, {})
+    told = artifact.provenance_of(path)
+    assert told["job"] == {"slurm_job_id": "7", "cuda_visible_devices": "1"}
+    assert told["hardware"] == alone["hardware"]
+
+
 def test_checksum_is_that_of_the_bytes(tmp_path):
     """Known answer: SHA-256 of three bytes, and of a file longer than one reading."""
     path = tmp_path / "file"

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -35,11 +36,11 @@ def test_jobs_of_a_dry_run():
     from userbench.plan.jobs import parse_jobs
 
     (read,) = parse_jobs(SAID)
-    assert (read.stage, read.run) == ("store", "ttl")
+    assert (read.stage, read.run, read.corpus) == ("store", "ttl", "ttl")
     assert (read.inputs, read.outputs) == (["results/x/raw"], ["results/x/data/ttl"])
     start = "results/x/pretrain/mlm/ttl/seed1/epoch3.safetensors"
     trained = job("clue", seed=1, init=start)
-    assert (trained.stage, trained.run) == ("pretrain", "clue")
+    assert (trained.stage, trained.run, trained.corpus) == ("pretrain", "clue", "ttl")
     assert start in trained.inputs and "results/x/data/ttl" in trained.inputs
     assert trained.flags["keep"] == ["1", "3"]
 
@@ -207,6 +208,15 @@ def test_plan_of_a_small_workflow(checkout, tmp_path):
     longest = max(job["seconds"] for job in found["jobs"])
     assert max(total / 2, longest) <= found["wall_seconds"] <= total
     assert "idicl" in told.stdout and "on 2 cores" in told.stdout
+    assert {(job["run"], job["corpus"], job["seeds"]) for job in trained} == {
+        (run, "ttl", 1) for run in ("mlm", "idicl")
+    }
+    # The rules take it as it is (`test_resources.py`: what for).
+    (checkout / "results/smoke").mkdir(parents=True)
+    shutil.copy(tmp_path / "plan.json", checkout / "results/smoke/plan.json")
+    status, said = snakemake(checkout, "-n", *words)
+    assert status == 0, said
+    shutil.rmtree(checkout / "results")
 
 
 def test_plan_mistakes_are_one_line(checkout):

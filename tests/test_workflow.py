@@ -249,7 +249,7 @@ def test_absent_real_data_is_one_clear_line(checkout, name):
     [
         ({"sead": [1]}, "unknown key 'sead'; did you mean 'seeds'?"),
         ({"seeds": []}, "seeds: "),
-        ({"device": "gpu"}, "device: 'gpu' is not one of"),
+        ({"device": "gpu"}, "device: 'gpu' does not match '^(auto|cpu|cuda"),
         ({"experiment": "../../elsewhere"}, "experiment: '../../elsewhere' does not match"),
         (
             {"runs": {"none": {}, "mlm": {"method": "mml"}}},
@@ -415,6 +415,7 @@ def test_settings_of_the_machine_are_checked(checkout):
         ("seeds_together=some", "seeds_together: 'some'"),
         ("together=mixed", "together: 'mixed' is not one of"),
         ("jobs_per_gpu=0", "jobs_per_gpu: 0"),
+        ("gres=shard", "gres: 'shard' does not match"),
     ):
         words = ["-n", "--config", setting, *config(checkout), "results/table2.csv"]
         status, said = snakemake(checkout, *words)

@@ -26,6 +26,8 @@ from typing import Any
 import userbench
 from userbench.mistakes import system_error
 
+# Not of the hardware: jobs that differ in them alone ran in the same environment.
+OF_A_JOB = ("SLURM_JOB_ID", "CUDA_VISIBLE_DEVICES")
 LIBRARIES = ("torch", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "safetensors")
 CHUNK = 1 << 20
 SECONDS_OF_A_DAY = 86400
@@ -173,9 +175,16 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "libraries": {name: installed(name) for name in LIBRARIES},
         "hardware": hardware(),
+        **given_by_scheduler(),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "wall_seconds": round(seconds_since_start(), 3),
     }
+
+
+def given_by_scheduler() -> dict[str, dict[str, str]]:
+    """Slurm job and GPU of this process, as "job"; empty where nobody gave it any."""
+    job = {name.lower(): os.environ[name] for name in OF_A_JOB if name in os.environ}
+    return {"job": job} if job else {}
 
 
 def git_state() -> dict[str, Any]:

@@ -38,6 +38,7 @@ from userbench.data.splits import (
 )
 from userbench.data.store import Batch, BehaviourStore
 from userbench.encoder import EncoderConfig, UserEncoder, UserVectors, pick_device
+from userbench.lease import lease_gpu
 from userbench.losses import finite
 from userbench.method import check_fields, configure, load_method
 from userbench.metrics import metrics_of
@@ -109,6 +110,7 @@ def main(argv: list[str] | None = None) -> None:
     check_fields(EncoderConfig, args.encoder, "--encoder")
     if args.method is not None:  # loaded now, its code is part of what a state belongs to
         configure(load_method(args.method), args.set)
+    lease_gpu(args.device, torch.cuda.device_count())
     device = pick_device(args.device)
     states = states_of(args, device)
     each = [arguments_of(args, seed) for seed in args.seed]

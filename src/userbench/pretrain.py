@@ -36,6 +36,7 @@ from userbench.data.splits import (
 )
 from userbench.data.store import Batch, BehaviourStore
 from userbench.encoder import EncoderConfig, UserEncoder, pick_device
+from userbench.lease import lease_gpu
 from userbench.losses import finite
 from userbench.method import PretrainMethod, check_fields, configure, load_method
 from userbench.mistakes import at_least, command, json_object
@@ -101,6 +102,7 @@ def pretrain(args: argparse.Namespace) -> None:
     check_outputs(one.out for one in each)
     configure(load_method(args.method), args.set)
     check_fields(EncoderConfig, args.encoder, "--encoder")
+    lease_gpu(args.device, torch.cuda.device_count())
     device = pick_device(args.device)
     sizes = EncoderConfig(n_items=0, **args.encoder)
     check_store(args.splits, args.store)

@@ -29,6 +29,7 @@ from userbench.checkpoint import start_from
 from userbench.data.splits import VALIDATION, check_store, load_split
 from userbench.data.store import BehaviourStore
 from userbench.encoder import EncoderConfig, Items, UserEncoder, UserVectors, pick_device
+from userbench.lease import lease_gpu
 from userbench.method import check_fields, configure, load_method
 from userbench.mistakes import at_least, command, json_object
 from userbench.views import operators
@@ -73,6 +74,7 @@ def measure(args: argparse.Namespace) -> None:
     check_fields(EncoderConfig, args.encoder, "--encoder")
     views = operators.Options(**args.views)
     torch.manual_seed(args.seed)
+    lease_gpu(args.device, torch.cuda.device_count())
     device = pick_device(args.device)
     sizes = EncoderConfig(n_items=0, **args.encoder)
     check_store(args.splits, args.store)

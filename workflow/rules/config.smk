@@ -196,15 +196,11 @@ for name in config["corpora"].keys() - CORPORA.keys():
     empty = ", ".join(n for n, t in config["tasks"].items() if t["corpus"] == name)
     print(f"Corpus {name} is absent (no folder set): {empty} stay empty.", file=sys.stderr)
 
-# Why: an undeclared resource is unlimited, and every training would go to one GPU at once.
-DEVICE = config["device"]
-if DEVICE == "auto":
-    DEVICE = "cuda" if shutil.which("nvidia-smi") else "cpu"
-GPUS = 0 if DEVICE == "cpu" else 1
-# A job takes one of the places that a GPU has; `--resources gpu=N` counts GPUs.
+# A job takes one of the places that a GPU has; `--resources gpu=N` counts GPUs. Which one is free,
+# the job finds out itself (`lease.py`).
+PLACES = config.get("jobs_per_gpu", 1)
 if "gpu" in workflow.global_resources:
-    places = workflow.global_resources["gpu"].value * config.get("jobs_per_gpu", 1)
-    workflow.register_resource("gpu", places)
+    workflow.register_resource("gpu", workflow.global_resources["gpu"].value * PLACES)
 
 
 def check_times():
@@ -230,10 +226,12 @@ MINUTES_OF_SKEW = 10
 if workflow.is_main_process:
     check_times()
 
-# Why: `python` in a rule is the Python that runs Snakemake, its environment activated or not.
+# Why: `python` in a rule is the Python that runs Snakemake, its environment activated or not. And a
+# shell without the trap dies of a SIGTERM to all processes of a job (Slurm sends it before the time
+# is up) and ends the job, while its training still saves what it has.
 shell.prefix(
-    f'export PATH="{Path(sys.executable).parent}:$PATH"'
-    f" USERBENCH_LIMIT_MINUTES={config.get('limit_minutes', 24 * 60)}; "
+    f'export PATH="{Path(sys.executable).parent}:$PATH" USERBENCH_JOBS_PER_GPU={PLACES}'
+    f" USERBENCH_LIMIT_MINUTES={config.get('limit_minutes', 24 * 60)}; trap : TERM; "
 )
 
 

@@ -16,6 +16,8 @@ rule simulate:
         f"{OUT}/benchmarks/simulate/{{corpus}}.tsv"
     conda:
         "../../environment.yml"
+    resources:
+        **needs("simulate"),
     params:
         format=lambda w: CORPORA[w.corpus]["format"],
         world=lambda w: " ".join(
@@ -46,6 +48,8 @@ rule store:
         f"{OUT}/benchmarks/store/{{corpus}}.tsv"
     conda:
         "../../environment.yml"
+    resources:
+        **needs("store"),
     params:
         format=lambda w: CORPORA[w.corpus]["format"],
         raw=lambda w, input: RAW.get(w.corpus) or input.raw,
@@ -75,6 +79,8 @@ rule splits:
         f"{OUT}/benchmarks/splits/{{by}}/{{corpus}}.tsv"
     conda:
         "../../environment.yml"
+    resources:
+        **needs("splits"),
     params:
         tasks=lambda w: list(tasks_of(w.corpus)),
         seed=config["splits"]["seed"],
@@ -99,6 +105,8 @@ rule neighbours:
         f"{OUT}/benchmarks/neighbours/{{by}}/{{corpus}}.tsv"
     conda:
         "../../environment.yml"
+    resources:
+        **needs("neighbours"),
     params:
         top=5,
     message:

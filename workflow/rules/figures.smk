@@ -21,6 +21,7 @@ rule figure_scores:
         f"{OUT}/logs/{{figure}}_scores.log",
     wildcard_constraints:
         figure="|".join(OF_SCORES) or "none",
+    localrule: True
     conda:
         "../../environment.yml"
     message:
@@ -52,6 +53,7 @@ for figure, (_, numbers) in STUDIES.items():
                 png=f"{OUT}/{figure}.png",
             log:
                 f"{OUT}/logs/{figure}.log",
+            localrule: True
             conda:
                 "../../environment.yml"
             params:
@@ -73,6 +75,7 @@ for figure, (_, numbers) in STUDIES.items():
             [f"results/{name}" for name in files_of(figure)],
         log:
             f"{OUT}/logs/publish_{figure}.log",
+        localrule: True
         conda:
             "../../environment.yml"
         message:
@@ -106,6 +109,7 @@ if "figure5" in STUDIES:
             png=f"{OUT}/figure5.png",
         log:
             f"{OUT}/logs/figure5.log",
+        localrule: True
         conda:
             "../../environment.yml"
         params:

@@ -41,7 +41,7 @@ for corpus_name in CORPORA:
                 "../../environment.yml"
             threads: 1
             resources:
-                gpu=GPUS,
+                **needs("finetune", corpus_name, group),
             params:
                 encoder=encoder,
                 init=lambda w, corpus=corpus_name: init_flag(candidates(w, corpus, EACH)),
@@ -53,7 +53,7 @@ for corpus_name in CORPORA:
                     finetune_settings(w.run),
                 ),
                 test="" if TESTED else "--no-test",
-                device=DEVICE,
+                device=device,
                 # Why output: what is derived of it is no reason to run a job again.
                 seeds=lambda w, output, group=group: seeds_of(w, group),
                 together=lambda w, output: WAY,
@@ -84,6 +84,8 @@ for corpus_name in CORPORA:
         conda:
             "../../environment.yml"
         threads: 1
+        resources:
+            **needs("references", corpus_name),
         params:
             tasks=lambda w, output, corpus=corpus_name: task_flags(
                 tasks_of(corpus), output.scores, reference_settings

@@ -25,6 +25,7 @@ rule page:
         provenance=f"{OUT}/report.html.provenance.json",
     log:
         f"{OUT}/logs/page.log",
+    localrule: True
     conda:
         "../../environment.yml"
     params:
@@ -44,6 +45,7 @@ rule publish_page:
         "results/report.html",
     log:
         f"{OUT}/logs/publish_page.log",
+    localrule: True
     conda:
         "../../environment.yml"
     message:
@@ -64,6 +66,7 @@ rule notebook:
         f"{OUT}/logs/notebooks/{{notebook}}.log",
     wildcard_constraints:
         notebook="|".join(NOTEBOOKS),
+    localrule: True
     conda:
         "../../environment.yml"
     params:
@@ -86,6 +89,7 @@ rule publish_notebook:
         "results/notebooks/{notebook}.html",
     log:
         f"{OUT}/logs/notebooks/publish_{{notebook}}.log",
+    localrule: True
     conda:
         "../../environment.yml"
     message:

@@ -39,7 +39,7 @@ for corpora, group, runs in PRETRAININGS:
             "../../environment.yml"
         threads: 1
         resources:
-            gpu=GPUS,
+            **needs("pretrain", group=group),
         params:
             method=lambda w: RUNS[w.run]["method"],
             changes=settings,
@@ -50,7 +50,7 @@ for corpora, group, runs in PRETRAININGS:
             batch_size=batch_size,
             loop=loop_flags,
             hold_out=held_out,
-            device=DEVICE,
+            device=device,
             out=lambda w: f"{OUT}/pretrain/{w.run}/{w.corpus}/seed{{seed}}",
             # Why output: what is derived of it is no reason to run a job again.
             seeds=lambda w, output, group=group: seeds_of(w, group),

@@ -40,6 +40,7 @@ rule scores:
         provenance=f"{OUT}/scores.csv.provenance.json",
     log:
         f"{OUT}/logs/scores.log",
+    localrule: True
     conda:
         "../../environment.yml"
     message:
@@ -73,6 +74,7 @@ rule table2:
         provenance=f"{OUT}/table2.csv.provenance.json",
     log:
         f"{OUT}/logs/table2.log",
+    localrule: True
     conda:
         "../../environment.yml"
     params:
@@ -96,6 +98,7 @@ rule agreement:
         provenance=f"{OUT}/agreement.csv.provenance.json",
     log:
         f"{OUT}/logs/agreement.log",
+    localrule: True
     conda:
         "../../environment.yml"
     params:
@@ -123,6 +126,7 @@ rule tuning:
         provenance=f"{OUT}/tuning.csv.provenance.json",
     log:
         f"{OUT}/logs/tuning.log",
+    localrule: True
     conda:
         "../../environment.yml"
     params:
@@ -144,6 +148,7 @@ rule effects:
         provenance=f"{OUT}/effects.csv.provenance.json",
     log:
         f"{OUT}/logs/effects.log",
+    localrule: True
     conda:
         "../../environment.yml"
     params:
@@ -165,6 +170,7 @@ rule ambiguities:
         md=f"{OUT}/ambiguities.md",
     log:
         f"{OUT}/logs/ambiguities.log",
+    localrule: True
     conda:
         "../../environment.yml"
     message:
@@ -185,6 +191,7 @@ rule table1:
         provenance=f"{OUT}/table1.csv.provenance.json",
     log:
         f"{OUT}/logs/table1.log",
+    localrule: True
     conda:
         "../../environment.yml"
     params:
@@ -211,6 +218,7 @@ rule publish:
         [f"results/{name}" for name in PUBLISHED],
     log:
         f"{OUT}/logs/publish.log",
+    localrule: True
     conda:
         "../../environment.yml"
     message:

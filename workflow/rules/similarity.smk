@@ -22,13 +22,13 @@ rule similarity:
         "../../environment.yml"
     threads: 1
     resources:
-        gpu=GPUS,
+        **needs("similarity"),
     params:
         method=method_flags,
         encoder=json.dumps(config["encoder"]),
         views=json.dumps(config.get("similarity", {}).get("views", {})),
         users=config.get("similarity", {}).get("users", 2000),
-        device=DEVICE,
+        device=device,
     message:
         "Measure the similarities of {wildcards.run} on {wildcards.corpus}, seed {wildcards.seed}"
     shell:

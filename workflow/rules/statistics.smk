@@ -21,6 +21,7 @@ rule statistics:
         provenance=f"{OUT}/statistics.csv.provenance.json",
     log:
         f"{OUT}/logs/statistics.log",
+    localrule: True
     conda:
         "../../environment.yml"
     params:
@@ -44,6 +45,7 @@ rule aggregate:
         provenance=f"{OUT}/aggregate.csv.provenance.json",
     log:
         f"{OUT}/logs/aggregate.log",
+    localrule: True
     conda:
         "../../environment.yml"
     params:
@@ -69,6 +71,7 @@ rule verdict:
         provenance=f"{OUT}/verdict.csv.provenance.json",
     log:
         f"{OUT}/logs/verdict.log",
+    localrule: True
     conda:
         "../../environment.yml"
     params:

@@ -33,7 +33,12 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--cores", type=int, default=os.cpu_count(), help="default: all")
     parser.add_argument("--all", action="store_true", help="as if nothing had been made yet")
     parser.add_argument("--together", action="store_true", help="which jobs should share a process")
-    parser.add_argument("--json", type=Path, help="write every job with its cost to this file")
+    parser.add_argument(
+        "--json",
+        type=Path,
+        help="write every job with its cost to this file; what jobs ask a cluster for is read from "
+        "results/<experiment>/plan.json",
+    )
     parser.add_argument("targets", nargs="*", help="files to make; default: all tables")
     args = parser.parse_args(argv)
     plan(args)
@@ -56,8 +61,14 @@ def plan(args: argparse.Namespace) -> None:
     print(f"Measured on this machine in {time.perf_counter() - started:.0f} s.")
     if args.json:
         told = [
-            {"stage": j.stage, "run": j.run, **c._asdict()}
-            for j, c in zip(jobs, costs, strict=True)
+            {
+                "stage": job.stage,
+                "run": job.run,
+                "corpus": job.corpus,
+                "seeds": len(job.seeds),
+                **cost._asdict(),
+            }
+            for job, cost in zip(jobs, costs, strict=True)
         ]
         write_json(args.json, {"wall_seconds": wall, "cores": args.cores, "jobs": told})
 
@@ -67,7 +78,7 @@ def advice(args: argparse.Namespace, jobs: list[Job], found: Measured) -> str:
     trained = [job for job in jobs if job.stage in TRAINING]
     if not trained:
         return "Nothing is left to be trained."
-    on_gpu = trained[0].flags["device"] == ["cuda"]
+    on_gpu = trained[0].flags["device"][0].startswith("cuda")
     seeds = len({seed for job in trained for seed in job.seeds})
     steps = measure_steps(jobs, found, on_gpu)
     lines = [

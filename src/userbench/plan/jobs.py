@@ -72,8 +72,12 @@ class Job:
             return Path(self.flags["out"][0]).parts[-3]
         if self.stage in ("finetune", "similarity"):
             return self.flags["run"][0]
-        where = self.flags.get("store", self.flags.get("out", [""]))[0]
-        return Path(where).name if self.stage in OF_A_CORPUS else "-"
+        return self.corpus if self.stage in OF_A_CORPUS else "-"
+
+    @property
+    def corpus(self) -> str:
+        """Name of the corpus that it makes or reads; of a report, nothing of use."""
+        return Path(self.flags.get("store", self.flags.get("out", [""]))[0]).name
 
 
 def jobs_left(

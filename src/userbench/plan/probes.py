@@ -93,7 +93,7 @@ def measured(jobs: list[Job], folder: Path, cores: int) -> Measured:
     context.set_forkserver_preload([__name__])
     pairs = [(job, corpora[job.flags["store"][0]]) for job in probes.values()]
     # Why not concurrent.futures: with one task a process, it hangs (Python issue 115634).
-    with context.Pool(1 if device == "cuda" else cores, maxtasksperchild=1) as pool:
+    with context.Pool(1 if device.startswith("cuda") else cores, maxtasksperchild=1) as pool:
         found = dict(zip(probes, pool.starmap(probe, pairs, chunksize=1), strict=True))
     return Measured(corpora, found, start, of_report)
 
