@@ -26,7 +26,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from userbench.acceleration import Graphs, accelerate, add_flags
-from userbench.artifact import record, write_json
+from userbench.artifact import fingerprints, record, write_json
 from userbench.checkpoint import epoch_of, start_from
 from userbench.data.splits import (
     TEST,
@@ -129,6 +129,7 @@ def finetune_seed(
     args: argparse.Namespace,
 ) -> Run:
     """Fine-tune one seed on task after task; write the scores of each as soon as they are there."""
+    inputs = fingerprints([args.store, args.splits, *args.init])
     for task, out in zip(tasks, outputs, strict=True):
         before = together.seconds(args.seed)
         scores, predictions = yield from finetune(task, store, args)
@@ -136,12 +137,13 @@ def finetune_seed(
         if predictions is not None:
             columns = {name: column.cpu() for name, column in predictions.items()}
             write_predictions(predictions_path(out), columns, scores)
-            record(predictions_path(out), config)
+            record(predictions_path(out), config, inputs)
         write_json(out, scores)
         facts = together.facts(args.seed)
         if before is not None:
             facts["task_seconds"] = facts["seed_seconds"] - before
-        record(out, config, **facts)
+        tested = [predictions_path(out)] if predictions is not None else []
+        record(out, config, inputs, beside=tested, **facts)
 
 
 def finetune(

@@ -12,7 +12,6 @@ A user is a row of the pre-training file; a task row belongs to the user with th
 """
 
 import argparse
-import hashlib
 import json
 import re
 import resource
@@ -29,7 +28,14 @@ import torch
 from jaxtyping import Bool, Int, Int32, Int64, UInt64
 from torch import Tensor
 
-from userbench.artifact import atomic, environment, sha256, write_json, write_text
+from userbench.artifact import (
+    atomic,
+    environment,
+    fingerprint,
+    sha256,
+    write_json,
+    write_text,
+)
 from userbench.data import raw
 
 # Why: bounds temporaries that would be several times larger than the corpus.
@@ -570,13 +576,16 @@ def read_array(folder: Path, name: str) -> np.ndarray:
         raise ValueError(f"{path}: not in the manifest. Write {folder} again with this task")
     if not path.is_file() or sha256(path) != expected["sha256"]:
         raise ValueError(f"{path}: missing or not as written. Write {folder} again")
-    return np.load(path, allow_pickle=False)
+    try:
+        return np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise ValueError(f"{path}: is no array ({error}). Write {folder} again") from None
 
 
 def identity(folder: Path) -> str:
     """Checksum of the content of a store: equal for stores with equal arrays."""
-    arrays = read_manifest(folder)["arrays"]
-    return hashlib.sha256(json.dumps(arrays, sort_keys=True).encode()).hexdigest()
+    read_manifest(folder)
+    return fingerprint(folder)
 
 
 def string_mapping(flag: str, text: str) -> dict[str, str]:

@@ -446,7 +446,8 @@ def study_command(args: argparse.Namespace) -> None:
     if frame.empty:
         raise ValueError(f"{args.scores}: no score of the layout's runs and tasks")
     write_csv(args.csv, frame)
-    finish(args, layout, lambda: FIGURES[args.figure](frame, layout))
+    read = [args.scores, *{Path(curve["file"]): 0 for curve in layout.get("curves", [])}]
+    finish(args, layout, lambda: FIGURES[args.figure](frame, layout), read, [])
 
 
 def figure5_command(args: argparse.Namespace) -> None:
@@ -457,14 +458,21 @@ def figure5_command(args: argparse.Namespace) -> None:
     with artifact.atomic(args.parquet) as partial:
         cosines.to_parquet(partial, index=False)
     write_csv(args.csv, frame)
-    finish(args, layout, lambda: figure5(frame, layout, cosines))
+    finish(args, layout, lambda: figure5(frame, layout, cosines), args.cosines, [args.parquet])
 
 
-def finish(args: argparse.Namespace, layout: dict[str, Any], draw: Callable[[], Figure]) -> None:
+def finish(
+    args: argparse.Namespace,
+    layout: dict[str, Any],
+    draw: Callable[[], Figure],
+    read: Iterable[Path],
+    written: Iterable[Path],
+) -> None:
     """Draw, save in every format, and leave the provenance beside the numbers."""
     with applied():
-        save(draw(), args.out)
-    artifact.record(args.csv, resolved(args) | {"layout": layout})
+        images = save(draw(), args.out)
+    config = resolved(args) | {"layout": layout}
+    artifact.record(args.csv, config, artifact.fingerprints(read), [*images, *written])
 
 
 def main(argv: Iterable[str] | None = None) -> None:

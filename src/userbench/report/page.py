@@ -605,7 +605,8 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     try:
         artifact.write_text(args.out, page(args.folder, args.config))
-        artifact.record(args.out, resolved(args))
+        read = artifact.fingerprints([*args.config, *sorted(args.folder.glob("*.csv"))])
+        artifact.record(args.out, resolved(args), read)
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
 
