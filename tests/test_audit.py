@@ -208,30 +208,43 @@ def test_swapped_files_are_found(results):
     assert "none/age/seed0.json: holds run mlm, task age, seed 0" in said
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"artefact": 3}', "[" * 9999, "\udcff"])
-def test_a_record_that_is_none_is_a_finding(results, content):
+def test_a_record_that_is_none_is_a_finding(results):
     """If wrong: one damaged file ends the audit of all others."""
-    for place in ("toy/table2.csv.provenance.json", "toy/data/ttl/manifest.json"):
-        (results / place).write_text(content, encoding="utf-8", errors="surrogateescape")
+    contents = ["", "[]", "{}", '{"artefact": 3}', "[" * 9999, "\udcff", "null", '{"arrays": []}']
+    records = sorted((results / "toy").rglob("*.csv.provenance.json"))[: len(contents) - 1]
+    damaged = [*records, results / "toy/data/ttl/manifest.json"]
+    for path, content in zip(damaged, contents, strict=False):
+        path.write_text(content, encoding="utf-8", errors="surrogateescape")
     broken, said = audited(results)
-    assert {"toy/table2.csv.provenance.json", "toy/data/ttl/manifest.json"} & broken
-    assert "12 tables" not in said
+    for path in damaged:
+        name = path.relative_to(results).as_posix()
+        assert {name, name.removesuffix(".provenance.json")} & broken, said
 
 
-@pytest.mark.parametrize(
-    "words",
-    [["--ou", "{mark}"], ["--csv={mark}"], ["--log", "{mark}"], ["--md", "../../{mark}"]],
-)
-def test_a_record_cannot_make_the_audit_write_elsewhere(results, tmp_path, words):
+def test_a_record_cannot_make_the_audit_write_elsewhere(results, tmp_path):
     """If wrong: results from a stranger write files of their choice."""
-    mark = tmp_path / "mark"
-    path = results / "toy/agreement.csv.provenance.json"
-    told = json.loads(path.read_text())
-    told["command"] += [word.format(mark=mark) for word in words]
-    path.write_text(json.dumps(told))
-    broken, said = audited(results)
-    assert not list(tmp_path.rglob("mark*"))
-    assert "toy/agreement.csv" in broken, said
+    from userbench.report.audit import run_again
+
+    mark, path = tmp_path / "mark", results / "toy/agreement.csv"
+    told = json.loads(path.with_name(path.name + ".provenance.json").read_text())["command"]
+    for number, words in enumerate(
+        ([], ["--ou", mark], [f"--out={mark}"], ["--log", mark], ["--out", mark], ["--md", mark])
+    ):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        if not words:
+            assert [p.name for p in run_again(told, path, folder)] == ["agreement.csv"]
+            continue
+        try:
+            run_again([*told, *map(str, words)], path, folder)
+        except ValueError as refused:
+            assert "not run again" in str(refused) or "cannot be made again" in str(refused)
+        assert not mark.exists()
+    elsewhere = [str(tmp_path / "mark") if w.endswith("agreement.csv") else w for w in told]
+    with pytest.raises(ValueError, match="did not write it"):
+        run_again(elsewhere, path, tmp_path)
+    with pytest.raises(ValueError, match="not of a table"):
+        run_again(["python", "-m", "userbench.data.simulate", "--out", str(mark)], path, tmp_path)
 
 
 def test_doubts_are_notes(results):

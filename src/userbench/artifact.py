@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -143,8 +144,12 @@ def environment() -> dict[str, Any]:
     }
 
 
+@cache
 def git_state() -> dict[str, Any]:
-    """Commit of the source tree and whether it was changed since; empty outside a checkout."""
+    """Commit of the source tree and whether it was changed since; empty outside a checkout.
+
+    As it was when this process first asked: what runs was loaded before.
+    """
     here = Path(__file__).parent
 
     def git(*words: str) -> str:

@@ -16,10 +16,9 @@ import os
 import sys
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -62,10 +61,10 @@ PROVENANCE = an_object(
 ARRAYS = {"type": "object", "additionalProperties": an_object({"sha256": TEXT})}
 # The commands that tables come from. Why only flags of this list: a record names the command that
 # is run again, and nothing in a record may make it write anywhere but into a temporary folder.
-COMMANDS: dict[str, ModuleType] = {
-    module.__name__: module
-    for module in (agreement, comparison, figures, ledger, tables, tuning, verdict)
-}
+COMMANDS: dict[str, Callable[[list[str]], None]] = {
+    module.__name__: module.main
+    for module in (agreement, comparison, ledger, tables, tuning, verdict)
+} | {figures.__name__: figures.write_numbers}
 READ = {
     *("--scores", "--layout", "--store", "--tasks", "--simulated", "--predictions", "--table1"),
     *("--agreement", "--margin", "--cosines"),
@@ -108,7 +107,7 @@ class Audit:
         """A fault of a file that the block reads is a finding, and no end of the audit."""
         try:
             yield
-        except (ValueError, OSError) as fault:
+        except (ValueError, OSError, RecursionError) as fault:
             self.fail(file, " ".join(str(fault).removeprefix(f"{file}: ").split()))
 
     def checksum(self, path: Path) -> str:
@@ -116,7 +115,10 @@ class Audit:
         path = Path(os.path.normpath(path))
         if path not in self.checksums:
             self.looked_at["checksums"] += 1
-            self.checksums[path] = fingerprint(path) if path.exists() else ""
+            try:
+                self.checksums[path] = fingerprint(path) if path.exists() else ""
+            except (ValueError, OSError, LookupError, TypeError, RecursionError) as fault:
+                self.checksums[path] = f"unknown: {fault}"  # unlike any; told of where it belongs
         return self.checksums[path]
 
     def run(self) -> None:
@@ -338,8 +340,10 @@ def run_again(command: Sequence[str], path: Path, folder: Path) -> list[Path]:
         ValueError: the command is not one of a table, or fails.
     """
     module, words = command[2], list(command[3:])
+    if module not in COMMANDS:
+        raise ValueError(f"its record has a command, {module}, that is not of a table")
     place, flag = None, ""
-    (folder / "made").mkdir()
+    (folder / "made").mkdir(exist_ok=True)
     for number, word in enumerate(words):
         if word.startswith("--"):
             flag = word
@@ -360,7 +364,7 @@ def run_again(command: Sequence[str], path: Path, folder: Path) -> list[Path]:
     with chdir(start), open(os.devnull, "w") as quiet:  # noqa: PTH123
         try:
             with redirect_stdout(quiet), redirect_stderr(quiet):
-                COMMANDS[module].main(words)
+                COMMANDS[module](words)
         except SystemExit as end:
             raise ValueError(f"cannot be made again: {end.code}") from None
     return [p for p in sorted((folder / "made").iterdir()) if p.suffix in COMPARED]

@@ -475,8 +475,24 @@ def finish(
     artifact.record(args.csv, config, artifact.fingerprints(read), [*images, *written])
 
 
+def write_numbers(argv: Iterable[str]) -> None:
+    """Write the numbers behind a figure by the flags of its command, and draw nothing."""
+    args = flags().parse_args(argv)
+    layout = read_layout(args.figure, args.layout)
+    if args.figure == "figure5":
+        frame = distributions.summarise_cosines(distributions.read_cosines(args.cosines), layout)
+    else:
+        frame = STUDIES[args.figure](read_scores(args.scores), layout)
+    write_csv(args.csv, frame)
+
+
 def main(argv: Iterable[str] | None = None) -> None:
     """Make one figure; a mistake in the input ends it with one line."""
+    run_command(flags().parse_args(argv))
+
+
+def flags() -> argparse.ArgumentParser:
+    """The flags of the command."""
     parser = argparse.ArgumentParser(prog="python -m userbench.report.figures", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     commands = parser.add_subparsers(required=True, dest="figure")
@@ -494,7 +510,7 @@ def main(argv: Iterable[str] | None = None) -> None:
         else:
             command.add_argument("--scores", type=Path, required=True, help="CSV of all scores")
             command.set_defaults(run=study_command)
-    run_command(parser.parse_args(argv))
+    return parser
 
 
 if __name__ == "__main__":
