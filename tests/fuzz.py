@@ -365,8 +365,9 @@ def bomb(kind: str) -> None:
     elif kind == "quote":
         write(b'1,2,"3\n' + b"1,2,3\n" * (10 * MIB))
     elif kind == "columns":
-        for _ in range(50):
+        for _ in range(20):
             write(b"1," * (MIB // 2 - 1) + b"1\n")
+        write(b"1,2\n")
     elif kind == "digits":
         for _ in range(100):
             write(b"1" * MIB)

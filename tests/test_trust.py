@@ -1,6 +1,7 @@
 """Nothing that is loaded runs as code, no name leaves its folder, no text becomes markup."""
 
 import ast
+import copy
 import io
 import json
 import os
@@ -177,43 +178,43 @@ NASTY = [
 ]
 
 
-@pytest.mark.parametrize("name", NASTY)
-def test_no_name_of_a_config_leaves_its_folder(check_config, name):  # noqa: F811
+GIVEN = [
+    *("experiment", "device", "together", "precision", "sensitivity", "table2.baseline"),
+    *("similarity.corpus", "corpora.ttl.format", "corpora.ttl.raw_env"),
+    *("tasks.age.corpus", "tasks.age.source", "runs.clue.method", "runs.clue.init_from"),
+    *("runs.peterrec.encoder_of", "runs.with_coserec.set.views.kind"),
+]
+CALLED = ["corpora.ttl", "tasks.age", "runs.mlm"]
+
+
+def put(content, place: str, name: str, rename: bool):
+    """A config with `name` at some place, as a value or as a key."""
+    content = copy.deepcopy(content)
+    *above, last = place.split(".")
+    parent = content
+    for step in above:
+        parent = parent[step]
+    if rename:
+        parent[name] = parent.pop(last)
+    else:
+        parent[last] = name
+    return content
+
+
+def test_no_name_of_a_config_leaves_its_folder(check_config):  # noqa: F811
     """If wrong: a config writes, or deletes, outside of results/<experiment>/."""
     from snakemake.exceptions import WorkflowError
 
-    smoke = (ROOT / "workflow/config/smoke.yaml").read_text(encoding="utf-8")
-
-    def renamed(*place):
-        content = yaml.safe_load(smoke)
-        *above, last = place
-        parent = content
-        for step in above:
-            parent = parent[step]
-        if last in parent:
-            parent[name] = parent.pop(last)
-        return content
-
-    def given(*place):
-        content = yaml.safe_load(smoke)
-        *above, last = place
-        parent = content
-        for step in above:
-            parent = parent[step]
-        parent[last] = name
-        return content
-
-    contents = [
-        *(given("experiment"), given("tasks", "age", "corpus"), given("tasks", "age", "source")),
-        *(given("runs", "clue", "init_from"), given("runs", "peterrec", "encoder_of")),
-        *(given("runs", "clue", "method"), given("runs", "ccl", "given", "views.generator")),
-        given("runs", "with_coserec", "set", "views", "kind"),
-        *(given("table2", "baseline"), given("similarity", "corpus"), given("sensitivity")),
-        *(given("corpora", "ttl", "format"), given("device"), given("corpora", "ttl", "raw_env")),
-        *(renamed("corpora", "ttl"), renamed("tasks", "age"), renamed("runs", "mlm")),
-        renamed("runs", "ccl", "given", "views.generator"),
-        *({**yaml.safe_load(smoke), key: name} for key in ("seeds", "together", "precision")),
-    ]
+    smoke = yaml.safe_load((ROOT / "workflow/config/smoke.yaml").read_text(encoding="utf-8"))
+    contents = [put(smoke, "experiment", name, rename=False) for name in NASTY]
+    for name in ("../x", "x\n", "$(touch x)"):
+        contents += [put(smoke, place, name, rename=False) for place in GIVEN]
+        contents += [put(smoke, place, name, rename=True) for place in CALLED]
+        given = copy.deepcopy(smoke)
+        given["runs"]["ccl"]["given"] = {"views.generator": name}
+        field = copy.deepcopy(smoke)
+        field["runs"]["ccl"]["given"] = {name: "mlm"}
+        contents += [given, field]
     for content in contents:
         with pytest.raises(WorkflowError, match=r"^fuzzed.yaml: "):
             check_config(content)
@@ -285,7 +286,14 @@ def test_markdown_pages_escape_labels():
 
     row = dict.fromkeys(verdict.COLUMNS, 1.0)
     row |= {name: "x" for name in verdict.TEXTS} | {"verdict": "undecided", "reason": HOSTILE}
-    figures = {"task": "age", "label": HOSTILE, "data": "real", "rows": 3, "tau": 1, "p_value": 0.1}
+    figures = {
+        "task": "age",
+        "label": HOSTILE,
+        "data": "real",
+        "rows": 3,
+        "tau": 1.0,
+        "p_value": 0.1,
+    }
     page = verdict.page(pd.DataFrame([row]), pd.DataFrame([figures]))
     assert "<script" not in page.replace(r"\<script", "") and "\x1b" not in page
     assert len([line for line in page.splitlines() if line.startswith("|")]) == 6

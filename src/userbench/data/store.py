@@ -314,11 +314,14 @@ def hash_rows(
 
 def first_user(corpus: Corpus) -> Int64[np.ndarray, " users"]:
     """The first user with the same sequence as each user: itself, unless it is a duplicate."""
-    first = []
-    for begin in range(0, len(corpus.users), USERS_AT_ONCE):
-        bounds = corpus.offsets[begin : begin + USERS_AT_ONCE + 1]
+    first, begin = [], 0
+    while begin < len(corpus.users):
+        full = np.searchsorted(corpus.offsets, corpus.offsets[begin] + ITEMS_AT_ONCE) - 1
+        end = max(begin + 1, min(begin + USERS_AT_ONCE, int(full)))
+        bounds = corpus.offsets[begin : end + 1]
         items = corpus.items[bounds[0] : bounds[-1]]
         first.append(find_users(corpus, items, bounds - bounds[0]))
+        begin = end
     return np.concatenate(first)
 
 
