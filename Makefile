@@ -5,7 +5,7 @@ VENV ?= .venv
 INSTALLED = $(VENV)/.installed-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
 RUN = PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
-.PHONY: table2 report test check smoke ambiguities benchmark full-scale install clean
+.PHONY: table2 report test check fuzz smoke ambiguities benchmark full-scale install clean
 
 # Raw data -> results/table2.csv, by the default config (simulated data).
 table2: install
@@ -40,6 +40,10 @@ full-scale: install
 test: install
 	$(RUN) OMP_NUM_THREADS=1 sh -c 'pytest -m slow & slow=$$!; \
 		pytest -m "not slow"; fast=$$?; wait $$slow && exit $$fast'
+
+# 20,000 damaged raw files, and six that are too large: a store or one clear line (minutes).
+fuzz: install
+	$(RUN) python tests/fuzz.py --files 20000
 
 # All linters.
 check: install

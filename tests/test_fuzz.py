@@ -74,11 +74,12 @@ def test_any_text_at_all_is_read_or_refused(tmp_path_factory, lines, encoding, b
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", fuzz.BOMBS)
-def test_bombs_are_refused_in_little_memory(tmp_path, kind):
+def test_bombs_are_refused_in_little_memory(tmp_path):
     """If wrong: a file that is too large in some way takes the machine with it."""
-    said = fuzz.explode(kind, tmp_path, room=400)
-    assert re.fullmatch(r"error: .*original_desen_pretrain\.csv:[0-9]+: .*\. [A-Z].*", said), said
+    lines = dict.fromkeys(fuzz.BOMBS, 1) | {"columns": 21}
+    for kind, said in fuzz.explode(tmp_path, fuzz.ROOM).items():
+        place = rf"{kind}/raw/original_desen_pretrain\.csv:{lines[kind]}: "
+        assert re.search(rf"{place}.*\. [A-Z].*$", said), said
 
 
 # ------------------------------------------------------------------------- what the workflow reads
