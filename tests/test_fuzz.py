@@ -230,10 +230,9 @@ def test_names_that_no_terminal_shows_stay_in_their_line(quick, tmp_path):
     """If wrong: a line end, or a byte that is no text, in a name breaks the list of bad lines."""
     from userbench.data import store
 
-    (tmp_path / "raw").mkdir()
-    stem = fuzz.raw.FORMATS["ttl"]["pretrain"].stem
-    name = os.fsencode(tmp_path / "raw") + f"/{stem}_\n".encode() + b"\xff.csv"
-    Path(os.fsdecode(name)).write_bytes(b"1,2\nx,3\n")
+    deep = Path(os.fsdecode(os.fsencode(tmp_path / "raw") + b"/a\n\xff"))
+    deep.mkdir(parents=True)
+    (deep / f"{fuzz.raw.FORMATS['ttl']['pretrain'].stem}.csv").write_bytes(b"1,2\nx,3\n")
     store.write_store(tmp_path / "raw", "ttl", {}, tmp_path / "store", max_bad_rows=1)
     listed = (tmp_path / "store/bad_rows.tsv").read_text(encoding="utf-8").splitlines()
-    assert len(listed) == 2 and r"_\n\udcff.csv" in listed[1]
+    assert len(listed) == 2 and r"raw/a\n\udcff/" in listed[1]
