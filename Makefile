@@ -5,8 +5,8 @@ VENV ?= .venv
 INSTALLED = $(VENV)/.installed-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
 RUN = PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
-.PHONY: table2 report test test-long chaos slurm-test check smoke ambiguities benchmark full-scale \
-	install clean
+.PHONY: table2 report test test-long fuzz chaos slurm-test check smoke ambiguities benchmark \
+	full-scale install clean
 
 # Raw data -> results/table2.csv, by the default config (simulated data).
 table2: install
@@ -55,6 +55,10 @@ test-long: install
 # again; says "skipped" where it may not. FLAGS=--whole: the whole smoke experiment.
 slurm-test: install
 	$(RUN) python tests/slurm_run.py $(FLAGS)
+
+# 20,000 damaged raw files, and six that are too large: a store or one clear line (minutes).
+fuzz: install
+	$(RUN) python tests/fuzz.py --files 20000
 
 # All linters.
 check: install

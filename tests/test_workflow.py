@@ -8,6 +8,7 @@ import os
 import re
 import shlex
 import shutil
+import subprocess
 import sys
 import tempfile
 import warnings
@@ -357,6 +358,48 @@ def check_page_and_notebooks(checkout, options):
     assert "sample standard deviation over seeds" in (checkout / "told.html").read_text()
 
 
+def audit(checkout):
+    """Status of `userbench audit results`, and what it said."""
+    run = subprocess.run(
+        [sys.executable, "-m", "userbench", "audit", "results"],
+        cwd=checkout,
+        env={**os.environ, "PYTHONPATH": str(checkout / "src")},
+        capture_output=True,
+        text=True,
+    )
+    return run.returncode, run.stdout + run.stderr
+
+
+def check_audit(checkout):
+    """Nothing to say of a whole run; then one digit, bit, cell and record, each by its name."""
+    status, said = audit(checkout)
+    assert (status, "everything can be traced" in said) == (0, True), said
+    folder = checkout / "results/smoke"
+    score, cell = folder / "finetune/clue/age/seed0.json", folder / "statistics.csv"
+    bit = folder / "pretrain/duorec/app/seed0/epoch1.safetensors"
+    record = folder / "finetune/none/click/seed0.predictions.parquet.provenance.json"
+    kept = {path: path.read_bytes() for path in (score, cell, bit, record)}
+    value = re.search(rb'"test",\s+"metric": "accuracy",\s+"value": 0\.\d', kept[score])[0]
+    other = value[:-1] + (b"1" if value.endswith(b"2") else b"2")
+    score.write_bytes(kept[score].replace(value, other))
+    bit.write_bytes(kept[bit][:-1] + bytes([kept[bit][-1] ^ 1]))
+    cell.write_bytes(re.sub(rb"(\d\.\d+),", rb"\g<1>7,", kept[cell], count=1))
+    record.unlink()
+    status, said = audit(checkout)
+    assert status == 1
+    for path, what in (
+        (score, "was changed"),
+        (score, "test accuracy is"),
+        (cell, "row 2, mean"),
+        (bit, "was changed"),
+        (folder / "finetune/duorec/gender/seed0.json", "was made from another"),
+        (record.with_name("seed0.predictions.parquet"), "no provenance record"),
+    ):
+        assert f"{path.relative_to(checkout)}: {what}" in said, said
+    for path, content in kept.items():
+        path.write_bytes(content)
+
+
 @pytest.mark.parametrize("notebook", sorted((ROOT / "notebooks").glob("*.ipynb")))
 def test_notebooks_are_short_and_keep_no_output(notebook):
     cells = [c for c in json.loads(notebook.read_text())["cells"] if c["cell_type"] == "code"]
@@ -471,6 +514,7 @@ def test_smoke_run_from_raw_files_to_table(checkout):
     whole = json.loads((checkout / "results/smoke/finetune/none/age/seed0.json").read_text())
     assert told["examples"]["train"] == -(-3 * whole["examples"]["train"] // 10)
     assert told["examples"]["test"] == whole["examples"]["test"]
+    check_audit(checkout)
     _, said = snakemake(checkout, *target, *drawn)
     assert "Nothing to be done" in said
 

@@ -1,9 +1,11 @@
 """`userbench <command>`: what is asked of the suite beside running its workflow."""
 
 import importlib
+import signal
 import sys
 
 COMMANDS = {
+    "audit": ("report.audit", "whether every number of the results can be traced to its origin"),
     "plan": ("plan.command", "what a run of the workflow will cost, before anything is spent"),
     "verify": ("report.verify", "which figures of the paper the results reproduce"),
 }
@@ -11,6 +13,9 @@ COMMANDS = {
 
 def main() -> None:
     """Call the command that the first word names."""
+    # Why: `userbench verify | head` is to end as other commands do when nobody reads on.
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     name, rest = (sys.argv[1], sys.argv[2:]) if len(sys.argv) > 1 else ("", [])
     if name not in COMMANDS:
         told = "\n".join(f"  {command}: {what}" for command, (_, what) in COMMANDS.items())

@@ -1,8 +1,9 @@
 """What every file we make has in common: written whole or not at all, and traceable.
 
 An artefact is written beside its final name and renamed, so a reader never sees half of it.
-`record` leaves `<name>.provenance.json` beside it: its checksum, what made it, from what, where and
-in what time; `check_recorded` compares.
+`record` leaves `<name>.provenance.json` beside it: what made it, from what, where and in what time,
+with checksums of all of it: `check_recorded` compares, and `userbench audit` follows them from a
+table to the raw data.
 """
 
 import errno
@@ -17,8 +18,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -116,17 +118,45 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def record(path: Path, config: dict[str, Any], **facts: Any) -> None:
+def fingerprints(paths: Iterable[Path]) -> dict[Path, str]:
+    """Checksum of the content of each of these files, and folders of arrays (`fingerprint`)."""
+    return {path: fingerprint(path) for path in paths}
+
+
+def fingerprint(path: Path) -> str:
+    """Checksum of a file; of a folder, that of what its manifest says of its arrays."""
+    if not path.is_dir():
+        return sha256(path)
+    arrays = json.loads((path / "manifest.json").read_text(encoding="utf-8"))["arrays"]
+    return hashlib.sha256(json.dumps(arrays, sort_keys=True).encode()).hexdigest()
+
+
+def record(
+    path: Path,
+    config: dict[str, Any],
+    inputs: dict[Path, str] | None = None,
+    beside: Iterable[Path] = (),
+    **facts: Any,
+) -> None:
     """Write `<path>.provenance.json`: the resolved config, code, libraries, hardware and time.
 
-    `config` is everything the command was asked to do, its seed included; `facts` what it found.
+    `config` is everything the command was asked to do, its seed included; `inputs` what it read, by
+    `fingerprints`; `beside` what else it wrote; `facts` what it found. Paths are kept as seen from
+    the artefact's folder, so that results may be moved as a whole.
     """
+
+    def as_seen(checksums: dict[Path, str]) -> dict[str, str]:
+        return {os.path.relpath(name, path.parent): checksums[name] for name in checksums}
+
+    own = {"sha256": sha256(path)} if path.is_file() and "sha256" not in facts else {}
     write_json(
         provenance_path(path),
         {
             "artefact": path.name,
             "config": config,
-            **({"sha256": sha256(path)} if path.is_file() else {}),
+            **own,
+            "inputs": as_seen(inputs or {}),
+            "beside": as_seen(fingerprints(beside)),
             **facts,
             **environment(),
         },
@@ -139,14 +169,20 @@ def provenance_path(path: Path) -> Path:
 
 
 def provenance_of(path: Path) -> dict[str, Any]:
-    """The provenance record of an artefact; empty where it has none."""
+    """The provenance record of an artefact; empty where it has none.
+
+    Raises ValueError, naming it, where it is not a JSON object.
+    """
     beside = provenance_path(path)
     if not beside.exists():
         return {}
     try:
-        return dict(json.loads(beside.read_bytes()))
-    except (ValueError, TypeError) as error:
+        told = json.loads(beside.read_bytes())
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{beside}: damaged ({error}). {again(path, {})}") from None
+    if not isinstance(told, dict):
+        raise ValueError(f"{beside}: not a JSON object. {again(path, {})}")
+    return told
 
 
 def check_recorded(path: Path) -> None:
@@ -187,8 +223,12 @@ def given_by_scheduler() -> dict[str, dict[str, str]]:
     return {"job": job} if job else {}
 
 
+@cache
 def git_state() -> dict[str, Any]:
-    """Commit of the source tree and whether it was changed since; empty outside a checkout."""
+    """Commit of the source tree and whether it was changed since; empty outside a checkout.
+
+    As it was when this process first asked: what runs was loaded before.
+    """
     here = Path(__file__).parent
 
     def git(*words: str) -> str:

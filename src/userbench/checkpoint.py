@@ -43,9 +43,17 @@ def save(
 
 
 def epoch_of(path: Path) -> int:
-    """The pre-training epoch after which a checkpoint was written."""
-    with safe_open(path, framework="numpy") as file:
-        return json.loads(file.metadata()["userbench"])["epoch"]
+    """The pre-training epoch after which a checkpoint was written; ValueError as in `load`."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return int(json.loads(file.metadata()["userbench"])["epoch"])
+    except (OSError, SafetensorError, LookupError, TypeError, ValueError) as problem:
+        raise ValueError(f"{path}: names no epoch ({problem!r}). {rebuild(path)}") from None
+
+
+def rebuild(path: Path) -> str:
+    """What to do about a checkpoint that cannot be used."""
+    return f"Delete {path.parent} and run the workflow again to rebuild it."
 
 
 def load(path: Path) -> dict[str, Tensor]:

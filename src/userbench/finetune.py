@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from userbench import acceleration, resume
 from userbench.acceleration import Graphs, accelerate
-from userbench.artifact import record, write_json
+from userbench.artifact import fingerprints, record, write_json
 from userbench.checkpoint import epoch_of, start_from
 from userbench.data.splits import (
     TEST,
@@ -137,6 +137,7 @@ def finetune_seed(
     args: argparse.Namespace,
 ) -> Run:
     """Fine-tune one seed on task after task; write the scores of each as soon as they are there."""
+    inputs = fingerprints([args.store, args.splits, *args.init])
     saved = together.saved(args.seed)
     written = list(map(Path, saved.get("files", [])))
     done = saved.get("tasks", 0)
@@ -151,13 +152,14 @@ def finetune_seed(
         if predictions is not None:
             columns = {name: column.cpu() for name, column in predictions.items()}
             write_predictions(predictions_path(out), columns, scores)
-            record(predictions_path(out), config)
+            record(predictions_path(out), config, inputs)
             written.append(predictions_path(out))
         write_json(out, scores)
         facts = together.facts(args.seed)
         if before is not None:
             facts["task_seconds"] = facts["seed_seconds"] - before
-        record(out, config, **facts)
+        tested = [predictions_path(out)] if predictions is not None else []
+        record(out, config, inputs, beside=tested, **facts)
         written.append(out)
         done += 1
         yield {"tasks": done, "files": [*written]}

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from userbench import acceleration, resume
 from userbench.acceleration import Graphs, accelerate
-from userbench.artifact import record, write_json
+from userbench.artifact import fingerprints, record, write_json
 from userbench.checkpoint import save, start_from, trained_tensors
 from userbench.data.splits import (
     TEST,
@@ -154,6 +154,7 @@ def train_seed(args: argparse.Namespace, store: BehaviourStore, together: Togeth
         f", from {args.init}, new: {', '.join(new) or 'nothing'}" if args.init else "",
     )
 
+    read = fingerprints(inputs(args))
     optimizer = Adam(method, config.lr, args.item_table, method.encoder.items)
 
     def descend(batch: Batch, progress: float) -> Tensor:
@@ -230,11 +231,22 @@ def train_seed(args: argparse.Namespace, store: BehaviourStore, together: Togeth
         )
         if epoch in args.keep:
             path = args.out / f"epoch{epoch}.safetensors"
-            facts = {"drawn_anew": new, **together.facts(args.seed)}
+            facts = {"inputs": read, "drawn_anew": new, **together.facts(args.seed)}
             save(path, trained_tensors(method), resolved, epoch=epoch, **facts)
             written.append(path)
     write_json(args.out / "curve.json", curve)
-    record(args.out / "curve.json", resolved, **together.facts(args.seed))
+    record(args.out / "curve.json", resolved, inputs=read, **together.facts(args.seed))
+
+
+def inputs(args: argparse.Namespace) -> list[Path]:
+    """What one seed reads: data, the checkpoint it starts from, and files its Config names."""
+    texts, files = [args.set], []
+    for value in texts:
+        if isinstance(value, dict):
+            texts += value.values()
+        elif isinstance(value, str) and "/" in value and Path(value).exists():
+            files.append(Path(value))
+    return [args.store, args.splits, *([args.init] if args.init else []), *files]
 
 
 def tested_users(store: Path, splits: Path, task: str) -> Int[Tensor, " users"]:

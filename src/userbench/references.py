@@ -22,7 +22,7 @@ from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from userbench.artifact import record, write_json
+from userbench.artifact import fingerprints, record, write_json
 from userbench.data.splits import TEST, TRAIN, VALIDATION, check_store, load_split
 from userbench.data.store import (
     LabelledExamples,
@@ -213,9 +213,10 @@ def write_scores(
     config = {"store": str(args.store), "splits": str(args.splits), "seed": args.seed, **told}
     columns = {"example": picked["test"], **predictions["test"]}
     write_predictions(predictions_path(out), columns, content)
-    record(predictions_path(out), config)
+    inputs = fingerprints([args.store, args.splits])
+    record(predictions_path(out), config, inputs)
     write_json(out, content)
-    record(out, config)
+    record(out, config, inputs, beside=[predictions_path(out)])
     found = {score["metric"]: round(score["value"], 4) for score in scores[len(scores) // 2 :]}
     log.info("%s %s %s: test %s", task.name, reference.run, reference.settings, found)
 

@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from userbench.artifact import atomic, record
+from userbench.artifact import atomic, fingerprints, record
 from userbench.augment import crop, mask, reorder
 from userbench.checkpoint import start_from
 from userbench.data.splits import VALIDATION, check_store, load_split
@@ -101,7 +101,8 @@ def measure(args: argparse.Namespace) -> None:
         table.insert(place, name, value)
     with atomic(args.out) as partial:
         table.to_parquet(partial, index=False)
-    record(args.out, {**vars(args), "views": asdict(views)}, held_out=len(held_out))
+    inputs = fingerprints([args.store, args.splits, args.checkpoint])
+    record(args.out, {**vars(args), "views": asdict(views)}, inputs, held_out=len(held_out))
     means = ", ".join(f"{name} {table[name].mean():.3f}" for name in found)
     log.info("%s on %s: %d users, cosines: %s", args.run, args.store.name, len(users), means)
 

@@ -18,7 +18,7 @@ def method_code(run):
     paths = [method_path(run["method"])] if "method" in run else []
     kind = run["set"].get("views", {}).get("kind")
     if kind is not None:
-        paths.append(kind if "." in kind else f"userbench.views.{kind}")
+        paths.append(views_path(kind))
     files = []
     for path in paths:
         ours = path in IMPORTS.modules

@@ -80,6 +80,17 @@ def check_schema():
     raise wrong(".".join(map(str, error.absolute_path)) or "top level", what)
 
 
+def check_keys(content, where=()):
+    """Every key a text: YAML makes a number of 3 and a truth of `on`, which no schema looks at."""
+    entries = content.items() if isinstance(content, dict) else enumerate(content)
+    for key, value in entries:
+        if isinstance(content, dict) and not isinstance(key, str):
+            place = ".".join(map(str, where)) or "top level"
+            raise wrong(place, f"the key {key} is not a text. Put it in quotes")
+        if isinstance(value, (dict, list)):
+            check_keys(value, (*where, key))
+
+
 def check_names():
     """Every name that points to another part of the config, or to a method, points somewhere."""
     runs = config["runs"]
@@ -97,10 +108,10 @@ def check_names():
             free = {"init_from": "none", "encoder_of": None}.get(key, "neighbours")
             if source not in (*above, free):
                 raise wrong(f"runs.{name}.{key}", f"no pre-training run {source!r} above {name!r}")
-        if run.get("method") is not None and not method_exists(run["method"]):
-            remedy = "is its package importable? Set PYTHONPATH" if "." in run["method"] else ""
-            where = remedy or f"no file methods/{run['method']}.py"
-            raise wrong(f"runs.{name}.method", f"no method {run['method']!r}: {where}")
+        if "method" in run:
+            check_module(f"runs.{name}.method", run["method"], "method")
+        if "kind" in run.get("set", {}).get("views", {}):
+            check_module(f"runs.{name}.set.views.kind", run["set"]["views"]["kind"], "view")
     named = {
         "table2": [*config.get("table2", {}).get("rows", [])],
         "table2.baseline": [config["table2"]["baseline"]] if "table2" in config else [],
@@ -159,11 +170,21 @@ def method_path(method):
     return method if "." in method else f"userbench.methods.{method}"
 
 
-def method_exists(method):
+def views_path(kind):
+    return kind if "." in kind else f"userbench.views.{kind}"
+
+
+def check_module(where, module, kind):
+    """A method, or a way to make views, is a module that can be found."""
+    path = method_path(module) if kind == "method" else views_path(module)
     try:
-        return importlib.util.find_spec(method_path(method)) is not None
+        found = importlib.util.find_spec(path) is not None
     except ModuleNotFoundError:
-        return False
+        found = False
+    if not found:
+        file = f"no file {kind}s/{module}.py"
+        remedy = "is its package importable? Set PYTHONPATH" if "." in module else file
+        raise wrong(where, f"no {kind} {module!r}: {remedy}")
 
 
 def raw_folder(name, corpus):
@@ -183,6 +204,7 @@ if spec is None or not Path(spec.origin).is_relative_to(workflow.basedir):
     raise WorkflowError("userbench is not installed from this folder. Run: pip install -e .")
 
 check_keys_once()
+check_keys(config)
 check_schema()
 check_names()
 

@@ -6,7 +6,9 @@ through line by line, to say which line is bad and why.
 """
 
 import hashlib
+import lzma
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -24,6 +26,11 @@ LINE_LIMIT = 1 << 20  # bytes; a line of 100 ids has at most 1,100
 INT32_MAX = 2**31 - 1
 BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 OTHER_SEPARATORS = b";\t |"
+# What zipfile and its decompressors raise of damaged bytes; a name may be empty, or no UTF-8.
+ZIP_FAULTS = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
+    *(EOFError, RuntimeError, OverflowError, LookupError, ValueError),
+)
 
 
 class Source(NamedTuple):
@@ -113,8 +120,9 @@ class RawFile:
         }
 
     def __str__(self) -> str:
-        """Path, that of the zip included."""
-        return f"{self.path}/{self.member}" if self.member else str(self.path)
+        """Path, that of the zip included; in one line whatever signs a name has."""
+        path = f"{self.path}/{self.member}" if self.member else str(self.path)
+        return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in path)
 
 
 def find_source(format: str, source: str) -> Source:
@@ -241,10 +249,11 @@ def explained(file: RawFile | Path) -> Iterator[None]:
     """Turn what a file that cannot be read raises into a ValueError that names it."""
     try:
         yield
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+    except ZIP_FAULTS as error:
         raise ValueError(f"{file}: not a readable zip ({error}). Fetch it again") from error
-    except OSError as error:
-        raise ValueError(f"{file}: cannot be read ({error.strerror}). Check the file") from error
+    except OSError as error:  # that of a damaged bzip2 stream has no number
+        reason = error.strerror or error
+        raise ValueError(f"{file}: cannot be read ({reason}). Check the file") from error
 
 
 def parse(

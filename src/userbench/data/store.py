@@ -12,7 +12,6 @@ A user is a row of the pre-training file; a task row belongs to the user with th
 """
 
 import argparse
-import hashlib
 import json
 import re
 import resource
@@ -30,7 +29,15 @@ import torch
 from jaxtyping import Bool, Int, Int32, Int64, UInt64
 from torch import Tensor
 
-from userbench.artifact import again, atomic, environment, sha256, write_json, write_text
+from userbench.artifact import (
+    again,
+    atomic,
+    environment,
+    fingerprint,
+    sha256,
+    write_json,
+    write_text,
+)
 from userbench.data import raw
 from userbench.mistakes import command
 
@@ -307,11 +314,14 @@ def hash_rows(
 
 def first_user(corpus: Corpus) -> Int64[np.ndarray, " users"]:
     """The first user with the same sequence as each user: itself, unless it is a duplicate."""
-    first = []
-    for begin in range(0, len(corpus.users), USERS_AT_ONCE):
-        bounds = corpus.offsets[begin : begin + USERS_AT_ONCE + 1]
+    first, begin = [], 0
+    while begin < len(corpus.users):
+        full = np.searchsorted(corpus.offsets, corpus.offsets[begin] + ITEMS_AT_ONCE) - 1
+        end = max(begin + 1, min(begin + USERS_AT_ONCE, int(full)))
+        bounds = corpus.offsets[begin : end + 1]
         items = corpus.items[bounds[0] : bounds[-1]]
         first.append(find_users(corpus, items, bounds - bounds[0]))
+        begin = end
     return np.concatenate(first)
 
 
@@ -575,7 +585,10 @@ def read_array(folder: Path, name: str) -> np.ndarray:
         raise ValueError(f"{path}: not in the manifest. Write {folder} again with this task")
     if not path.is_file() or sha256(path) != expected["sha256"]:
         raise ValueError(f"{path}: missing or not as written. {again(folder, manifest)}")
-    return np.load(path, allow_pickle=False)
+    try:
+        return np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise ValueError(f"{path}: is no array ({error}). {again(folder, manifest)}") from None
 
 
 def check_raw(folder: Path) -> None:
@@ -595,8 +608,8 @@ def check_raw(folder: Path) -> None:
 
 def identity(folder: Path) -> str:
     """Checksum of the content of a store: equal for stores with equal arrays."""
-    arrays = read_manifest(folder)["arrays"]
-    return hashlib.sha256(json.dumps(arrays, sort_keys=True).encode()).hexdigest()
+    read_manifest(folder)
+    return fingerprint(folder)
 
 
 def string_mapping(flag: str, text: str) -> dict[str, str]:

@@ -76,7 +76,8 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     layout = read_layout(args.layout)
     write_csv(args.out, compare(read_scores(args.scores), layout))
-    artifact.record(args.out, resolved(args) | {"layout": layout})
+    read = artifact.fingerprints([args.scores])
+    artifact.record(args.out, resolved(args) | {"layout": layout}, read)
 
 
 if __name__ == "__main__":

@@ -404,7 +404,8 @@ def write(args: argparse.Namespace, layout: dict[str, Any], table: pd.DataFrame,
     """Write both forms of a table, and what they were made from."""
     write_csv(args.csv, table)
     artifact.write_text(args.md, page)
-    artifact.record(args.csv, resolved(args) | {"layout": layout})
+    read = artifact.fingerprints([args.scores, *getattr(args, "predictions", [])])
+    artifact.record(args.csv, resolved(args) | {"layout": layout}, read, beside=[args.md])
 
 
 @command

@@ -447,7 +447,8 @@ def study_command(args: argparse.Namespace) -> None:
     if frame.empty:
         raise ValueError(f"{args.scores}: no score of the layout's runs and tasks")
     write_csv(args.csv, frame)
-    finish(args, layout, lambda: FIGURES[args.figure](frame, layout))
+    read = [args.scores, *{Path(curve["file"]): 0 for curve in layout.get("curves", [])}]
+    finish(args, layout, lambda: FIGURES[args.figure](frame, layout), read, [])
 
 
 def figure5_command(args: argparse.Namespace) -> None:
@@ -458,19 +459,43 @@ def figure5_command(args: argparse.Namespace) -> None:
     with artifact.atomic(args.parquet) as partial:
         cosines.to_parquet(partial, index=False)
     write_csv(args.csv, frame)
-    finish(args, layout, lambda: figure5(frame, layout, cosines))
+    finish(args, layout, lambda: figure5(frame, layout, cosines), args.cosines, [args.parquet])
 
 
-def finish(args: argparse.Namespace, layout: dict[str, Any], draw: Callable[[], Figure]) -> None:
+def finish(
+    args: argparse.Namespace,
+    layout: dict[str, Any],
+    draw: Callable[[], Figure],
+    read: Iterable[Path],
+    written: Iterable[Path],
+) -> None:
     """Draw, save in every format, and leave the provenance beside the numbers."""
     with applied():
-        save(draw(), args.out)
-    artifact.record(args.csv, resolved(args) | {"layout": layout})
+        images = save(draw(), args.out)
+    config = resolved(args) | {"layout": layout}
+    artifact.record(args.csv, config, artifact.fingerprints(read), [*images, *written])
+
+
+def write_numbers(argv: Iterable[str]) -> None:
+    """Write the numbers behind a figure by the flags of its command, and draw nothing."""
+    args = flags().parse_args(argv)
+    layout = read_layout(args.figure, args.layout)
+    if args.figure == "figure5":
+        frame = distributions.summarise_cosines(distributions.read_cosines(args.cosines), layout)
+    else:
+        frame = STUDIES[args.figure](read_scores(args.scores), layout)
+    write_csv(args.csv, frame)
 
 
 @command
 def main(argv: Iterable[str] | None = None) -> None:
     """Make one figure; a mistake in the input ends it with one line."""
+    args = flags().parse_args(argv)
+    args.run(args)
+
+
+def flags() -> argparse.ArgumentParser:
+    """The flags of the command."""
     parser = argparse.ArgumentParser(prog="python -m userbench.report.figures", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     commands = parser.add_subparsers(required=True, dest="figure")
@@ -488,8 +513,7 @@ def main(argv: Iterable[str] | None = None) -> None:
         else:
             command.add_argument("--scores", type=Path, required=True, help="CSV of all scores")
             command.set_defaults(run=study_command)
-    args = parser.parse_args(argv)
-    args.run(args)
+    return parser
 
 
 if __name__ == "__main__":

@@ -332,6 +332,8 @@ def page_command(args: argparse.Namespace) -> None:
     entries = read_ledger(args.ledger)
     effects = read_effects(args.effects, entries) if args.effects else None
     artifact.write_text(args.out, to_markdown(entries, effects))
+    read = [args.ledger, *([args.effects] if args.effects else [])]
+    artifact.record(args.out, resolved(args), artifact.fingerprints(read))
 
 
 def effects_command(args: argparse.Namespace) -> None:
@@ -340,7 +342,8 @@ def effects_command(args: argparse.Namespace) -> None:
     check_once((run["run"] for run in layout["runs"]), "layout")
     check_once((task["task"] for task in layout["tasks"]), "layout")
     write_csv(args.out, measure(read_scores(args.scores), layout))
-    artifact.record(args.out, resolved(args) | {"layout": layout})
+    read = artifact.fingerprints([args.scores])
+    artifact.record(args.out, resolved(args) | {"layout": layout}, read)
 
 
 @command

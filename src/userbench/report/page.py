@@ -606,7 +606,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(argv)
     artifact.write_text(args.out, page(args.folder, args.config))
-    artifact.record(args.out, resolved(args))
+    read = artifact.fingerprints([*args.config, *sorted(args.folder.glob("*.csv"))])
+    artifact.record(args.out, resolved(args), read)
 
 
 if __name__ == "__main__":

@@ -191,7 +191,7 @@ def read_scores(path: Path) -> pd.DataFrame:
             na_values={"width": [""]},
             float_precision="round_trip",
         )
-    except ValueError as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise ValueError(f"{path}: {error}. Make it again with the command scores.") from error
     if list(scores.columns) != list(SCORE_COLUMNS):
         raise ValueError(f"{path}: the columns must be {', '.join(SCORE_COLUMNS)}. Make it again.")

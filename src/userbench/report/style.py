@@ -59,6 +59,8 @@ RC = {
     "ps.fonttype": 42,
     "svg.fonttype": "path",
     "svg.hashsalt": "userbench",
+    # Why: a label is a text; a $ in it is no formula, which could be one that fails.
+    "text.parse_math": False,
 }
 
 
@@ -111,9 +113,11 @@ def applied() -> Iterator[None]:
         yield
 
 
-def save(figure: Figure, out: Path) -> None:
+def save(figure: Figure, out: Path) -> list[Path]:
     """Write <out>.svg, .pdf and .png, each whole or not at all: equal figures, equal bytes."""
+    files = {kind: out.with_name(f"{out.name}.{kind}") for kind in FORMATS}
     with applied():
-        for kind in FORMATS:
-            with atomic(out.with_name(f"{out.name}.{kind}")) as partial:
+        for kind, path in files.items():
+            with atomic(path) as partial:
                 figure.savefig(partial, format=kind, metadata=NO_DATES[kind])
+    return list(files.values())

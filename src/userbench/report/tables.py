@@ -234,8 +234,12 @@ def width_notes(ranked: pd.DataFrame) -> list[str]:
 
 
 def markdown_text(text: str) -> str:
-    """A plain text with every sign escaped that GitHub Markdown would take for markup."""
-    return re.sub(r"([\\`*_\[\]<>#|~&$])", r"\\\1", " ".join(text.split()))
+    """A plain text in one line, all escaped that GitHub Markdown would take for markup.
+
+    Control characters are left out: some Markdown is printed, and they would steer the terminal.
+    """
+    shown = "".join(sign for sign in " ".join(text.split()) if sign.isprintable())
+    return re.sub(r"([\\`*_\[\]<>#|~&$])", r"\\\1", shown)
 
 
 def markdown_line(texts: Iterable[str]) -> str:
@@ -387,7 +391,7 @@ tbody tr:first-child th {{ border-top: 1px solid; font-style: italic; }}
 def scores_command(args: argparse.Namespace) -> None:
     """Write the tidy CSV of all scores."""
     write_csv(args.out, gather_scores(args.scores))
-    artifact.record(args.out, resolved(args))
+    artifact.record(args.out, resolved(args), artifact.fingerprints(args.scores))
 
 
 def table2_command(args: argparse.Namespace) -> None:
@@ -399,15 +403,17 @@ def table2_command(args: argparse.Namespace) -> None:
     artifact.write_text(args.md, to_markdown(table))
     artifact.write_text(args.tex, to_latex(table))
     artifact.write_text(args.html, PAGE.format(table=to_html(table)))
-    artifact.record(args.csv, resolved(args) | {"layout": layout})
+    read, beside = artifact.fingerprints([args.scores]), [args.md, args.tex, args.html]
+    artifact.record(args.csv, resolved(args) | {"layout": layout}, read, beside)
 
 
 def table1_command(args: argparse.Namespace) -> None:
     """Write Table 1 as CSV."""
-    manifests = {corpus: read_manifest(Path(path)) for corpus, path in map(named, args.store)}
+    files = {corpus: Path(path) for corpus, path in map(named, args.store)}
+    manifests = {corpus: read_manifest(path) for corpus, path in files.items()}
     table = describe_corpora(manifests, read_corpus_tasks(args.tasks), args.simulated)
     write_csv(args.out, table)
-    artifact.record(args.out, resolved(args))
+    artifact.record(args.out, resolved(args), artifact.fingerprints(files.values()))
 
 
 def named(argument: str) -> tuple[str, str]:

@@ -246,7 +246,8 @@ def main(argv: list[str] | None = None) -> None:
     trials = choose(gather_trials(args.scores, layout))
     write_csv(args.out, trials[COLUMNS])
     artifact.write_text(args.md, to_markdown(trials, layout))
-    artifact.record(args.out, resolved(args) | {"layout": layout})
+    read = artifact.fingerprints(args.scores)
+    artifact.record(args.out, resolved(args) | {"layout": layout}, read, beside=[args.md])
 
 
 if __name__ == "__main__":

@@ -33,7 +33,14 @@ from userbench.report.statistics import (
     read_layout,
     read_scores,
 )
-from userbench.report.tables import interval, markdown_line, number, resolved, write_csv
+from userbench.report.tables import (
+    interval,
+    markdown_line,
+    markdown_text,
+    number,
+    resolved,
+    write_csv,
+)
 
 # The paper repeated each experiment five times; we take its std to be that of a sample.
 PUBLISHED_RUNS = 5
@@ -167,13 +174,13 @@ def page(verdicts: pd.DataFrame, agreement: pd.DataFrame) -> str:
                 interval(cell.mean, cell.low, cell.high),
                 interval(cell.difference, cell.difference_low, cell.difference_high),
                 f"{cell.margin:g}",
-                f"{cell.verdict}{why}",
+                markdown_text(f"{cell.verdict}{why}"),
             ]
         )
     orders = [["Task", "Data", "Methods", "Kendall's tau", "p"]]
     for task in agreement.drop_duplicates("task").itertuples():
         figures = (str(task.rows), number(task.tau), f"{task.p_value:.3f}")
-        orders.append([task.label, task.data, *figures])
+        orders.append([markdown_text(task.label), task.data, *figures])
     return "\n".join(
         [
             f"The paper's Table 2, {len(verdicts)} cells: {said}.\n",
@@ -223,7 +230,9 @@ def main(argv: list[str] | None = None) -> None:
     verdicts = judge(read_scores(args.scores), table1, layout, margin)
     write_csv(args.csv, verdicts)
     artifact.write_text(args.md, page(verdicts, pd.read_csv(args.agreement)))
-    artifact.record(args.csv, resolved(args) | {"layout": layout, "margin": margin})
+    read = artifact.fingerprints([args.scores, args.table1, args.agreement])
+    config = resolved(args) | {"layout": layout, "margin": margin}
+    artifact.record(args.csv, config, read, beside=[args.md])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,290 @@
+"""`userbench audit`: nothing to say of results as they were made, and every damage by its name."""
+
+import importlib
+import json
+import shutil
+import subprocess
+import sys
+from contextlib import chdir
+from pathlib import Path
+
+import pytest
+
+LAYOUT = {
+    "caption_data": "200 simulated users",
+    "simulated": True,
+    "tasks": [{"task": "age", "label": "T1 Age", "metric": "accuracy", "paper": "T1"}],
+    "rows": [
+        {"run": "none", "label": "None", "paper": "None"},
+        {"run": "mlm", "label": "MLM"},
+    ],
+    "references": [{"run": "bag-of-items", "label": "bag-of-items"}],
+    "baseline": "none",
+}
+CURVES = {
+    **{"caption_data": "200 simulated users", "simulated": True},
+    "tasks": [{"task": "age", "label": "T1 Age", "metric": "accuracy", "simulated": True}],
+    "rows": [
+        {"run": "none", "label": "None", "method": "none", "variant": False},
+        {"run": "mlm", "label": "MLM", "method": "mlm", "variant": False},
+    ],
+    "curves": [
+        {
+            **{"run": "mlm", "corpus": "ttl", "seed": seed},
+            "file": f"results/toy/pretrain/mlm/ttl/seed{seed}/curve.json",
+        }
+        for seed in (0, 1)
+    ],
+}
+
+
+def call(module: str, *words: str) -> None:
+    """Run a command of the workflow in this process, as if it were called by its rule."""
+    command = [f"userbench.{module}", *map(str, words)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "orig_argv", ["python", "-m", *command])
+        importlib.import_module(command[0]).main(command[1:])
+
+
+@pytest.fixture(scope="module")
+def made(tiny, tmp_path_factory) -> Path:
+    """An experiment of two rows and two seeds, made by the commands of the rules: results/toy."""
+    folder = tmp_path_factory.mktemp("made")
+    toy = Path("results/toy")
+    store, splits = toy / "data/ttl", toy / "splits/interaction/ttl"
+    with chdir(folder):
+        shutil.copytree(tiny / "store", store)
+        shutil.copytree(tiny / "splits", splits)
+        data = ["--store", store, "--splits", splits]
+        loop = ["--encoder", '{"dim": 8, "layers": 1, "heads": 2, "max_length": 20}']
+        loop += ["--seed", 0, 1, "--device", "cpu"]
+        epochs = ["--epochs", 1, "--batch-size", 64, "--keep", 1]
+        out = toy / "pretrain/mlm/ttl/seed{seed}"
+        call("pretrain", *data, *loop, *epochs, "--method", "mlm", "--out", out)
+        for run, more in (("none", []), ("mlm", ["--init", out / "epoch1.safetensors"])):
+            task = {"name": "age", "kind": "classification", "lr": 1e-3, "batch_size": 64}
+            task |= {"epochs": 1, "out": str(toy / f"finetune/{run}/age/seed{{seed}}.json")}
+            call("finetune", *data, *loop, "--run", run, *more, "--task", json.dumps(task))
+        out = toy / "finetune/bag-of-items/age/seed0.json"
+        task = {"name": "age", "kind": "classification", "metric": "accuracy", "out": str(out)}
+        call("references", *data, "--seed", 0, "--task", json.dumps(task))
+        scores, layout = toy / "scores.csv", ["--layout", json.dumps(LAYOUT)]
+        files = sorted(toy.glob("finetune/*/*/seed?.json"))
+        call("report.tables", "scores", "--scores", *files, "--out", scores)
+        kinds = [
+            w
+            for kind in ("csv", "md", "tex", "html")
+            for w in (f"--{kind}", toy / f"table2.{kind}")
+        ]
+        call("report.tables", "table2", "--scores", scores, *layout, *kinds)
+        predictions = ["--predictions", *sorted(toy.glob("finetune/*/*/*.parquet"))]
+        for name, more in (("statistics", predictions), ("aggregate", [])):
+            to = ["--csv", toy / f"{name}.csv", "--md", toy / f"{name}.md"]
+            call("report.comparison", name, "--scores", scores, *more, *layout, *to)
+        call("report.agreement", "--scores", scores, *layout, "--out", toy / "agreement.csv")
+        tasks = json.dumps({"age": {"corpus": "ttl", "paper": "T1"}})
+        one = ["--store", f"ttl={store}/manifest.json", "--tasks", tasks, "--simulated", "ttl"]
+        call("report.tables", "table1", *one, "--out", toy / "table1.csv")
+        curves = ["--scores", scores, "--layout", json.dumps(CURVES)]
+        curves += ["--csv", toy / "learning_curves.csv", "--out", toy / "learning_curves"]
+        call("report.figures", "learning_curves", *curves)
+        for path in toy.iterdir():
+            if path.is_file():
+                shutil.copy(path, "results")  # as the rule publish does
+    return folder / "results"
+
+
+@pytest.fixture
+def results(made, tmp_path) -> Path:
+    """Results that may be damaged, in another place than where they were made."""
+    return shutil.copytree(made, tmp_path / "moved")
+
+
+def audited(results: Path) -> tuple[set[str], str]:
+    """Files of which something cannot be traced, and all that was said."""
+    from userbench.report.audit import audit, summary
+
+    audits = audit(results)
+    broken = {f.file for one in audits for f in one.findings if not f.is_note}
+    return {Path(file).relative_to(results).as_posix() for file in broken}, "\n".join(
+        summary(audits)
+    )
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+def test_results_as_made_can_be_traced(results):
+    """If wrong: the audit cries wolf; or looks at nothing, and everything passes."""
+    broken, said = audited(results)
+    assert not broken, said
+    assert "5 test scores" in said and "everything can be traced" in said
+    # scores, table2 in four forms, statistics and aggregate in two, agreement, table1, curves
+    assert "12 tables and pages computed again" in said
+
+
+def test_a_changed_digit_of_a_score_is_found(results):
+    path = results / "toy/finetune/none/age/seed1.json"
+    told = json.loads(path.read_text())
+    (test,) = (score for score in told["scores"] if score["split"] == "test")
+    test["value"] = round(test["value"] + 0.001, 6)
+    path.write_text(json.dumps(told, indent=1))
+    broken, said = audited(results)
+    assert "toy/finetune/none/age/seed1.json" in broken
+    assert f"test accuracy is {test['value']}, of its predictions" in said
+    assert f"{path}: was changed" in said
+    assert f"scores.csv: was made from another {path}" in said
+    assert "scores.csv: row " in said  # and the number itself, in the table
+
+
+def test_a_flipped_bit_is_found(results):
+    for place in ("pretrain/mlm/ttl/seed0/epoch1.safetensors", "data/ttl/items.npy"):
+        path = results / "toy" / place
+        content = bytearray(path.read_bytes())
+        content[-1] ^= 1
+        path.write_bytes(content)
+    broken, said = audited(results)
+    assert {f"toy/{p}" for p in ("data/ttl/items.npy", "finetune/mlm/age/seed0.json")} < broken
+    assert "epoch1.safetensors: was changed" in said
+    assert "items.npy: is missing, or not as its manifest says" in said
+    assert "toy/finetune/mlm/age/seed1.json" not in broken  # that was made from the other seed
+
+
+@pytest.mark.parametrize("forged", [False, True])
+def test_an_edited_cell_is_found(results, forged):
+    """Also where whoever edited it has put the new checksum into the record."""
+    from userbench.artifact import sha256
+
+    for name in ("table2.csv", "aggregate.csv", "learning_curves.csv"):
+        path = results / "toy" / name
+        *lines, last = path.read_text(encoding="utf-8").splitlines()
+        fields = last.split(",")
+        place = next(i for i, field in enumerate(fields) if "." in field and field[0].isdigit())
+        fields[place] = f"{float(fields[place]) + 0.01:.4f}"
+        old = sha256(path)
+        path.write_text("\n".join([*lines, ",".join(fields)]) + "\n", encoding="utf-8")
+        if forged:
+            edit(path.with_name(name + ".provenance.json"), old, sha256(path))
+    broken, said = audited(results)
+    for name in ("table2.csv", "aggregate.csv", "learning_curves.csv"):
+        assert {f"toy/{name}", name} <= broken  # the copy at the root is that of no experiment
+        assert f"{name}: row " in said and ", computed again " in said
+        assert (f"{results}/toy/{name}: was changed" in said) != forged
+
+
+def test_pages_and_images_belong_to_their_table(results):
+    edit(results / "toy/table2.md", "T1 Age", "T2 Age")
+    edit(results / "toy/learning_curves.svg", "<svg", "<svg ")
+    (results / "toy/statistics.md").unlink()
+    broken, said = audited(results)
+    assert {"toy/table2.md", "toy/learning_curves.svg", "toy/statistics.md"} < broken
+    assert "table2.md: line " in said
+
+
+def test_a_missing_record_and_a_missing_file_are_found(results):
+    (results / "toy/pretrain/mlm/ttl/seed0/curve.json.provenance.json").unlink()
+    (results / "toy/finetune/none/age/seed1.json").unlink()
+    (results / "toy/finetune/mlm/age/notes.txt").write_text("0.9")
+    broken, said = audited(results)
+    assert "curve.json: no provenance record" in said
+    assert "notes.txt: no provenance record" in said
+    assert "seed1.json: is not there, though its provenance record is" in said
+    assert "scores.csv: was made from" in said and "which is not there" in said
+    assert "finetune/none/age: no seed 1, which other cells have" in said
+
+
+def test_swapped_files_are_found(results):
+    """Whole, with good checksums and in the wrong place."""
+    folder = results / "toy/finetune"
+    for ending in ("json", "json.provenance.json", "predictions.parquet"):
+        one, other = folder / f"none/age/seed0.{ending}", folder / f"mlm/age/seed0.{ending}"
+        old = one.read_bytes()
+        one.write_bytes(other.read_bytes())
+        other.write_bytes(old)
+    _, said = audited(results)
+    assert "none/age/seed0.json: holds run mlm, task age, seed 0" in said
+
+
+def test_a_record_that_is_none_is_a_finding(results):
+    """If wrong: one damaged file ends the audit of all others."""
+    contents = ["", "[]", "{}", '{"artefact": 3}', "[" * 9999, "\udcff", "null", '{"arrays": []}']
+    records = sorted((results / "toy").rglob("*.csv.provenance.json"))[: len(contents) - 1]
+    damaged = [*records, results / "toy/data/ttl/manifest.json"]
+    for path, content in zip(damaged, contents, strict=False):
+        path.write_text(content, encoding="utf-8", errors="surrogateescape")
+    broken, said = audited(results)
+    for path in damaged:
+        name = path.relative_to(results).as_posix()
+        assert {name, name.removesuffix(".provenance.json")} & broken, said
+
+
+def test_a_record_cannot_make_the_audit_write_elsewhere(results, tmp_path):
+    """If wrong: results from a stranger write files of their choice."""
+    from userbench.report.audit import run_again
+
+    mark, path = tmp_path / "mark", results / "toy/agreement.csv"
+    told = json.loads(path.with_name(path.name + ".provenance.json").read_text())["command"]
+    for number, words in enumerate(
+        ([], ["--ou", mark], [f"--out={mark}"], ["--log", mark], ["--out", mark], ["--md", mark])
+    ):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        if not words:
+            assert [p.name for p in run_again(told, path, folder)] == ["agreement.csv"]
+            continue
+        try:
+            run_again([*told, *map(str, words)], path, folder)
+        except ValueError as refused:
+            assert "not run again" in str(refused) or "cannot be made again" in str(refused)
+        assert not mark.exists()
+    elsewhere = [str(tmp_path / "mark") if w.endswith("agreement.csv") else w for w in told]
+    with pytest.raises(ValueError, match="did not write it"):
+        run_again(elsewhere, path, tmp_path)
+    with pytest.raises(ValueError, match="not of a table"):
+        run_again(["python", "-m", "userbench.data.simulate", "--out", str(mark)], path, tmp_path)
+
+
+def test_doubts_are_notes(results):
+    """Another commit, a changed tree and another machine do not make a number untraceable."""
+    path = results / "toy/finetune/none/age/seed1.json.provenance.json"
+    told = json.loads(path.read_text())
+    told["git"] = {"commit": "0" * 40, "changed": True}
+    told["libraries"]["torch"] = "1.0"
+    told["hardware"]["gpu"] = "another"
+    path.write_text(json.dumps(told))
+    broken, said = audited(results)
+    assert not broken
+    for note in ("seeds differ in commit", "in libraries", "in hardware", "000000000000 (1)"):
+        assert note in said
+    assert (
+        "1 artefacts were made from a changed source tree" in said or "artefacts were made" in said
+    )
+
+
+def test_the_command_ends_with_a_status(results, tmp_path, capsys):
+    from userbench.report import audit
+
+    files = ["--json", str(tmp_path / "a.json"), "--csv", str(tmp_path / "a.csv")]
+    audit.main([str(results), *files])
+    assert "everything can be traced" in capsys.readouterr().out
+    (results / "toy/scores.csv.provenance.json").unlink()
+    with pytest.raises(SystemExit) as end:
+        audit.main([str(results), *files])
+    assert end.value.code == 1
+    told = json.loads((tmp_path / "a.json").read_text())
+    assert str(results / "toy/scores.csv") in {finding["file"] for finding in told["findings"]}
+    assert "scores.csv,no provenance record,False" in (tmp_path / "a.csv").read_text()
+    for folder in (tmp_path / "absent", results / "toy/data"):
+        with pytest.raises(SystemExit, match=r"^error: .*(no such folder|holds no experiment)"):
+            audit.main([str(folder)])
+
+
+@pytest.mark.slow
+def test_commands_end_quietly_where_nobody_reads_on(results):
+    """`userbench verify | head`: no traceback of a broken pipe."""
+    pipe = f"{sys.executable} -m userbench audit {results} | true"
+    run = subprocess.run(["bash", "-c", pipe], capture_output=True, text=True)
+    assert "BrokenPipe" not in run.stderr and "error" not in run.stderr
