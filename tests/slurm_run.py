@@ -10,6 +10,7 @@ import argparse
 import csv
 import importlib.util
 import json
+import re
 import shutil
 import signal
 import subprocess
