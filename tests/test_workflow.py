@@ -377,7 +377,7 @@ def check_audit(checkout):
     folder = checkout / "results/smoke"
     score, cell = folder / "finetune/clue/age/seed0.json", folder / "statistics.csv"
     bit = folder / "pretrain/duorec/app/seed0/epoch1.safetensors"
-    record = folder / "finetune/none/click/seed0.predictions.parquet.provenance.json"
+    record = folder / "finetune/none/click/seed0.json.provenance.json"
     kept = {path: path.read_bytes() for path in (score, cell, bit, record)}
     value = re.search(rb'"test",\s+"metric": "accuracy",\s+"value": 0\.\d', kept[score])[0]
     other = value[:-1] + (b"1" if value.endswith(b"2") else b"2")
@@ -393,7 +393,7 @@ def check_audit(checkout):
         (cell, "row 2, mean"),
         (bit, "was changed"),
         (folder / "finetune/duorec/gender/seed0.json", "was made from another"),
-        (record.with_name("seed0.predictions.parquet"), "no provenance record"),
+        (record.with_name("seed0.json"), "no provenance record"),
     ):
         assert f"{path.relative_to(checkout)}: {what}" in said, said
     for path, content in kept.items():
