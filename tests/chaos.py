@@ -128,12 +128,13 @@ def chaos(folder: Path, wanted: int, draw: random.Random) -> list[Kill]:
         run = start(folder)
         while len(kills) < wanted and wait_for_moment(run, folder, draw, wanted - len(kills)):
             kill = Kill(len(kills) + 1, round(time.monotonic() - began, 1), "", "", "")
-            if strike(run, kill, draw):
-                kills.append(kill)
-                if kill.killed == "workflow":
-                    break
+            if not strike(run, kill, draw):
+                continue
+            kills.append(kill)
             look_who_went_on(kills)
             print(f"kill {kill.number}: {kill.killed} by {kill.signal}", flush=True)
+            if kill.killed == "workflow":
+                break
         status = run.wait()
         wait_for_the_last_of(run.pid)
         look_who_went_on(kills)
