@@ -37,6 +37,7 @@ MACHINE = ["--cores", "all", "--config", "seeds_together=all", "save_every=0.2"]
 # Files of two equal runs that need not be equal: they tell when, where and how long.
 OF_THE_MOMENT = ("logs", "benchmarks", "provenance", "manifest.json")
 SECONDS_BETWEEN_LOOKS = 0.1
+STARTED = "\n-------- started\n"
 
 
 @dataclass
@@ -110,6 +111,8 @@ def start(folder: Path, *words: str) -> subprocess.Popen:
     """Snakemake in a process group of its own; what it says is added to the file `said`."""
     command = [Path(sys.executable).parent / "snakemake", *MACHINE, "--configfile", "chaos.yaml"]
     with (folder / "said").open("a") as said:
+        said.write(STARTED)
+        said.flush()
         return subprocess.Popen(
             [*command, *(words or ["--", TARGET])],
             cwd=folder,
@@ -156,8 +159,8 @@ def wait_for_moment(
     if kind == "early":
         return waits(run, draw.uniform(0.5, 6))
     done, all_jobs = progress(folder)
-    # Why half: the last kills, too, have to find something that trains.
-    jobs = draw.uniform(0, (all_jobs - done) / kills_left / 2)
+    # Rounded down: the last kills, too, have to find something that trains.
+    jobs = int(draw.uniform(0, (all_jobs - done) / kills_left))
     while run.poll() is None:
         if progress(folder)[0] >= done + jobs:
             if kind == "started" and any(map(trains, jobs_of(run.pid).values())):
@@ -189,7 +192,7 @@ def waits(run: subprocess.Popen, seconds: float) -> bool:
 def progress(folder: Path) -> tuple[int, int]:
     """Jobs done and jobs in all of the workflow's last start, as Snakemake tells them."""
     said = (folder / "said").read_text()
-    said = said[said.rfind("Job stats") :]
+    said = said[said.rfind(STARTED) :]
     told = re.findall(r"^(\d+) of (\d+) steps .* done", said, re.MULTILINE)
     whole = re.search(r"^total +(\d+)", said, re.MULTILINE)
     if told:

@@ -108,9 +108,11 @@ def test_methods_go_on_where_they_stood(tiny, tmp_path, caplog, deferred, mlm, n
     """Two halves joined by a state are the whole (`test_methods.py` asks that of every method)."""
 
     def command(out, *flags):
-        pretrain(tiny, out, *settings_of(name, mlm), *flags, method=name)
+        size = ["--batch-size", "8"]  # 46 steps, which read few rows of the item table each
+        pretrain(tiny, out, *settings_of(name, mlm), *size, *flags, method=name)
 
-    assert len(compared(tmp_path, command, caplog, 4)) == 3
+    # CoSeRec's neighbours, drawn anew at the last step, are those of the next one, too.
+    assert len(compared(tmp_path, command, caplog, 31)) == 3
 
 
 @pytest.mark.parametrize("table", ["dense", "lazy"])
