@@ -158,11 +158,11 @@ def wait_for_moment(
     kind = draw.choice(["early", "started", "started", "saved", "saved"])
     if kind == "early":
         return waits(run, draw.uniform(0.5, 6))
-    done, all_jobs = progress(folder)
-    # Rounded down: the last kills, too, have to find something that trains.
-    jobs = int(draw.uniform(0, (all_jobs - done) / kills_left))
+    before, share = progress(folder)[0], draw.random()
     while run.poll() is None:
-        if progress(folder)[0] >= done + jobs:
+        done, all_jobs = progress(folder)
+        # Rounded down: the last kills, too, have to find something that trains.
+        if done >= before + int(share * (all_jobs - before) / kills_left):
             if kind == "started" and any(map(trains, jobs_of(run.pid).values())):
                 return waits(run, draw.uniform(0, 6))
             if kind == "saved" and has_just_saved(folder):
@@ -197,7 +197,7 @@ def progress(folder: Path) -> tuple[int, int]:
     whole = re.search(r"^total +(\d+)", said, re.MULTILINE)
     if told:
         return int(told[-1][0]), int(told[-1][1])
-    return 0, int(whole[1]) if whole else 40
+    return 0, int(whole[1]) if whole else 0
 
 
 def strike(run: subprocess.Popen, kill: Kill, draw: random.Random) -> bool:
