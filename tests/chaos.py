@@ -101,8 +101,8 @@ def copy_of_the_workflow(folder: Path, corpora: list[str]) -> Path:
     smoke["table2"]["rows"] = ROWS
     smoke["corpora"] = {name: smoke["corpora"][name] for name in corpora}
     smoke["tasks"] = {n: task for n, task in smoke["tasks"].items() if task["corpus"] in corpora}
-    smoke["pretrain"]["epochs"] = 12
-    smoke["finetune"] = {"epochs": 2, "from_epochs": [6, 12]}
+    smoke["pretrain"]["epochs"] = 40
+    smoke["finetune"] = {"epochs": 8, "from_epochs": [20, 40]}
     (folder / "chaos.yaml").write_text(yaml.safe_dump(smoke, sort_keys=False))
     return folder
 
@@ -274,10 +274,11 @@ def wait_for_the_last_of(group: int) -> None:
 def look_who_went_on(kills: list[Kill]) -> None:
     """Read from the logs of killed trainings, run again since, after which step they went on."""
     for kill in kills:
-        for log, when in kill.hit.items():
-            if log.exists() and log.stat().st_mtime > when and str(log) not in kill.went_on:
+        for log, when in list(kill.hit.items()):
+            if log.exists() and log.stat().st_mtime > when:
                 told = re.findall(r"seed \d+ goes on after .*", log.read_text())
                 if told:
+                    del kill.hit[log]
                     kill.went_on += f"{log.parent.parent.name}: {', '.join(told)}; "
 
 
