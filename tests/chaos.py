@@ -37,6 +37,7 @@ MACHINE = ["--cores", "all", "--config", "seeds_together=all", "save_every=0.2"]
 # Files of two equal runs that need not be equal: they tell when, where and how long.
 OF_THE_MOMENT = ("logs", "benchmarks", "provenance", "manifest.json")
 SECONDS_BETWEEN_LOOKS = 0.1
+STARTED = "\n-------- started\n"
 
 
 @dataclass
@@ -100,8 +101,8 @@ def copy_of_the_workflow(folder: Path, corpora: list[str]) -> Path:
     smoke["table2"]["rows"] = ROWS
     smoke["corpora"] = {name: smoke["corpora"][name] for name in corpora}
     smoke["tasks"] = {n: task for n, task in smoke["tasks"].items() if task["corpus"] in corpora}
-    smoke["pretrain"]["epochs"] = 12
-    smoke["finetune"] = {"epochs": 2, "from_epochs": [6, 12]}
+    smoke["pretrain"]["epochs"] = 40
+    smoke["finetune"] = {"epochs": 8, "from_epochs": [20, 40]}
     (folder / "chaos.yaml").write_text(yaml.safe_dump(smoke, sort_keys=False))
     return folder
 
@@ -110,6 +111,8 @@ def start(folder: Path, *words: str) -> subprocess.Popen:
     """Snakemake in a process group of its own; what it says is added to the file `said`."""
     command = [Path(sys.executable).parent / "snakemake", *MACHINE, "--configfile", "chaos.yaml"]
     with (folder / "said").open("a") as said:
+        said.write(STARTED)
+        said.flush()
         return subprocess.Popen(
             [*command, *(words or ["--", TARGET])],
             cwd=folder,
@@ -128,12 +131,13 @@ def chaos(folder: Path, wanted: int, draw: random.Random) -> list[Kill]:
         run = start(folder)
         while len(kills) < wanted and wait_for_moment(run, folder, draw, wanted - len(kills)):
             kill = Kill(len(kills) + 1, round(time.monotonic() - began, 1), "", "", "")
-            if strike(run, kill, draw):
-                kills.append(kill)
-                if kill.killed == "workflow":
-                    break
+            if not strike(run, kill, draw):
+                continue
+            kills.append(kill)
             look_who_went_on(kills)
             print(f"kill {kill.number}: {kill.killed} by {kill.signal}", flush=True)
+            if kill.killed == "workflow":
+                break
         status = run.wait()
         wait_for_the_last_of(run.pid)
         look_who_went_on(kills)
@@ -154,11 +158,11 @@ def wait_for_moment(
     kind = draw.choice(["early", "started", "started", "saved", "saved"])
     if kind == "early":
         return waits(run, draw.uniform(0.5, 6))
-    done, all_jobs = progress(folder)
-    # Why half: the last kills, too, have to find something that trains.
-    jobs = draw.uniform(0, (all_jobs - done) / kills_left / 2)
+    before, share = progress(folder)[0], draw.random()
     while run.poll() is None:
-        if progress(folder)[0] >= done + jobs:
+        done, all_jobs = progress(folder)
+        # Rounded down: the last kills, too, have to find something that trains.
+        if done >= before + int(share * (all_jobs - before) / kills_left):
             if kind == "started" and any(map(trains, jobs_of(run.pid).values())):
                 return waits(run, draw.uniform(0, 6))
             if kind == "saved" and has_just_saved(folder):
@@ -188,12 +192,12 @@ def waits(run: subprocess.Popen, seconds: float) -> bool:
 def progress(folder: Path) -> tuple[int, int]:
     """Jobs done and jobs in all of the workflow's last start, as Snakemake tells them."""
     said = (folder / "said").read_text()
-    said = said[said.rfind("Job stats") :]
+    said = said[said.rfind(STARTED) :]
     told = re.findall(r"^(\d+) of (\d+) steps .* done", said, re.MULTILINE)
     whole = re.search(r"^total +(\d+)", said, re.MULTILINE)
     if told:
         return int(told[-1][0]), int(told[-1][1])
-    return 0, int(whole[1]) if whole else 40
+    return 0, int(whole[1]) if whole else 0
 
 
 def strike(run: subprocess.Popen, kill: Kill, draw: random.Random) -> bool:
@@ -270,10 +274,11 @@ def wait_for_the_last_of(group: int) -> None:
 def look_who_went_on(kills: list[Kill]) -> None:
     """Read from the logs of killed trainings, run again since, after which step they went on."""
     for kill in kills:
-        for log, when in kill.hit.items():
-            if log.exists() and log.stat().st_mtime > when and str(log) not in kill.went_on:
+        for log, when in list(kill.hit.items()):
+            if log.exists() and log.stat().st_mtime > when:
                 told = re.findall(r"seed \d+ goes on after .*", log.read_text())
                 if told:
+                    del kill.hit[log]
                     kill.went_on += f"{log.parent.parent.name}: {', '.join(told)}; "
 
 

@@ -108,9 +108,11 @@ def test_methods_go_on_where_they_stood(tiny, tmp_path, caplog, deferred, mlm, n
     """Two halves joined by a state are the whole (`test_methods.py` asks that of every method)."""
 
     def command(out, *flags):
-        pretrain(tiny, out, *settings_of(name, mlm), *flags, method=name)
+        size = ["--batch-size", "8"]  # 46 steps, which read few rows of the item table each
+        pretrain(tiny, out, *settings_of(name, mlm), *size, *flags, method=name)
 
-    assert len(compared(tmp_path, command, caplog, 4)) == 3
+    # CoSeRec's neighbours, drawn anew at the last step, are those of the next one, too.
+    assert len(compared(tmp_path, command, caplog, 31)) == 3
 
 
 @pytest.mark.parametrize("table", ["dense", "lazy"])
@@ -169,7 +171,11 @@ def test_saving_moves_no_bit(tiny, tmp_path, deferred, monkeypatch):
     """Rows of the item table lag behind; were they to catch up for that, sums differ."""
     from userbench import together
 
-    pretrain(tiny, tmp_path / "out")
+    def command(*flags):  # of small batches, which read few rows, unlike a softmax over all
+        flags = ["--batch-size", "8", *flags]
+        pretrain(tiny, tmp_path / "out", *flags, method="adaptssr")
+
+    command()
     undisturbed = content(tmp_path / "out")
     monkeypatch.setattr(together, "PAUSE_PER_SAVE", 0)
     saved = []
@@ -177,9 +183,9 @@ def test_saving_moves_no_bit(tiny, tmp_path, deferred, monkeypatch):
     monkeypatch.setattr(
         together.State, "save", lambda self, standing: (save(self, standing), saved.append(self))
     )
-    pretrain(tiny, tmp_path / "out", "--state", str(tmp_path / "state"), "--save-every", "0")
+    command("--state", str(tmp_path / "state"), "--save-every", "0")
     assert content(tmp_path / "out") == undisturbed
-    assert len(saved) == 6
+    assert len(saved) > 40
 
 
 @pytest.mark.parametrize("way", ["one-by-one", "interleaved"])
