@@ -126,18 +126,26 @@ def test_results_as_made_can_be_traced(results):
     assert "12 tables and pages computed again" in said
 
 
-def test_a_changed_digit_of_a_score_is_found(results):
+@pytest.mark.parametrize("forged", [False, True])
+def test_a_changed_digit_of_a_score_is_found(results, forged):
+    """By its checksum; and by the predictions, where the checksum was changed with it."""
+    from userbench.artifact import sha256
+
     path = results / "toy/finetune/none/age/seed1.json"
+    old = sha256(path)
     told = json.loads(path.read_text())
     (test,) = (score for score in told["scores"] if score["split"] == "test")
     test["value"] = round(test["value"] + 0.001, 6)
     path.write_text(json.dumps(told, indent=1))
+    if forged:
+        edit(path.with_name(f"{path.name}.provenance.json"), old, sha256(path))
     broken, said = audited(results)
     assert "toy/finetune/none/age/seed1.json" in broken
-    assert f"test accuracy is {test['value']}, of its predictions" in said
-    assert f"{path}: was changed" in said
     assert f"scores.csv: was made from another {path}" in said
-    assert "scores.csv: row " in said  # and the number itself, in the table
+    assert (f"{path}: was changed" in said) != forged
+    if forged:
+        assert f"test accuracy is {test['value']}, of its predictions" in said
+        assert "scores.csv: row " in said  # and the number itself, in the table
 
 
 def test_a_flipped_bit_is_found(results):

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from userbench.artifact import write_json
+from userbench.artifact import record, write_json
 from userbench.mistakes import command
 from userbench.plan.jobs import TRAINING, Job, jobs_left
 from userbench.plan.probes import Cost, Measured, measured
@@ -71,6 +71,7 @@ def plan(args: argparse.Namespace) -> None:
             for job, cost in zip(jobs, costs, strict=True)
         ]
         write_json(args.json, {"wall_seconds": wall, "cores": args.cores, "jobs": told})
+        record(args.json, vars(args))
 
 
 def advice(args: argparse.Namespace, jobs: list[Job], found: Measured) -> str:
