@@ -99,7 +99,11 @@ def check_config():
     space = {
         "config": {},
         "workflow": SimpleNamespace(
-            basedir=str(ROOT), configfiles=["fuzzed.yaml"], global_resources={}
+            basedir=str(ROOT),
+            workdir_init=str(ROOT),
+            configfiles=["fuzzed.yaml"],
+            global_resources={},
+            is_main_process=False,
         ),
         "shell": SimpleNamespace(prefix=lambda text: None),
     }

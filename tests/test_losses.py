@@ -102,9 +102,11 @@ def test_finite_refuses_nan():
     """A NaN must stop training before any score is written."""
     from userbench.losses import finite
 
-    assert finite(torch.tensor(1.5), 3, 0.1) == 1.5
-    with pytest.raises(ValueError, match="step 3"):
-        finite(torch.tensor(torch.nan), 3, 0.1)
+    good, bad = torch.tensor(1.5), torch.tensor(torch.nan)
+    assert finite(good, [good], "step 3", 0.1, None) == 1.5
+    for loss, weight in ((bad, good), (good, bad)):
+        with pytest.raises(ValueError, match="step 3"):
+            finite(loss, [weight], "step 3", 0.1, None)
 
 
 @pytest.mark.parametrize("case", ["dot_tau1", "dot_tau05", "cos_tau01", "cos_tau1"])

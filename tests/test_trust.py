@@ -139,7 +139,7 @@ def test_hostile_files_do_nothing(tmp_path):
     np.save(array, np.array([Touch(mark)], dtype=object), allow_pickle=True)
     artifact.write_json(
         array.with_name("manifest.json"),
-        {"arrays": {"items.npy": {"sha256": artifact.sha256(array)}}},
+        {"arrays": {"items.npy": {"sha256": artifact.sha256(array)}}, "counts": {}},
     )
     with pytest.raises(ValueError, match="items.npy"):
         store.read_array(array.parent, "items.npy")
@@ -237,7 +237,7 @@ def test_no_task_of_the_command_line_leaves_the_store(tiny, name):
 UNQUOTED = {
     *("format", "users", "n_items", "seed", "seeds", "max_bad_rows", "top", "epochs", "keep"),
     *("batch_size", "together", "device", "test", "figure", "simulated", "stores"),
-    *("method", "init", "loop", "hold_out", "tasks", "world", "out", "folder", "offline"),
+    *("method", "init", "loop", "hold_out", "tasks", "world", "out", "folder", "offline", "state"),
 }
 
 

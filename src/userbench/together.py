@@ -26,6 +26,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from userbench.artifact import check_writable
+from userbench.mistakes import told_of
 from userbench.resume import (
     SECONDS_BETWEEN_SAVES,
     Standing,
@@ -117,9 +118,9 @@ class Together:
     def walk(self, runs: dict[int, Run]) -> None:
         """Walk all runs to their ends.
 
-        A run that stops with a ValueError is left and the others go on; what they write is whole.
-        Then the error is raised, by several runs with the seeds that failed. SystemExit on SIGTERM,
-        where runs have states.
+        A run that cannot go on, by its input or the system, is left and the others do; what they
+        write is whole. Then ValueError tells why, by several runs with the seeds that failed.
+        SystemExit on SIGTERM, where runs have states.
         """
         with signals_to(self.note) if self.states else nullcontext():
             self.walk_all(runs)
@@ -136,8 +137,10 @@ class Together:
             try:
                 if self.turn(seed, runs[seed]):
                     waiting.append(seed)
-            except ValueError as mistake:
-                failed[seed] = f"{mistake}{self.left_by(seed)}"
+            except TimeoutError:  # the limit of the process, not of this run
+                raise
+            except (ValueError, OSError) as problem:
+                failed[seed] = f"{told_of(problem)}{self.left_by(seed)}"
         if failed:
             told = "; ".join(f"seed {seed}: {mistake}" for seed, mistake in failed.items())
             raise ValueError(told if len(runs) > 1 else str(*failed.values()))

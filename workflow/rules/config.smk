@@ -45,8 +45,12 @@ def wrong(where, what):
 
 def check_keys_once():
     """No key twice: YAML lets the last one win, in silence."""
-    for path in filter(lambda path: Path(path).suffix != ".json", workflow.configfiles):
-        nodes = [yaml.compose(Path(path).read_text(encoding="utf-8"))]
+    for name in workflow.configfiles:
+        # Why: named as seen from where snakemake was called, and --directory is entered since.
+        path = Path(name) if Path(name).is_file() else Path(workflow.workdir_init, name)
+        if path.suffix == ".json" or not path.is_file():
+            continue
+        nodes = [yaml.compose(path.read_text(encoding="utf-8"))]
         while nodes:
             node = nodes.pop()
             if isinstance(node, yaml.SequenceNode):
