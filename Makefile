@@ -47,7 +47,7 @@ PYTEST = $(RUN) OMP_NUM_THREADS=1 pytest --numprocesses auto --dist loadfile
 test: install
 	$(PYTEST) -m "not long"
 
-# The others: whole small workflows and a benchmark, ten minutes on two cores.
+# The others: whole small workflows, plans of them, and a benchmark.
 test-long: install
 	$(PYTEST) -m long
 

@@ -121,7 +121,7 @@ def test_jobs_that_share_a_gpu(monkeypatch):
     assert schedule(jobs, [2.0] * 4, cores=8, jobs_per_gpu=2) == 4
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_steps_are_timed_in_turns_and_beside_each_other(tiny):
     """The probe steps the very loops, and a process that fails ends it with one line."""
     from userbench.plan.jobs import Job
@@ -172,7 +172,7 @@ def plan(folder, *words, **environment):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_plan_of_a_small_workflow(checkout, tmp_path):
     """As many jobs as Snakemake runs, all with a cost, and nothing is left behind."""
     smoke = yaml.safe_load((ROOT / "workflow/config/smoke.yaml").read_text())

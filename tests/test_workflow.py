@@ -464,7 +464,7 @@ def test_settings_of_the_machine_are_checked(checkout):
         assert status != 0 and message in said and "Traceback" not in said
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_smoke_run_from_raw_files_to_table(checkout):
     """Every rule once; then nothing is left to do; then an edit reruns what it can affect."""
     target = [*config(checkout, seeds=[0]), "results/table2.csv", "results/agreement.csv"]
