@@ -62,6 +62,7 @@ def main() -> None:
     parser.add_argument("--corpora", nargs="+", default=["ttl", "app"], help="of the smoke config")
     parser.add_argument("--out", type=Path, default=ROOT / "results/chaos")
     args = parser.parse_args()
+    args.out = args.out.resolve()  # the workflows run in folders of their own
     shutil.rmtree(args.out, ignore_errors=True)
     calm, killed = (
         copy_of_the_workflow(args.out / name, args.corpora) for name in ("calm", "killed")
