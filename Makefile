@@ -21,8 +21,8 @@ smoke: install
 	$(RUN) snakemake --cores all --configfile workflow/config/smoke.yaml -- \
 		results/smoke/table1.csv results/smoke/table2.csv
 
-# The smoke run killed at 20 moments, started again each time, compared with one left alone: about
-# a quarter of an hour on two cores.
+# A part of the smoke run killed at 20 moments, started again each time, compared with one left alone:
+# about ten minutes on two cores.
 chaos: install
 	$(RUN) python tests/chaos.py --out results/chaos $(FLAGS)
 

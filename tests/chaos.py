@@ -14,6 +14,7 @@ It is no test of pytest's: it takes minutes, and what it finds depends on the lo
 import argparse
 import contextlib
 import csv
+import fcntl
 import os
 import random
 import re
@@ -35,7 +36,7 @@ ROWS = ["none", "ccl", "coserec"]
 TARGET = "results/table2.csv"
 MACHINE = ["--cores", "all", "--config", "seeds_together=all", "save_every=0.2"]
 # Files of two equal runs that need not be equal: they tell when, where and how long.
-OF_THE_MOMENT = ("logs", "benchmarks", "provenance", "manifest.json")
+OF_THE_MOMENT = ("logs", "benchmarks", "provenance", "manifest.json", ".lock")
 SECONDS_BETWEEN_LOOKS = 0.1
 STARTED = "\n-------- started\n"
 
@@ -102,8 +103,8 @@ def copy_of_the_workflow(folder: Path, corpora: list[str]) -> Path:
     smoke["table2"]["rows"] = ROWS
     smoke["corpora"] = {name: smoke["corpora"][name] for name in corpora}
     smoke["tasks"] = {n: task for n, task in smoke["tasks"].items() if task["corpus"] in corpora}
-    smoke["pretrain"]["epochs"] = 40
-    smoke["finetune"] = {"epochs": 8, "from_epochs": [20, 40]}
+    smoke["pretrain"]["epochs"] = 60
+    smoke["finetune"] = {"epochs": 8, "from_epochs": [30, 60]}
     (folder / "chaos.yaml").write_text(yaml.safe_dump(smoke, sort_keys=False))
     return folder
 
@@ -296,7 +297,18 @@ def results_of(folder: Path) -> dict[str, bytes]:
 def left_over(folder: Path) -> list[Path]:
     """States, locks, leases and temporary files."""
     patterns = ("**/states/*", "**/.*.partial", ".snakemake/locks/*", ".snakemake/incomplete/*")
-    return [path for pattern in (*patterns, "**/*.lease") for path in folder.glob(pattern)]
+    left = [path for pattern in (*patterns, "**/*.lease") for path in folder.glob(pattern)]
+    return left + [path for path in folder.glob("results/*/.lock") if is_held(path)]
+
+
+def is_held(path: Path) -> bool:
+    """Whether some process has the file locked; that it is there says nothing."""
+    with path.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def write(kills: list[Kill], path: Path) -> None:
