@@ -129,6 +129,9 @@ def experiment(folder: Path, whole: bool) -> None:
         content["table2"]["rows"] = [run for run in PART["runs"] if run != "mlm"]
     content["device"] = "cpu"
     content["runs"][VICTIM]["batch_size"] = 4
+    # Seconds between its first epoch, when it is cancelled, and its end, when its state goes.
+    content["pretrain"]["epochs"] = 8
+    content["finetune"]["from_epochs"] = [8]
     text = yaml.safe_dump(content, sort_keys=False)
     (folder / "experiment.yaml").write_text(text, encoding="utf-8")
 
