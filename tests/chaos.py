@@ -164,7 +164,7 @@ def wait_for_moment(
     while run.poll() is None:
         done, all_jobs = progress(folder)
         # Rounded down: the last kills, too, have to find something that trains.
-        if done >= before + int(share * (all_jobs - before) / kills_left):
+        if done >= before + int(share * (all_jobs - before) / (2 * kills_left)):
             if kind == "started" and any(map(trains, jobs_of(run.pid).values())):
                 return waits(run, draw.uniform(0, 6))
             if kind == "saved" and has_just_saved(folder):

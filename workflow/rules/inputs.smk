@@ -93,7 +93,7 @@ def batch_size(wildcards):
 def task_flags(tasks, outputs, settings):
     """One --task per task of a job: its name, its settings, and where its scores go."""
     return " ".join(
-        "--task " + shlex.quote(json.dumps({"name": name, **settings(task), "out": out}))
+        f"--task {shlex.quote(json.dumps({'name': name, **settings(task), 'out': out}))}"
         for (name, task), out in zip(tasks.items(), outputs)
     )
 
