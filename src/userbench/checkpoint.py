@@ -48,12 +48,7 @@ def epoch_of(path: Path) -> int:
         with safe_open(path, framework="numpy") as file:
             return int(json.loads(file.metadata()["userbench"])["epoch"])
     except (OSError, SafetensorError, LookupError, TypeError, ValueError) as problem:
-        raise ValueError(f"{path}: names no epoch ({problem!r}). {rebuild(path)}") from None
-
-
-def rebuild(path: Path) -> str:
-    """What to do about a checkpoint that cannot be used."""
-    return f"Delete {path.parent} and run the workflow again to rebuild it."
+        raise ValueError(f"{path}: names no epoch ({problem!r}). {again(path, {})}") from None
 
 
 def load(path: Path) -> dict[str, Tensor]:
