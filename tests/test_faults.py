@@ -66,6 +66,7 @@ def test_every_command_ends_that_way():
         (["--set", "3"], "argument --set: '3' is no JSON object"),
         (["--encoder", "[8]"], "argument --encoder: '[8]' is no JSON object"),
         (["--encoder", '{"dims": 8}'], "--encoder has no hyper-parameter 'dims'. It has: n_items"),
+        (["--encoder", '{"n_items": 8}'], "--encoder: leave out n_items"),
         (["--encoder", '{"dim": 7, "heads": 2}'], "dim 7"),
         (["--method", "mml"], "no method 'mml'"),
         (["--set", '{"mask_ratoi": 0.3}'], "has no hyper-parameter 'mask_ratoi'"),

@@ -37,10 +37,10 @@ from userbench.data.splits import (
     order_of_epoch,
 )
 from userbench.data.store import Batch, BehaviourStore
-from userbench.encoder import EncoderConfig, UserEncoder, UserVectors, pick_device
+from userbench.encoder import UserEncoder, UserVectors, pick_device
 from userbench.lease import lease_gpu
 from userbench.losses import finite
-from userbench.method import check_fields, configure, load_method
+from userbench.method import configure, encoder_sizes, load_method
 from userbench.metrics import metrics_of
 from userbench.mistakes import at_least, command, json_object
 from userbench.optimizer import Adam
@@ -107,7 +107,7 @@ def main(argv: list[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     for task in args.task:
         check_task(task)
-    check_fields(EncoderConfig, args.encoder, "--encoder")
+    sizes = encoder_sizes(args.encoder)
     if args.method is not None:  # loaded now, its code is part of what a state belongs to
         configure(load_method(args.method), args.set)
     lease_gpu(args.device, torch.cuda.device_count())
@@ -117,7 +117,6 @@ def main(argv: list[str] | None = None) -> None:
     outputs = [[Path(task.pop("out")) for task in one.task] for one in each]
     check_outputs(path for paths in outputs for path in paths)
     tasks = [Task(**task) for task in each[0].task]
-    sizes = EncoderConfig(n_items=0, **args.encoder)
     check_store(args.splits, args.store)
     store = BehaviourStore.open(args.store, sizes.max_length, device)
     together = Together(args.seed, args.together, device, states, args.save_every)
@@ -237,7 +236,7 @@ def build_encoder(
     n_items: int, dropout: float, init: Path | None, args: argparse.Namespace
 ) -> UserEncoder:
     """The encoder as its method wants it fine-tuned, with the weights of a checkpoint if any."""
-    encoder = UserEncoder(EncoderConfig(n_items=n_items, **args.encoder), dropout)
+    encoder = UserEncoder(encoder_sizes(args.encoder, n_items), dropout)
     if args.method is not None:
         module = load_method(args.method)
         module.Method.adapt(encoder, configure(module, args.set))

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from userbench.data.store import Batch, BehaviourStore
-from userbench.encoder import UserEncoder
+from userbench.encoder import EncoderConfig, UserEncoder
 from userbench.view import load_part, load_views
 
 
@@ -84,6 +84,14 @@ def configure(module: ModuleType, changes: dict[str, Any]) -> TrainingConfig:
         check_fields(type(default), options, f"views {default.kind}")
         changes["views"] = replace(default, **options)
     return module.Config(**changes)
+
+
+def encoder_sizes(changes: dict[str, Any], n_items: int = 0) -> EncoderConfig:
+    """The default sizes with `changes`; ValueError for a misspelt one, or for items of its own."""
+    check_fields(EncoderConfig, changes, "--encoder")
+    if "n_items" in changes:
+        raise ValueError("--encoder: leave out n_items; the store says how many there are")
+    return EncoderConfig(n_items, **changes)
 
 
 def check_fields(kind: type, changes: dict[str, Any], of: str) -> None:

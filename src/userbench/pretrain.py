@@ -38,7 +38,7 @@ from userbench.data.store import Batch, BehaviourStore
 from userbench.encoder import EncoderConfig, UserEncoder, pick_device
 from userbench.lease import lease_gpu
 from userbench.losses import finite
-from userbench.method import PretrainMethod, check_fields, configure, load_method
+from userbench.method import PretrainMethod, configure, encoder_sizes, load_method
 from userbench.mistakes import at_least, command, json_object
 from userbench.optimizer import Adam
 from userbench.together import WAYS, Run, Together, arguments_of, check_outputs, states_of
@@ -101,10 +101,9 @@ def pretrain(args: argparse.Namespace) -> None:
     each = [arguments_of(args, seed) for seed in args.seed]
     check_outputs(one.out for one in each)
     configure(load_method(args.method), args.set)
-    check_fields(EncoderConfig, args.encoder, "--encoder")
+    sizes = encoder_sizes(args.encoder)
     lease_gpu(args.device, torch.cuda.device_count())
     device = pick_device(args.device)
-    sizes = EncoderConfig(n_items=0, **args.encoder)
     check_store(args.splits, args.store)
     store = BehaviourStore.open(args.store, sizes.max_length, device)
     states = states_of(args, device)
@@ -118,7 +117,7 @@ def set_up(args: argparse.Namespace, store: BehaviourStore) -> SetUp:
     config = configure(module, args.set)
     torch.manual_seed(args.seed)
     device = store.items.device
-    sizes = EncoderConfig(n_items=store.n_items, **args.encoder)
+    sizes = encoder_sizes(args.encoder, store.n_items)
     split = load_split(args.splits, "pretrain").to(device)
     for task in args.hold_out:
         split[tested_users(args.store, args.splits, task)] = TEST

@@ -28,9 +28,9 @@ from userbench.augment import crop, mask, reorder
 from userbench.checkpoint import start_from
 from userbench.data.splits import VALIDATION, check_store, load_split
 from userbench.data.store import BehaviourStore
-from userbench.encoder import EncoderConfig, Items, UserEncoder, UserVectors, pick_device
+from userbench.encoder import Items, UserEncoder, UserVectors, pick_device
 from userbench.lease import lease_gpu
-from userbench.method import check_fields, configure, load_method
+from userbench.method import check_fields, configure, encoder_sizes, load_method
 from userbench.mistakes import at_least, command, json_object
 from userbench.views import operators
 
@@ -71,12 +71,11 @@ def main(argv: list[str] | None = None) -> None:
 def measure(args: argparse.Namespace) -> None:
     """Write the cosines of the held-out users, or a part of them drawn by the seed."""
     check_fields(operators.Options, args.views, "--views")
-    check_fields(EncoderConfig, args.encoder, "--encoder")
+    sizes = encoder_sizes(args.encoder)
     views = operators.Options(**args.views)
     torch.manual_seed(args.seed)
     lease_gpu(args.device, torch.cuda.device_count())
     device = pick_device(args.device)
-    sizes = EncoderConfig(n_items=0, **args.encoder)
     check_store(args.splits, args.store)
     store = BehaviourStore.open(args.store, sizes.max_length, device)
     held_out = (load_split(args.splits, "pretrain") == VALIDATION).nonzero().squeeze(1)
@@ -111,7 +110,7 @@ def untrained_encoder(n_items: int, args: argparse.Namespace) -> UserEncoder:
     """The encoder as its method reads it, dropout on at the rate of its pre-training."""
     module = load_method(args.method)
     config = configure(module, args.set)
-    encoder = UserEncoder(EncoderConfig(n_items=n_items, **args.encoder), config.dropout)
+    encoder = UserEncoder(encoder_sizes(args.encoder, n_items), config.dropout)
     module.Method.adapt(encoder, config)
     return encoder.train()
 
