@@ -65,9 +65,12 @@ def small(folder: Path, name: str, **changes) -> list[str]:
 
 @pytest.fixture(scope="module")
 def hanging(checkout) -> Path:
-    """A checkout whose simulation of 333 users hangs."""
+    """A checkout whose simulation of 333 users hangs, for a minute where nothing ends it."""
     source = checkout / "src/userbench/data/simulate.py"
-    loop = "    while args.users == 333:\n        pass\n    changes ="
+    loop = (
+        "    import time\n    while args.users == 333 and time.process_time() < 60:\n        pass\n"
+        "    changes ="
+    )
     source.write_text(source.read_text().replace("    changes =", loop, 1))
     return checkout
 
