@@ -242,6 +242,8 @@ def test_a_cell_tells_its_story(reports):
     }
     assert verdicts.pop("adaptssr/gender") == "not comparable"
     assert set(verdicts.values()) == {None}
+    # Wrong: sixty verdicts, and the reader has to count them.
+    assert "<strong>Here: 1 not comparable.</strong>" in reports[1]["first"]
 
 
 def test_the_rule_is_that_of_the_process(page):
@@ -388,6 +390,19 @@ def test_sort_click_and_follow(browser, screenshots):
     assert [text.split("±")[0] for text in column(browser, 1)] == ["52.00", "55.00", "67.33"]
     assert one(browser, "#table2 .cell.best").text.startswith("67.33")
     kept("sorted")
+
+    # Wrong: a table of sixty rows pushes all that follows pages down, or loses its header.
+    assert browser.execute_script(
+        """
+        const box = document.querySelector("#verdict .box"), rows = box.querySelector("tbody");
+        const top = (part) => part.getBoundingClientRect().top;
+        for (let copies = 0; copies < 60; copies++) rows.append(rows.rows[0].cloneNode(true));
+        box.scrollTop = 500;
+        const well = box.scrollTop === 500 && Math.abs(top(box.querySelector("th")) - top(box)) < 3;
+        while (rows.rows.length > 1) rows.lastChild.remove();
+        return well;
+        """
+    )
 
     cell = one(browser, '[data-cell="adaptssr/gender"]')
     browser.execute_script("arguments[0].focus()", cell)

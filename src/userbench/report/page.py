@@ -49,6 +49,7 @@ class Section(NamedTuple):
     caption: str
     tables: dict[str, tuple[str, ...]] = {}  # file: columns to show; none: all
     figures: tuple[str, ...] = ()
+    counted: str = ""  # a column: above the tables stands how often each of its values occurs
 
 
 SECTIONS = (
@@ -64,19 +65,35 @@ SECTIONS = (
                 *("seeds_needed", "reason"),
             )
         },
+        counted="verdict",
     ),
     Section(
         "statistics",
         "What the seeds can tell",
         "Intervals over seeds, paired tests against the baseline and the best other row, and, kept "
         "apart, how far other test users would move a score.",
-        {"statistics.csv": ()},
+        {
+            "statistics.csv": (
+                *("row", "label", "mean", "low", "high", "test_std", "baseline.verdict"),
+                *("baseline.difference", "baseline.low", "baseline.high", "baseline.p_holm"),
+                *("best_other.run", "best_other.verdict", "best_other.difference"),
+                *("best_other.low", "best_other.high", "best_other.p_holm"),
+            )
+        },
     ),
     Section(
         "aggregate",
         "All tasks at once",
         "Average ranks, improvements and probabilities of improvement, with bootstrap intervals.",
-        {"aggregate.csv": ()},
+        {
+            "aggregate.csv": (
+                *("row", "rank", "rank_low", "rank_high"),
+                *("improvement", "improvement_low", "improvement_high"),
+                *("baseline.probability", "baseline.probability_low", "baseline.probability_high"),
+                *("best_other.run", "best_other.probability"),
+                *("best_other.probability_low", "best_other.probability_high"),
+            )
+        },
     ),
     Section(
         "agreement",
@@ -468,14 +485,19 @@ def picture(folder: Path, name: str) -> Picture | None:
 def filled(folder: Path) -> Iterator[dict[str, Any]]:
     """The sections that have anything to show, each with its tables and pictures."""
     for section in SECTIONS:
-        tables = [
-            shown(name, read_table(folder / name), columns)
-            for name, columns in section.tables.items()
-            if (folder / name).exists()
-        ]
+        frames = {
+            name: read_table(folder / name) for name in section.tables if (folder / name).exists()
+        }
+        tables = [shown(name, frame, section.tables[name]) for name, frame in frames.items()]
         pictures = [p for name in section.figures if (p := picture(folder, name))]
+        counts = [
+            f"{count} {value}"
+            for frame in frames.values()
+            if section.counted in frame
+            for value, count in frame[section.counted].value_counts().items()
+        ]
         if tables or pictures:
-            yield section._asdict() | {"tables": tables, "pictures": pictures}
+            yield section._asdict() | {"tables": tables, "pictures": pictures, "counts": counts}
 
 
 # ------------------------------------------------------------------------------------------- page
