@@ -8,17 +8,13 @@ RUN = PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 .PHONY: table2 report test test-long fuzz chaos slurm-test check smoke ambiguities benchmark \
 	full-scale install clean
 
-# On few cores there are always jobs enough, so seeds share the start of their process.
-CORES = $(shell getconf _NPROCESSORS_ONLN)
-SNAKEMAKE = $(RUN) snakemake --cores all $(if $(filter 1 2 3 4,$(CORES)),--config seeds_together=all --)
-
 # Raw data -> results/table2.csv, by the default config (simulated data).
 table2: install
-	$(SNAKEMAKE) results/table2.csv
+	$(RUN) snakemake --cores all results/table2.csv
 
 # The page that tells all of the default config's experiment, and its notebooks.
 report: install
-	$(SNAKEMAKE) results/report.html notebooks
+	$(RUN) snakemake --cores all results/report.html notebooks
 
 # A tiny whole run, kept under results/smoke/; the tables at the root of results/ stay.
 smoke: install
