@@ -400,10 +400,17 @@ def test_the_page_survives_a_clock_that_went_backwards():
         return {"finished": f"2026-11-24T{finished}+0000", "wall_seconds": seconds}
 
     jobs = [
-        job("pre-training", "a", 0, [record("12:00:00", 600)], Path("absent")),
+        job("pre-training", "a", "ttl", (0,), [record("12:00:00", 600)], Path("absent")),
         # It began at 11:55 and was done at 11:00 by a clock that was set back by an hour.
-        job("fine-tuning", "a", 0, [record("11:59:00", 60), record("11:00:00", 120)], Path("no")),
-        job("fine-tuning", "a", 1, [record("10:00:00", 0)], Path("absent")),
+        job(
+            "fine-tuning",
+            "a",
+            "ttl",
+            (0,),
+            [record("11:59:00", 60), record("11:00:00", 120)],
+            Path("no"),
+        ),
+        job("fine-tuning", "a", "ttl", (1,), [record("10:00:00", 0)], Path("absent")),
     ]
     shown = without_pauses(sorted(jobs, key=lambda one: one.start))
     assert all(one["minutes"] >= 0 and one["finish"] >= one["begin"] >= 0 for one in shown)

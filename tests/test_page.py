@@ -262,11 +262,32 @@ def test_jobs_are_processes_and_long_pauses_are_left_out(page, reports):
     (measured,) = {job["memory_mib"] for job in data["jobs"]} - {None}
     assert measured == 812.5
     jobs = [
-        page.Job("data", "store", None, 0.0, 60.0, None),
-        page.Job("data", "splits", None, 90.0, 120.0, None),
-        page.Job("pre-training", "mlm", 0, 86400.0, 86460.0, None),
+        page.Job("data", "store", "ttl", (), 0.0, 60.0, None),
+        page.Job("data", "splits", "ttl", (), 90.0, 120.0, None),
+        page.Job("pre-training", "mlm", "ttl", (0,), 86400.0, 86460.0, None),
     ]
     assert [one["begin"] for one in page.without_pauses(jobs)] == [0.0, 1.5, 2.0]
+
+
+def test_seeds_that_share_a_process_are_one_job(page, tmp_path):
+    """Wrong: the minutes of a process counted once for each of its seeds, or its memory unread."""
+    checkpoints = []
+    for seed in (0, 1, 2):  # they end after 10, 20 and 30 minutes of the process
+        checkpoint = tmp_path / f"pretrain/clue/ttl/seed{seed}/epoch2.safetensors"
+        finished = f"2026-11-24T12:{10 * (seed + 1)}:00+0000"
+        record = {"finished": finished, "wall_seconds": 600 * (seed + 1)}
+        checkpoint.parent.mkdir(parents=True)
+        checkpoint.with_name(f"{checkpoint.name}.provenance.json").write_text(
+            json.dumps(record | {"process_seeds": [0, 1, 2]})
+        )
+        checkpoints.append(checkpoint)
+    tsv = tmp_path / "benchmarks/pretrain/clue/ttl/seeds0-1-2.tsv"
+    tsv.parent.mkdir(parents=True)
+    tsv.write_text("s\tmax_rss\n1800\t812.5\n")
+    (job,) = page.gather_jobs(tmp_path, [], checkpoints)
+    assert (job.seeds, job.end - job.start, job.memory_mib) == ((0, 1, 2), 1800, 812.5)
+    (cost,) = page.cost_per_row([job], {"clue": "clue"}, {"clue": "CLUE"}).to_dict("records")
+    assert (cost["seeds"], cost["pre-training, minutes"]) == (3, 10)
 
 
 def test_numbers_of_a_column_share_their_decimals(page):

@@ -185,9 +185,24 @@ function taskChart(cells) {
   };
 }
 
+/** Processes in their rows; those of a row that ran at the same time lie in lanes below one another. */
+function inLanes(jobs) {
+  const lanes = new Map();  // row -> when each of its lanes is free
+  return jobs.map((job) => {
+    const row = data.labels[job.run] ?? job.run;
+    const free = lanes.get(row) ?? lanes.set(row, []).get(row);
+    const found = free.findIndex((end) => end <= job.begin);
+    const lane = found < 0 ? free.length : found;
+    free[lane] = job.finish;
+    return { ...job, row, lane, seeds: job.seeds.join(", ") || "–" };
+  });
+}
+
 function jobChart() {
-  const jobs = data.jobs.map((job) => ({ ...job, row: data.labels[job.run] ?? job.run, seed: job.seed ?? "–" }));
+  const jobs = inLanes(data.jobs);
   const order = [...new Set(jobs.map((job) => job.row))];
+  const stages = ["pre-training", "fine-tuning", "references", "data"].filter((stage) => jobs.some((job) => job.stage === stage));
+  const stage = { field: "stage", type: "nominal", sort: null, scale: { domain: stages } };
   return {
     data: { values: jobs },
     height: 32 * order.length,
@@ -196,14 +211,11 @@ function jobChart() {
       x: { field: "begin", type: "quantitative", title: "minutes" },
       x2: { field: "finish" },
       y: { field: "row", type: "nominal", title: null, sort: order, axis: { labelFontSize: 12, domain: false, ticks: false, grid: true } },
-      yOffset: { field: "seed", type: "nominal" },
-      stroke: { field: "stage", type: "nominal", legend: null },  // what took no time at all is seen
-      color: {
-        field: "stage", type: "nominal", sort: null,
-        scale: { domain: ["pre-training", "fine-tuning", "references", "data"].filter((stage) => data.jobs.some((job) => job.stage === stage)) },
-      },
+      yOffset: { field: "lane", type: "nominal" },
+      stroke: stage,  // what took no time at all is seen
+      color: stage,
       tooltip: [
-        { field: "row" }, { field: "stage" }, { field: "seed" }, { field: "started" },
+        { field: "row" }, { field: "stage" }, { field: "corpus" }, { field: "seeds" }, { field: "started" },
         { field: "minutes", format: ".1f" }, { field: "memory_mib", title: "peak MiB", format: ",.0f" },
       ],
     },

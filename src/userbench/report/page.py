@@ -311,7 +311,8 @@ class Job(NamedTuple):
 
     stage: str
     run: str
-    seed: int | None
+    corpus: str
+    seeds: tuple[int, ...]  # several may share a process (`together.py`), data have none
     start: float
     end: float
     memory_mib: float | None
@@ -323,12 +324,33 @@ def seconds_of(provenance: dict[str, Any]) -> tuple[float, float]:
     return end - provenance["wall_seconds"], end
 
 
-def job(stage: str, run: str, seed: int | None, records: list[dict[str, Any]], tsv: Path) -> Job:
+def job(
+    stage: str,
+    run: str,
+    corpus: str,
+    seeds: tuple[int, ...],
+    records: list[dict[str, Any]],
+    tsv: Path,
+) -> Job:
     """A job from all records that one process left, and from its benchmark, where there is one."""
     times = [seconds_of(record) for record in records]
     memory = read_table(tsv, "\t")["max_rss"].max() if tsv.exists() else None
     start, end = min(s for s, _ in times), max(e for _, e in times)
-    return Job(stage, run, seed, start, end, None if pd.isna(memory) else float(memory))
+    return Job(stage, run, corpus, seeds, start, end, None if pd.isna(memory) else float(memory))
+
+
+def seeds_of(provenance: dict[str, Any], seed: int) -> tuple[int, ...]:
+    """The seeds that shared the process which left this record of one of them."""
+    return tuple(provenance.get("process_seeds") or (seed,))
+
+
+def benchmark_of(stage: str, run: str, corpus: str, seeds: tuple[int, ...]) -> str:
+    """The file in which the workflow measured such a process."""
+    if stage == "references":
+        return f"references/{corpus}.tsv"
+    folder = {"fine-tuning": "finetune", "pre-training": "pretrain"}[stage]
+    together = "seeds" if len(seeds) > 1 else "seed"
+    return f"{folder}/{run}/{corpus}/{together}{'-'.join(map(str, seeds))}.tsv"
 
 
 def gather_jobs(folder: Path, stories: list[Told], checkpoints: Iterable[Path]) -> list[Job]:
@@ -339,22 +361,23 @@ def gather_jobs(folder: Path, stories: list[Told], checkpoints: Iterable[Path]) 
         record = read_json(manifest)
         if "finished" in record:
             tsv = benchmarks / where.with_name(where.name + ".tsv")
-            jobs.append(job("data", where.parts[0], None, [record], tsv))
-    processes: dict[tuple[str, str, int, str], list[dict[str, Any]]] = {}
+            jobs.append(job("data", where.parts[0], where.name, (), [record], tsv))
+    processes: dict[tuple[str, str, str, tuple[int, ...]], list[dict[str, Any]]] = {}
     for one in stories:
         run, corpus, seed = (one.score[key] for key in ("run", "corpus", "seed"))
         if one.score["best"]["epoch"]:
-            key = ("fine-tuning", run, seed, f"finetune/{run}/{corpus}/seed{seed}.tsv")
+            key = ("fine-tuning", run, corpus, seeds_of(one.provenance, seed))
         else:
-            key = ("references", "references", seed, f"references/{corpus}.tsv")
+            key = ("references", "references", corpus, (seed,))
         processes.setdefault(key, []).append(one.provenance)
     for checkpoint in checkpoints:
         run, corpus, seed = checkpoint.parts[-4:-1]
-        key = ("pre-training", run, int(seed[4:]), f"pretrain/{run}/{corpus}/{seed}.tsv")
-        processes.setdefault(key, []).append(artifact.provenance_of(checkpoint))
-    for (stage, run, seed, tsv), records in processes.items():
+        provenance = artifact.provenance_of(checkpoint)
+        key = ("pre-training", run, corpus, seeds_of(provenance, int(seed[4:])))
+        processes.setdefault(key, []).append(provenance)
+    for key, records in processes.items():
         if all("finished" in record for record in records):
-            jobs.append(job(stage, run, seed, records, benchmarks / tsv))
+            jobs.append(job(*key, records, benchmarks / benchmark_of(*key)))
     return sorted(jobs, key=lambda one: one.start)
 
 
@@ -380,7 +403,7 @@ def without_pauses(jobs: list[Job]) -> list[dict[str, Any]]:
 
 
 def cost_per_row(jobs: list[Job], encoders: dict[str, str], labels: dict[str, str]) -> pd.DataFrame:
-    """Mean minutes per seed of each row's own jobs, and their peak memory in MiB.
+    """Minutes of each row's own processes, a mean over seeds, and their peak memory in MiB.
 
     `encoders` says whose pre-training a run fine-tunes: its own, or that of another run.
     """
@@ -393,7 +416,7 @@ def cost_per_row(jobs: list[Job], encoders: dict[str, str], labels: dict[str, st
         minutes = {stage: 0.0 for stage in ("pre-training", "fine-tuning")}
         for one in used:
             minutes[one.stage] += (one.end - one.start) / 60
-        seeds = len({one.seed for one in used})
+        seeds = len({seed for one in used for seed in one.seeds})
         memory = [one.memory_mib for one in used if one.memory_mib is not None]
         rows.append(
             {"row": label, "seeds": seeds}
