@@ -172,3 +172,21 @@ def test_labelled_parts_are_nested_and_the_same_for_everybody():
     for smaller, larger in zip(parts, parts[1:], strict=False):
         assert set(smaller.tolist()) < set(larger.tolist())
     assert torch.equal(parts[-1], train)  # all of them, in their order: nothing moves
+
+
+@pytest.mark.parametrize("order", ["reshuffled", "fixed"])
+def test_few_labels_are_walked_until_an_epoch_is_as_long_as_ever(order):
+    """Wrong: fewer labels mean fewer steps, some of them come more often, or all of them change."""
+    from userbench.data.splits import order_of_epoch, order_of_labelled
+
+    train = torch.arange(50, 150)
+    torch.manual_seed(0)
+    epoch = order_of_labelled(train[:30], 100, order)
+    walks = [walk.tolist() for walk in epoch.split(30)]
+    assert [len(walk) for walk in walks] == [30, 30, 30, 10]
+    assert all(sorted(walk) == train[:30].tolist() for walk in walks[:3])
+    assert walks[0] != walks[1] and len(set(walks[3])) == 10
+    torch.manual_seed(1)
+    whole = order_of_labelled(train, 100, order)
+    torch.manual_seed(1)
+    assert torch.equal(whole, order_of_epoch(train, order, epoch=0))  # no bit of a run with all

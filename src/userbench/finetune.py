@@ -34,7 +34,7 @@ from userbench.data.splits import (
     check_store,
     labelled_part,
     load_split,
-    order_of_epoch,
+    order_of_labelled,
 )
 from userbench.data.store import Batch, BehaviourStore
 from userbench.encoder import UserEncoder, UserVectors, pick_device
@@ -185,6 +185,7 @@ def finetune(
     device = store.items.device
     split = load_split(args.splits, task.name).to(device)
     split = Split(*((split == part).nonzero().squeeze(1) for part in (TRAIN, VALIDATION, TEST)))
+    length = len(split.train)  # of an epoch, however few of them are labelled
     split = split._replace(train=labelled_part(split.train, task.label_share))
     examples = load_examples(task, args.store, device)
     scores: list[dict[str, Any]] = saved.get("scores", [])
@@ -199,7 +200,7 @@ def finetune(
         model = torch.nn.ModuleDict({"encoder": encoder, "head": head}).to(device)
         pretrain_epoch = epoch_of(init) if init else 0
         here = {"candidates": done, "scores": scores, "best": best, "chosen": chosen}
-        training = train(task, model, store, split, init, args, saved)
+        training = train(task, model, store, split, length, init, args, saved)
         candidate, curve = yield from within(here, training)
         saved = {}
         scores += [{"pretrain_epoch": pretrain_epoch, **point} for point in curve]
@@ -251,6 +252,7 @@ def train(
     model: torch.nn.ModuleDict,
     store: BehaviourStore,
     split: Split,
+    length: int,
     init: Path | None,
     args: argparse.Namespace,
     saved: Standing,
@@ -279,7 +281,7 @@ def train(
         model.train()
         if order is None:
             # Deviation: the release walks one fixed order in every epoch (`--order fixed`).
-            order = order_of_epoch(split.train, args.order, epoch=0).cpu()
+            order = order_of_labelled(split.train, length, args.order).cpu()
             step, total = 0, torch.zeros((), device=device)
         parts = order.split(task.batch_size)
         bar = f"seed {args.seed} {task.name} epoch {epoch}"

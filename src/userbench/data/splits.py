@@ -123,6 +123,17 @@ def order_of_epoch(numbers: Int[Tensor, " some"], order: str, epoch: int) -> Int
     raise ValueError(f"order {order!r}: use reshuffled or fixed")
 
 
+def order_of_labelled(
+    labelled: Int[Tensor, " labelled"], length: int, order: str
+) -> Int[Tensor, " length"]:
+    """An epoch of `length` examples, all of them labelled: walk after walk, the last one cut off.
+
+    Few labels then get as many steps as many, and what differs is what there is to learn from.
+    """
+    walks = -(-length // len(labelled))
+    return torch.cat([order_of_epoch(labelled, order, walk) for walk in range(walks)])[:length]
+
+
 def check_store(folder: Path, store_folder: Path) -> None:
     """ValueError unless the splits in `folder` were drawn for this store's content.
 

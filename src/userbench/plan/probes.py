@@ -286,7 +286,7 @@ def seconds_of_task(
     train, validation, test = (
         (split == part).nonzero()[:, 0] for part in (TRAIN, VALIDATION, TEST)
     )
-    train = splits.labelled_part(train, task.label_share)
+    length, train = len(train), splits.labelled_part(train, task.label_share)
     encoder = finetune.build_encoder(behaviours.n_items, task.dropout, None, args)
     examples = load_examples(task, args.store, device)
     head = build_head(task, examples, train, encoder.width, encoder.config.dim)
@@ -301,7 +301,7 @@ def seconds_of_task(
 
     some = validation[:512]
     per_example = seconds_of(lambda _: finetune.evaluate(model, behaviours, some)) / len(some)
-    steps = -(-scale * len(train) // task.batch_size)
+    steps = -(-scale * length // task.batch_size)
     epoch = steps * seconds_of(step) + scale * len(validation) * per_example
     return task.epochs * epoch + scale * len(test) * per_example
 

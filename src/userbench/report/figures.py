@@ -379,7 +379,10 @@ def figure7(frame: pd.DataFrame, layout: dict[str, Any]) -> Figure:
         axes.grid(axis="y")
     names = dict(zip(frame["row"], frame["label"], strict=True))
     legend(figure, [handle(*methods[row], names[row]) for row in rows], min(6, len(rows)))
-    told = "Marks: mean; bars: std, over {seeds}. Validation and test examples are all used."
+    told = (
+        "Marks: mean; bars: std, over {seeds}. Every share gets as many steps; validation and test "
+        "examples are all used."
+    )
     caption(figure, layout, frame, told)
     return figure
 
