@@ -268,6 +268,17 @@ const json = (title, value) =>
   value && element("details", {}, element("summary", {}, title), element("pre", { tabindex: 0 }, JSON.stringify(value, null, 2)));
 const code = (text) => text && element("code", {}, text);
 
+/** What a method measured of itself on held-out users, after its first and its last epoch. */
+function measured(encoder) {
+  const held = encoder.curve.filter((point) => point.split === "validation");
+  if (!held.length) return null;
+  const named = Object.keys(held[0]).filter((key) => !["epoch", "split", "step"].includes(key));
+  const number = (value) => value?.toFixed(3).replace("-", "−") ?? "–";
+  const ends = [...new Set([held[0], held.at(-1)])];
+  const values = named.map((key) => `${key.replaceAll("_", " ")} ${ends.map((point) => number(point[key])).join(" → ")}`);
+  return `${values.join(", ")} (${ends.map((point) => `epoch ${point.epoch}`).join(" → ")})`;
+}
+
 function seedStory(cell, seed) {
   const encoder = data.encoders[seed.encoder];
   const { git, hardware, libraries, python, userbench } = seed.environment;
@@ -285,6 +296,7 @@ function seedStory(cell, seed) {
       ["Machine", machine],
       ["Libraries", libraries && [`Python ${python}`, ...Object.entries(libraries).map(([name, version]) => `${name} ${version}`)].join(", ")],
       ["Checkpoint", encoder && element("span", {}, encoder.file, element("br"), "sha256 ", code(encoder.sha256))],
+      ["Held-out users", encoder && measured(encoder)],
       ["Warm start", encoder?.start && element("span", {}, encoder.start.file, element("br"), "sha256 ", code(encoder.start.sha256))],
     ]),
     element("div", {}, "This cell alone, again:", element("code", { class: "command", tabindex: 0 }, seed.again)),
