@@ -321,8 +321,8 @@ def figure6(frame: pd.DataFrame, layout: dict[str, Any]) -> Figure:
             axes.yaxis.set_major_locator(MaxNLocator(5))
             axes.grid(axis="y")
         row = frame[(frame["run"] == difference["run"]) & (frame["over"] == difference["over"])]
-        told = f"{row['label'].iloc[0]} − {row['over_label'].iloc[0]}"
-        line[0].set_ylabel(f"{told},\npoints")
+        told = f"{row['label'].iloc[0]}\n− {row['over_label'].iloc[0]}, points"
+        line[0].set_ylabel(told)
         if lines:
             line[-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=1.5)
     for axes, source in zip(grid[0], sources, strict=True):
