@@ -147,7 +147,7 @@ def test_default_config_plans_the_figures(checkout):
 
 @pytest.mark.parametrize(
     ("name", "figure", "finetunes"),
-    [("diversity", "figure6", 9 * 3 * 3), ("labels", "figure7", 2 * 5 * 3 * 3)],
+    [("diversity", "figure6", 9 * 4 * 3), ("labels", "figure7", 2 * 5 * 3 * 3)],
 )
 def test_studies_of_their_own_are_planned(checkout, name, figure, finetunes):
     """Worlds are corpora, shares of the labels are runs, which share their encoder."""
@@ -156,7 +156,7 @@ def test_studies_of_their_own_are_planned(checkout, name, figure, finetunes):
     assert status == 0, said
     counts = job_counts(said)
     assert sum(n for rule, n in counts.items() if rule.startswith("finetune")) == finetunes
-    assert counts["pretrain"] == {"diversity": 9 * 3 * 3, "labels": 2 * 4 * 3}[name]
+    assert counts["pretrain"] == {"diversity": 9 * 4 * 3, "labels": 2 * 4 * 3}[name]
 
 
 def test_tuning_plans_equal_budgets(checkout, tmp_path):

@@ -116,10 +116,14 @@ def rows_of_labels(panels: Sequence[Axes], labels: Sequence[str]) -> None:
         axes.set_ylim(len(labels) - 0.5, -0.5)
         axes.set_yticks(range(len(labels)), labels)
         axes.tick_params(axis="y", length=0, labelleft=number == 0)
-        axes.xaxis.set_major_locator(MaxNLocator(3, min_n_ticks=2))
+        # Why these steps, and no axis below a fifth of a point: labels of more digits would touch.
+        axes.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10], min_n_ticks=2))
         axes.grid(axis="x")
         axes.spines["left"].set_visible(False)
         axes.margins(x=0.08)
+        low, high = axes.get_xlim()
+        if high - low < 0.2:
+            axes.set_xlim((low + high) / 2 - 0.1, (low + high) / 2 + 0.1)
 
 
 def task_frames(frame: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]:
