@@ -485,6 +485,7 @@ def test_light_and_dark(browser, screenshots):
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", dark)
     seen["dark"] = (background(), labels(seen["light"][1]))
     assert seen["light"][0] != seen["dark"][0]
+    assert seen["light"][1] != seen["dark"][1]
     browser.save_screenshot(str(screenshots / f"{browser.name_of_size}-dark.png"))
     one(browser, "#theme").click()  # light, although the system is dark
     assert (background(), labels(seen["dark"][1])) == seen["light"]
