@@ -285,7 +285,8 @@ def test_markdown_pages_escape_labels():
     from userbench.report.tables import markdown_text
 
     row = dict.fromkeys(verdict.COLUMNS, 1.0)
-    row |= {name: "x" for name in verdict.TEXTS} | {"verdict": "undecided", "reason": HOSTILE}
+    row |= {name: "x" for name in verdict.TEXTS} | {"reason": HOSTILE, "gain_reason": HOSTILE}
+    row |= {"verdict": "undecided", "gain_verdict": "undecided"}
     figures = {
         "task": "age",
         "label": HOSTILE,
@@ -296,7 +297,7 @@ def test_markdown_pages_escape_labels():
     }
     page = verdict.page(pd.DataFrame([row]), pd.DataFrame([figures]))
     assert "<script" not in page.replace(r"\<script", "") and "\x1b" not in page
-    assert len([line for line in page.splitlines() if line.startswith("|")]) == 6
+    assert len([line for line in page.splitlines() if line.startswith("|")]) == 9
     for line in page.splitlines():
         if line.startswith("|"):
             assert len(re.findall(r"(?<!\\)\|", line)) in (6, 8)

@@ -270,7 +270,11 @@ def test_absent_real_data_is_one_clear_line(checkout, name):
         ({"protocol": {"tie": "stable"}}, "unknown key 'tie'; did you mean 'ties'?"),
         ({"protocol": {"test_users": "held_out"}}, "runs.coserec.given: neighbours of all users"),
         ({"sensitivity": "adapt"}, "no run 'adapt'"),
-        ({"verify": {"margin": {"accuracy": 1}}}, "verify.margin: 'auc' is a required property"),
+        ({"verify": {"margin": {"T1": 1}}}, "verify.margin: 'T2' is a required property"),
+        (
+            {"verify": {"margin": {"accuracy": 0.4, "auc": 0.9, "ndcg@10": 0.07}}},
+            "verify.margin: unknown key 'accuracy'; known: T1, T2, T3, T4, T5, T6",
+        ),
         ({"table2": {"rows": ["none", "peter"], "baseline": "none"}}, "no run 'peter'"),
         ({"pretrain": {"epochs": 2, "batch_size": 64, "keep": [9]}}, "epoch 9 is above"),
         ({"ablation": {"full": "adaptssr", "rows": ["warm"]}}, "ablation: no run 'warm'"),

@@ -60,7 +60,7 @@ rule aggregate:
 rule verdict:
     """Every cell of the paper's Table 2: is it reproduced?"""
     input:
-        scores=f"{OUT}/scores.csv",
+        statistics=f"{OUT}/statistics.csv",
         table1=f"{OUT}/table1.csv",
         agreement=f"{OUT}/agreement.csv",
         code=code("report.verdict"),
@@ -80,6 +80,6 @@ rule verdict:
     message:
         "Compare every figure with the published one"
     shell:
-        "python -m userbench.report.verdict --scores {input.scores} --table1 {input.table1}"
-        " --agreement {input.agreement} --layout {params.layout:q} --margin {params.margin:q}"
-        " --csv {output.csv} --md {output.md} > {log} 2>&1"
+        "python -m userbench.report.verdict --statistics {input.statistics}"
+        " --table1 {input.table1} --agreement {input.agreement} --layout {params.layout:q}"
+        " --margin {params.margin:q} --csv {output.csv} --md {output.md} > {log} 2>&1"

@@ -5,7 +5,7 @@ values, a 95% percentile bootstrap interval covers the mean in 75% of all cases,
 Wilcoxon's signed-rank test of five pairs cannot go below p = 0.06.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -146,18 +146,51 @@ def fewest(
 # ----------------------------------------------------------------------- against published figures
 
 
+class Part(NamedTuple):
+    """A part of a squared standard error, and its degrees of freedom: infinite if known."""
+
+    variance: Float[np.ndarray, "*cells"]
+    df: Num[np.ndarray, "*cells"] | float
+
+
+def of_runs(std: Float[np.ndarray, "*cells"], n: Num[np.ndarray, "*cells"] | int) -> Part:
+    """What the spread over n runs leaves of their mean's error."""
+    return Part(std**2 / n, n - 1)
+
+
+def of_test_users(std: Float[np.ndarray, "*cells"]) -> Part:
+    """What two draws of test users, ours and theirs, add: twice the variance of one.
+
+    Taken as independent and as known. Independence is on the safe side: where both are a fifth of
+    the same users, a fifth of either is in both, and the true variance is a fifth smaller.
+    """
+    return Part(2 * std**2, np.inf)
+
+
+def welch(
+    parts: Sequence[Part],
+) -> tuple[Float[np.ndarray, "*cells"], Float[np.ndarray, "*cells"]]:
+    """Standard error of a sum of independent parts, and its degrees of freedom.
+
+    Welch, Biometrika 1947; Satterthwaite, Biometrics Bulletin 1946. NaN where a part is NaN.
+    """
+    total = np.sum([part.variance for part in parts], axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.sqrt(total), total**2 / np.sum([p.variance**2 / p.df for p in parts], axis=0)
+
+
 def three_sided_test(
-    ours: Sample, theirs: Sample, margin: Float[np.ndarray, "*cells"]
+    difference: Float[np.ndarray, "*cells"],
+    parts: Sequence[Part],
+    margin: Float[np.ndarray, "*cells"],
 ) -> ThreeSided:
-    """Is our mean above theirs by more than the margin, below it by more, or within it?
+    """Is our figure above theirs by more than the margin, below it by more, or within it?
 
     Two one-sided tests of equivalence (Schuirmann, J. Pharmacokinet. Biopharm. 1987) beside those
-    of either difference (Goeman, Solari and Stijnen, Stat. Med. 2010), each of 5% by Welch's t
-    (Biometrika 1947): one answer holds where the 90% interval lies wholly on its side. NaN where a
-    spread is unknown.
+    of either difference (Goeman, Solari and Stijnen, Stat. Med. 2010), each of 5% by Welch's t: one
+    answer holds where the 90% interval lies wholly on its side. NaN where a part is unknown.
     """
-    difference = ours.mean - theirs.mean
-    error, df = welch(ours.std, ours.n, theirs)
+    error, df = welch(parts)
     above, below = (difference - margin) / error, (difference + margin) / error
     half = t.ppf(1 - LEVEL, df) * error
     return ThreeSided(
@@ -170,34 +203,36 @@ def three_sided_test(
     )
 
 
-def welch(
-    std: Float[np.ndarray, "*cells"], n: Num[np.ndarray, "*cells"] | int, theirs: Sample
-) -> tuple[Float[np.ndarray, "*cells"], Float[np.ndarray, "*cells"]]:
-    """Standard error of a difference of means, and Welch's degrees of freedom."""
-    own, other = std**2 / n, theirs.std**2 / theirs.n
-    freedom = (own + other) ** 2 / (own**2 / (n - 1) + other**2 / (theirs.n - 1))
-    return np.sqrt(own + other), freedom
+def power_to_tell(
+    difference: Float[np.ndarray, "*cells"],
+    parts: Sequence[Part],
+    margin: Float[np.ndarray, "*cells"],
+) -> Float[np.ndarray, "*cells"]:
+    """Power of `three_sided_test` for the answer that is true, were this difference the true one.
+
+    That of equivalence is approximated by non-central t as usual (Chow, Shao and Wang, Sample Size
+    Calculations, 2008, ch. 3).
+    """
+    error, df = welch(parts)
+    inside, other = ((margin + sign * np.abs(difference)) / error for sign in (-1, 1))
+    same = upper_power(inside, df, LEVEL) + upper_power(other, df, LEVEL) - 1
+    return np.where(inside > 0, same, upper_power(-inside, df, LEVEL))
 
 
 def seeds_to_tell(
     difference: Float[np.ndarray, "*cells"],
     std: Float[np.ndarray, "*cells"],
-    theirs: Sample,
+    others: Sequence[Part],
     margin: Float[np.ndarray, "*cells"],
 ) -> Float[np.ndarray, "*cells"]:
     """Our seeds for 80% power of `three_sided_test`, were difference and spread the true ones.
 
-    Their figure stays as it is, so there may be no such number: infinite. The power of equivalence
-    is approximated by non-central t as usual (Chow, Shao and Wang, Sample Size Calculations, 2008,
-    ch. 3). NaN where our spread is unknown.
+    The other parts of the error stay as they are, so there may be no such number: infinite. NaN
+    where our spread is unknown.
     """
 
     def power(n: Int[np.ndarray, "*cells"]) -> Float[np.ndarray, "*cells"]:
-        error, df = welch(std, n, theirs)
-        inside = (margin - np.abs(difference)) / error
-        other = (margin + np.abs(difference)) / error
-        same = upper_power(inside, df, LEVEL) + upper_power(other, df, LEVEL) - 1
-        return np.where(inside > 0, same, upper_power(-inside, df, LEVEL))
+        return power_to_tell(difference, [of_runs(std, n), *others], margin)
 
     return np.where(np.isnan(std), np.nan, fewest(power, difference.shape))
 

@@ -1,10 +1,11 @@
-"""Is each of the paper's figures reproduced? One verdict per cell of its Table 2.
+"""Is each of the paper's figures reproduced? One verdict per cell of its Table 2, and per gain.
 
-python -m userbench.report.verdict --scores scores.csv --table1 table1.csv --agreement
-    agreement.csv --layout JSON --margin '{"accuracy": 0.4, ..}' --csv verdict.csv --md verdict.md
+python -m userbench.report.verdict --statistics statistics.csv --table1 table1.csv --agreement
+    agreement.csv --layout JSON --margin '{"T1": 0.82, ..}' --csv verdict.csv --md verdict.md
 
-The layout is that of Table 2 (`userbench.report.tables`). Margins are in points, by metric, and
-stand in the config before anything is run.
+The layout is that of Table 2 (`userbench.report.tables`). Margins are in points, by task, and stand
+in the config before anything is run. A gain is what a method adds to None. It is judged beside the
+level, as several published gains are smaller than the margin: None's own level would pass there.
 """
 
 import argparse
@@ -14,24 +15,29 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float
 
 from userbench import artifact
 from userbench.mistakes import command
 from userbench.report.inference import (
     LEVEL,
     MOST_SEEDS,
+    POWER,
+    Part,
     Sample,
+    of_runs,
+    of_test_users,
+    power_to_tell,
     seeds_to_tell,
-    student_interval,
     three_sided_test,
 )
 from userbench.report.statistics import (
+    NOTHING_ELSE,
     an_object,
     check,
     parse_json,
     published_table2,
     read_layout,
-    read_scores,
 )
 from userbench.report.tables import (
     interval,
@@ -44,31 +50,95 @@ from userbench.report.tables import (
 
 # The paper repeated each experiment five times; we take its std to be that of a sample.
 PUBLISHED_RUNS = 5
+NONE = "None"  # the paper's row without pre-training, which gains are counted over
 # Why not none: lines that cannot be read are left out.
 SAME_DATA = 0.01
-SIDES = ("paper", "measured")
 DECIMALS = 4
-MARGIN = an_object(
-    {name: {"type": "number", "exclusiveMinimum": 0} for name in ("accuracy", "auc", "ndcg@10")}
+TASKS = ("T1", "T2", "T3", "T4", "T5", "T6")
+MARGIN = (
+    an_object({name: {"type": "number", "exclusiveMinimum": 0} for name in TASKS}) | NOTHING_ELSE
+)
+TESTED = (
+    *("difference", "difference_low", "difference_high", "p_better", "p_same", "p_worse"),
+    *("verdict", "seeds_needed", "reason"),
 )
 COLUMNS = [
     *("task", "metric", "method", "run", "data", "published_mean", "published_std"),
-    *("published_runs", "seeds", "mean", "std", "low", "high", "difference", "difference_low"),
-    *("difference_high", "margin", "p_better", "p_same", "p_worse", "verdict", "seeds_needed"),
-    "reason",
+    *("published_runs", "seeds", "mean", "std", "test_std", "low", "high", "margin", *TESTED),
+    *("published_gain", "gain", "gain_std", "gain_test_std", "margin_gain"),
+    *(f"gain_{name}" for name in TESTED),
 ]
 TEXTS = ("task", "metric", "method", "run", "data", "verdict", "reason")
+TEXTS += ("gain_verdict", "gain_reason")
+GAIN_NAMES = {
+    **{"baseline.run": "baseline", "baseline.difference": "gain"},
+    **{"baseline.std": "gain_std", "baseline.test_std": "gain_test_std"},
+}
+STATISTICS_TEXTS = ("task", "metric", "run", "note", "baseline.run")
+STATISTICS_NUMBERS = (
+    *("seeds", "mean", "std", "low", "high", "test_std"),
+    *("baseline.difference", "baseline.std", "baseline.test_std"),
+)
 VERDICTS = ("reproduced", "better", "worse", "undecided", "not comparable")
 NOTES = f"""
-Published: mean±std of {PUBLISHED_RUNS} runs. Ours: mean over seeds, 95% interval (Student's t).
-Difference: ours less published; its 90% interval (Welch's t) decides: within the margin,
-reproduced; beyond it, better or worse; else undecided. Seeds needed: ours, for 80% power, were
-difference and spread the true ones.
+Published: mean±std of {PUBLISHED_RUNS} runs. Ours: mean over seeds, 95% interval of
+statistics.csv. Difference: ours less published; its 90% interval decides: within the margin,
+reproduced; beyond it, better or worse; else undecided. Its error is made of the spread of our
+seeds, that of the paper's runs, and the test users, whom ours and the paper's splits draw anew.
+Margin: half of AdaptSSR's lead over the next method in that task of the paper.
+"""
+GAIN_NOTES = f"""
+Gain: over {NONE}, ours paired by seed. Its margin is at most half of the published gain, so that no
+gain at all is never reproduced.
+
+Seeds needed: for {POWER:.0%} power, were difference and spread the true ones. This is a guess:
+where 10 are needed, 90% of the guesses from three seeds lie between 2 and more than
+{MOST_SEEDS:,}. Who adds seeds, three to five, until an answer shows is wrong in 6% to 10% of cells
+at the margin, not in 5%.
 """
 
 
+def read_statistics(path: Path) -> pd.DataFrame:
+    """What verdicts need of `statistics.csv`: texts that may be empty, numbers that may be NaN.
+
+    Raises:
+        ValueError: a column is not there, a field is no number, or a cell is there twice.
+    """
+    artifact.check_recorded(path)
+    again = "Make it again with report.comparison statistics"
+    columns = [*STATISTICS_TEXTS, *STATISTICS_NUMBERS]
+    present = pd.read_csv(path, nrows=0).columns
+    if lacking := [name for name in columns if name not in present]:
+        raise ValueError(f"{path}: no column {', '.join(lacking)}. {again}")
+    try:
+        table = pd.read_csv(
+            path,
+            usecols=columns,
+            dtype=dict.fromkeys(STATISTICS_TEXTS, str) | dict.fromkeys(STATISTICS_NUMBERS, float),
+            keep_default_na=False,
+            na_values=dict.fromkeys(STATISTICS_NUMBERS, [""]),
+            float_precision="round_trip",
+        )
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}. {again}") from error
+    if table.duplicated(["task", "run"]).any():
+        raise ValueError(f"{path}: a run has a task twice. {again}")
+    return table
+
+
+def check_margin(margin: Any, source: str) -> None:
+    """ValueError, naming the source, unless there is a margin for each task of the paper."""
+    if isinstance(margin, dict) and margin.keys() & {"accuracy", "auc", "ndcg@10"}:
+        form = ", ".join(f"{task}: .." for task in TASKS)
+        raise ValueError(f"{source}: margins are by task, not by metric: {{{form}}}")
+    check(margin, MARGIN, source)
+
+
 def judge(
-    scores: pd.DataFrame, table1: pd.DataFrame, layout: dict[str, Any], margin: dict[str, float]
+    statistics: pd.DataFrame,
+    table1: pd.DataFrame,
+    layout: dict[str, Any],
+    margin: dict[str, float],
 ) -> pd.DataFrame:
     """A row (COLUMNS) per cell of the paper's Table 2, task by task, in percent and points.
 
@@ -77,15 +147,16 @@ def judge(
     """
     cells = published_table2().reset_index().sort_values("task", kind="stable", ignore_index=True)
     cells = cells.rename(columns={"mean_percent": "published_mean", "std_percent": "published_std"})
-    cells = cells.assign(published_runs=PUBLISHED_RUNS, margin=cells["metric"].map(margin))
+    cells = cells.assign(published_runs=PUBLISHED_RUNS, margin=cells["task"].map(margin))
     for part, column in (("rows", "method"), ("tasks", "task")):
         cells = cells.merge(standing_for(layout[part], column), "left", column)
-    cells = cells.merge(measured(scores), "left", ["run", "our_task", "metric"])
-    ours = Sample(*(cells[name].to_numpy(float) for name in ("mean", "std", "seeds")))
-    _, cells["low"], cells["high"] = student_interval(ours)
-    cells["data"], cells["reason"] = zip(*data_of(cells, table1), strict=True)
-    cells = cells.assign(**decide(cells, ours)).astype({"seeds": "Int64", "seeds_needed": "Int64"})
-    return cells.round(DECIMALS)[COLUMNS]
+    own = statistics.rename(columns={"task": "our_task", **GAIN_NAMES})
+    cells = cells.merge(own, "left", ["run", "our_task", "metric"], validate="m:1")
+    cells["note"] = cells["note"].fillna("")
+    cells["data"], refused = data_of(cells, table1)
+    cells = cells.assign(**judge_levels(cells, refused), **judge_gains(cells, refused))
+    counts = dict.fromkeys(("seeds", "seeds_needed", "gain_seeds_needed"), "Int64")
+    return cells.astype(counts).round(DECIMALS)[COLUMNS]
 
 
 def standing_for(entries: Sequence[dict[str, Any]], column: str) -> pd.DataFrame:
@@ -95,78 +166,152 @@ def standing_for(entries: Sequence[dict[str, Any]], column: str) -> pd.DataFrame
     return own.dropna(subset=column).drop_duplicates(column)
 
 
-def measured(scores: pd.DataFrame) -> pd.DataFrame:
-    """Mean and sample std in percent, number of seeds and corpus of every run, task and metric."""
-    test = scores[scores["split"] == "test"].rename(columns={"task": "our_task"})
-    groups = test.assign(value=100 * test["value"]).groupby(["run", "our_task", "metric"])
-    return groups.agg(
-        mean=("value", "mean"),
-        std=("value", "std"),
-        seeds=("value", "count"),
-        corpus=("corpus", "first"),
-    ).reset_index()
-
-
-def data_of(cells: pd.DataFrame, table1: pd.DataFrame) -> list[tuple[str, str]]:
-    """What each cell was measured on, and why it cannot be compared, if so.
+def data_of(cells: pd.DataFrame, table1: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """What each cell was measured on, and why it cannot be compared, or "".
 
     `table1` is `report.tables.describe_corpora`, by which real data are the paper's or not.
     """
-    counted = table1.drop_duplicates(["corpus", "task"]).set_index(["corpus", "task"])
-
-    def of_cell(cell: Any) -> tuple[str, str]:
-        if cell.simulated is True:
-            return "simulated", "simulated data"
-        if pd.isna(cell.mean):
-            return "missing", "no data" if pd.notna(cell.run) else "no run of this method"
-        for task, quantity in (("", "behavior_sequences"), (cell.task, "samples")):
-            paper, here = (counted.at[(cell.corpus, task), f"{quantity}.{s}"] for s in SIDES)
-            if not abs(here / paper - 1) <= SAME_DATA:
-                what = quantity.replace("_", " ")
-                return "real", f"measured on {here:,.0f} {what}, published on {paper:,.0f}"
-        return "real", ""
-
-    return [of_cell(cell) for cell in cells.itertuples()]
-
-
-def decide(cells: pd.DataFrame, ours: Sample) -> dict[str, Any]:
-    """The columns of `judge` on differences and verdicts."""
-    theirs = Sample(
-        cells["published_mean"].to_numpy(), cells["published_std"].to_numpy(), PUBLISHED_RUNS
+    simulated = np.array([told is True for told in cells["simulated"]])
+    missing = (cells["mean"].isna() & (cells["note"] == "")).to_numpy()
+    absent = np.where(cells["run"].notna(), "no data", "no run of this method")
+    other = cells["task"].map(other_data(table1)).fillna("")
+    return (
+        np.select([simulated, missing], ["simulated", "missing"], "real"),
+        np.select([simulated, missing], ["simulated data", absent], other),
     )
-    margin = cells["margin"].to_numpy()
-    tested = three_sided_test(ours, theirs, margin)
-    needed = seeds_to_tell(tested.value, ours.std, theirs, margin)
-    comparable = (cells["reason"] == "").to_numpy()
-    answers = np.stack([tested.p_same, tested.p_better, tested.p_worse]) < LEVEL
-    verdict = np.select([~comparable, *answers], [VERDICTS[-1], *VERDICTS[:3]], "undecided")
-    open_still = verdict == "undecided"
-    needed = np.where(open_still, np.maximum(needed, ours.n + 1), np.nan)
-    few = [f"{n:.0f} seeds needed" for n in needed]
-    none = f"no number of seeds up to {MOST_SEEDS:,} can tell"
-    unsaid = np.select([np.isnan(needed), np.isinf(needed)], ["one seed has no spread", none], few)
-    figures = {
-        "difference": tested.value,
-        "difference_low": tested.low,
-        "difference_high": tested.high,
-        **{name: getattr(tested, name) for name in ("p_better", "p_same", "p_worse")},
-    }
+
+
+def other_data(table1: pd.DataFrame) -> dict[str, str]:
+    """How the data of a task differ from the paper's; a task of which they do not is left out.
+
+    Its corpus comes first. A task that several corpora have must be the paper's in each of them.
+    """
+    tasks = table1.dropna(subset="corpus").query("task != ''")
+    corpora = table1[table1["task"] == ""].drop(columns="task")
+    told: dict[str, str] = {}
+    for sizes, quantity in (
+        (tasks[["corpus", "task"]].merge(corpora, "left", "corpus"), "behavior_sequences"),
+        (tasks, "samples"),
+    ):
+        here, paper = (sizes[f"{quantity}.{side}"].astype(float) for side in ("measured", "paper"))
+        other = ~((here / paper - 1).abs() <= SAME_DATA)
+        for task, own, theirs in zip(sizes["task"][other], here[other], paper[other], strict=True):
+            what = f"{own:,.0f} {quantity.replace('_', ' ')}, published on {theirs:,.0f}"
+            told.setdefault(task, f"measured on {what}")
+    return told
+
+
+# ------------------------------------------------------------------------------------------- tests
+
+
+def judge_levels(cells: pd.DataFrame, refused: np.ndarray) -> dict[str, np.ndarray]:
+    """TESTED of our mean and the published one."""
+    return decide(
+        (cells["mean"] - cells["published_mean"]).to_numpy(),
+        Sample(*(cells[name].to_numpy(float) for name in ("mean", "std", "seeds"))),
+        cells["test_std"].to_numpy(),
+        [of_runs(cells["published_std"].to_numpy(), PUBLISHED_RUNS)],
+        cells["margin"].to_numpy(),
+        refused,
+        cells["note"].to_numpy(),
+    )
+
+
+def judge_gains(cells: pd.DataFrame, refused: np.ndarray) -> dict[str, np.ndarray]:
+    """The published gain over None, the margin of ours, and TESTED of both; None has no gain.
+
+    Published means are unpaired, as only their stds are known. The test users are those of both
+    rows, so their part is that of the paired difference.
+    """
+    itself = (cells["method"] == NONE).to_numpy()
+    none = cells[itself].set_index("task").loc[cells["task"]].reset_index()
+    published = (cells["published_mean"] - none["published_mean"]).to_numpy()
+    margin = np.minimum(cells["margin"].to_numpy(), published / 2)
+    compared = (none["run"].notna() & (cells["baseline"] == none["run"])).to_numpy()
+    gain = cells["gain"].where(compared).to_numpy()
+    no_gain = [f"not compared with a run of {NONE}", "the paper has no gain here"]
+    tested = decide(
+        gain - published,
+        Sample(gain, *(cells[name].to_numpy(float) for name in ("gain_std", "seeds"))),
+        cells["gain_test_std"].to_numpy(),
+        [of_runs(one["published_std"].to_numpy(), PUBLISHED_RUNS) for one in (cells, none)],
+        margin,
+        np.select([refused != "", ~compared, ~(margin > 0)], [refused, *no_gain], ""),
+        np.where(cells["note"] != "", cells["note"], none["note"]),
+    )
+    told = {"published_gain": published, "gain": gain, "margin_gain": margin}
+    told |= {f"gain_{name}": values for name, values in tested.items()}
     return {
-        **{name: np.where(comparable, value, np.nan) for name, value in figures.items()},
-        "verdict": verdict,
-        "seeds_needed": np.where(np.isinf(needed), np.nan, needed),
-        "reason": np.where(open_still, unsaid, cells["reason"]),
+        name: np.where(itself, "" if name in TEXTS else np.nan, values)
+        for name, values in told.items()
     }
+
+
+def decide(
+    difference: Float[np.ndarray, " cells"],
+    ours: Sample,
+    test_std: Float[np.ndarray, " cells"],
+    published: Sequence[Part],
+    margin: Float[np.ndarray, " cells"],
+    refused: np.ndarray,
+    note: np.ndarray,
+) -> dict[str, np.ndarray]:
+    """TESTED of a difference between ours and the published.
+
+    `refused` says why a cell is not comparable, `note` why it cannot be decided, each "" if not so.
+    """
+    test_users = of_test_users(np.where(test_std > 0, test_std, np.nan))
+    tested = three_sided_test(
+        difference, [of_runs(ours.std, ours.n), *published, test_users], margin
+    )
+    needed = seeds_to_tell(difference, ours.std, [*published, test_users], margin)
+    needed = np.maximum(needed, ours.n + 1)
+    # Why zero is no spread: scores that agree in all digits do not show what a next seed would do.
+    doubts = {
+        "one seed has no spread": ours.n == 1,
+        "the difference is not known": np.isnan(difference),
+        "no spread over the seeds": ~(ours.std > 0),
+        "the noise of the test users is not known": ~(test_std > 0),
+    }
+    doubt = np.select([note != "", *doubts.values()], [note, *doubts], "")
+    answers = np.stack([tested.p_same, tested.p_better, tested.p_worse]) < LEVEL
+    verdict = np.select(
+        [refused != "", doubt != "", *answers],
+        [VERDICTS[-1], "undecided", *VERDICTS[:3]],
+        "undecided",
+    )
+    hopeless = power_to_tell(difference, [test_users], margin) < POWER
+    whatever = {
+        "the test users are too few: no number of seeds can tell": np.isinf(needed) & hopeless,
+        f"no number of seeds up to {MOST_SEEDS:,} can tell": np.isinf(needed),
+    }
+    about = [
+        f"about {n:.0f} seeds needed, if difference and spread are the true ones" for n in needed
+    ]
+    unsaid = np.select([doubt != "", *whatever.values()], [doubt, *whatever], about)
+    told = {"difference_low": tested.low, "difference_high": tested.high}
+    told |= {name: getattr(tested, name) for name in ("p_better", "p_same", "p_worse")}
+    sure = (refused == "") & (doubt == "")
+    still_open = verdict == "undecided"
+    countable = still_open & sure & np.isfinite(needed)
+    return {
+        "difference": np.where(refused == "", difference, np.nan),
+        **{name: np.where(sure, value, np.nan) for name, value in told.items()},
+        "verdict": verdict,
+        "seeds_needed": np.where(countable, needed, np.nan),
+        "reason": np.where(still_open, unsaid, refused),
+    }
+
+
+# -------------------------------------------------------------------------------------------- page
 
 
 def page(verdicts: pd.DataFrame, agreement: pd.DataFrame) -> str:
     """Verdicts and agreement in order as Markdown, aligned so that it reads well as it is."""
-    counts = verdicts["verdict"].value_counts()
-    said = ", ".join(f"{counts.get(name, 0)} {name}" for name in VERDICTS)
-    lines = [["Task", "Method", "Published", "Ours", "Difference", "Margin", "Verdict"]]
+    gains = verdicts[verdicts["gain_verdict"] != ""]
+    levels = [["Task", "Method", "Published", "Ours", "Difference", "Margin", "Verdict"]]
     for cell in verdicts.itertuples():
-        why = f" ({cell.reason})" if cell.reason else ""
-        lines.append(
+        levels.append(
             [
                 f"{cell.task} {cell.metric}",
                 cell.method,
@@ -174,7 +319,21 @@ def page(verdicts: pd.DataFrame, agreement: pd.DataFrame) -> str:
                 interval(cell.mean, cell.low, cell.high),
                 interval(cell.difference, cell.difference_low, cell.difference_high),
                 f"{cell.margin:g}",
-                markdown_text(f"{cell.verdict}{why}"),
+                answer(cell.verdict, cell.reason),
+            ]
+        )
+    over_none = [["Task", "Method", "Published gain", "Ours", "Difference", "Margin", "Verdict"]]
+    for cell in gains.itertuples():
+        bounds = (cell.gain_difference_low, cell.gain_difference_high)
+        over_none.append(
+            [
+                f"{cell.task} {cell.metric}",
+                cell.method,
+                number(cell.published_gain),
+                number(cell.gain),
+                interval(cell.gain_difference, *bounds),
+                f"{cell.margin_gain:g}",
+                answer(cell.gain_verdict, cell.gain_reason),
             ]
         )
     orders = [["Task", "Data", "Methods", "Kendall's tau", "p"]]
@@ -183,14 +342,28 @@ def page(verdicts: pd.DataFrame, agreement: pd.DataFrame) -> str:
         orders.append([markdown_text(task.label), task.data, *figures])
     return "\n".join(
         [
-            f"The paper's Table 2, {len(verdicts)} cells: {said}.\n",
-            *aligned(lines),
+            f"The paper's Table 2, {len(verdicts)} cells: {counted(verdicts['verdict'])}.",
+            f"Gains over {NONE}, {len(gains)} cells: {counted(gains['gain_verdict'])}.\n",
+            *aligned(levels),
             NOTES,
-            "The order of the methods, ours and published:\n",
+            *aligned(over_none),
+            GAIN_NOTES,
+            "The order of the methods, ours and published; p of all orders that could be:\n",
             *aligned(orders),
             "",
         ]
     )
+
+
+def counted(verdicts: pd.Series) -> str:
+    """How often each verdict was given."""
+    counts = verdicts.value_counts()
+    return ", ".join(f"{counts.get(name, 0)} {name}" for name in VERDICTS)
+
+
+def answer(verdict: str, reason: str) -> str:
+    """A verdict, and why, as shown."""
+    return markdown_text(f"{verdict} ({reason})" if reason else verdict)
 
 
 def aligned(lines: Sequence[Sequence[str]]) -> list[str]:
@@ -216,21 +389,21 @@ def main(argv: list[str] | None = None) -> None:
     """Write the verdicts; a mistake in the input ends it with one line."""
     parser = argparse.ArgumentParser(prog="python -m userbench.report.verdict", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--scores", type=Path, required=True, help="CSV of report.tables scores")
+    parser.add_argument("--statistics", type=Path, required=True, help="CSV of report.comparison")
     parser.add_argument("--table1", type=Path, required=True, help="CSV of report.tables table1")
     parser.add_argument("--agreement", type=Path, required=True, help="CSV of report.agreement")
     parser.add_argument("--layout", required=True, help="JSON text, or the file that holds it")
-    parser.add_argument("--margin", required=True, help="JSON: points by metric")
+    parser.add_argument("--margin", required=True, help="JSON: points by task")
     parser.add_argument("--csv", type=Path, required=True)
     parser.add_argument("--md", type=Path, required=True)
     args = parser.parse_args(argv)
     layout, margin = read_layout(args.layout), parse_json(args.margin, "--margin")
-    check(margin, MARGIN, "--margin")
+    check_margin(margin, "--margin")
     table1 = pd.read_csv(args.table1).fillna({"task": ""})
-    verdicts = judge(read_scores(args.scores), table1, layout, margin)
+    verdicts = judge(read_statistics(args.statistics), table1, layout, margin)
     write_csv(args.csv, verdicts)
     artifact.write_text(args.md, page(verdicts, pd.read_csv(args.agreement)))
-    read = artifact.fingerprints([args.scores, args.table1, args.agreement])
+    read = artifact.fingerprints([args.statistics, args.table1, args.agreement])
     config = resolved(args) | {"layout": layout, "margin": margin}
     artifact.record(args.csv, config, read, beside=[args.md])
 

@@ -14,7 +14,7 @@ import pandas as pd
 import yaml
 
 from userbench.mistakes import command
-from userbench.report.verdict import page, read_verdicts
+from userbench.report.verdict import check_margin, page, read_verdicts
 
 
 @command
@@ -40,6 +40,8 @@ def verify(config: Path) -> str:
         raise ValueError(f"{config}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict) or not {"experiment", "verify"} <= content.keys():
         raise ValueError(f"{config}: has no `verify`, so nothing is compared with the paper")
+    margin = content["verify"].get("margin") if isinstance(content["verify"], dict) else None
+    check_margin(margin, f"{config}: verify.margin")
     folder = Path("results", content["experiment"])
     make = f"snakemake --cores all --configfile {config} -- results/verdict.csv"
     files = [folder / name for name in ("verdict.csv", "agreement.csv")]
@@ -47,7 +49,7 @@ def verify(config: Path) -> str:
         if not file.exists():
             raise ValueError(f"{file} is not there. Make it: {make}")
     verdicts = read_verdicts(files[0])
-    used = verdicts.groupby("metric")["margin"].first().to_dict()
-    if used != content["verify"]["margin"]:
+    used = verdicts.groupby("task")["margin"].first().to_dict()
+    if used != margin:
         raise ValueError(f"{files[0]} was made with other margins than {config} has. Run: {make}")
     return page(verdicts, pd.read_csv(files[1]))
