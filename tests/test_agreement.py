@@ -1,11 +1,13 @@
 """Agreement with the paper's order against pairs counted by hand."""
 
 import json
-from itertools import combinations
+from itertools import combinations, permutations
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import kendalltau
 
 PAPER = {"None": 62.87, "PeterRec": 63.62, "PTUM": 63.21, "CLUE": 63.38, "AdaptSSR": 65.53}
 
@@ -99,6 +101,52 @@ def test_what_looks_equal_is_a_tie(agreement, tmp_path):
     table = agree(agreement, tmp_path, age(**ours, ours=1.0), chosen)
     assert list(table["rank"]) == [3, 1, 1]
     assert table["tau"].tolist() == pytest.approx([2 / 6**0.5] * 3, abs=1e-4)
+
+
+def p_of_all_orders(ours, theirs) -> float:
+    """Two-sided: twice the smaller share of orders with a tau as high, or as low."""
+    tau = kendalltau(ours, theirs).statistic
+    taus = np.array([kendalltau(order, theirs).statistic for order in permutations(ours)])
+    tails = np.mean(taus >= tau - 1e-9), np.mean(taus <= tau + 1e-9)
+    return min(1.0, 2 * min(tails))
+
+
+# Two rows above and four alike, in the paper all alike but one: .22 by scipy's normal distribution.
+TIED = np.array([1.0, 3.0, 3.0, 4.0, 1.0, 4.0]), np.array([3.0, 3.0, 3.0, 3.0, 3.0, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        TIED,
+        (np.array([1.0, 2.0, 2.0, 4.0, 3.0]), np.array([2.0, 1.0, 3.0, 5.0, 4.0])),
+        (np.array([3.0, 2.0, 3.0, 3.0, 4.0, 2.0]), np.array([4.0, 4.0, 4.0, 2.0, 3.0, 4.0])),
+        (np.array([1.0, 2.0, 5.0, 4.0, 3.0, 6.0]), np.array([2.0, 1.0, 3.0, 6.0, 5.0, 4.0])),
+    ],
+)
+def test_p_is_that_of_all_orders(agreement, ours, theirs):
+    # Wrong: an agreement that two of three orders would show passes for one of five.
+    assert agreement.p_of_tau(ours, theirs) == pytest.approx(p_of_all_orders(ours, theirs))
+
+
+def test_ties_of_few_rows_have_no_normal_distribution(agreement, tmp_path):
+    assert kendalltau(*TIED).pvalue == pytest.approx(0.22, abs=0.005)
+    assert agreement.p_of_tau(*TIED) == pytest.approx(2 / 3)
+    # And it is what the table says.
+    ours = {method.lower(): 50.0 for method in PAPER} | {"clue": 40.0}
+    table = agree(agreement, tmp_path, age(**ours, ours=1.0), layout())
+    expected = p_of_all_orders(list(ours.values()), list(PAPER.values()))
+    assert table["p_value"].iloc[0] == pytest.approx(expected, abs=1e-4)
+
+
+def test_p_of_many_rows_with_ties_is_near_and_always_the_same(agreement):
+    # Wrong: a table that is another one each time. 10! orders are too many; three ties are not.
+    ours = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 2.0])
+    theirs = np.arange(10.0)
+    found = [agreement.p_of_tau(ours, theirs) for _ in range(2)]
+    assert found[0] == found[1]
+    # By hand: the highest of 10 * 9 ways to place the two that differ is one.
+    assert found[0] == pytest.approx(2 / 90, abs=0.005)
 
 
 def test_two_methods_have_no_tau(agreement, tmp_path):
