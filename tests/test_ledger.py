@@ -6,9 +6,11 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from scipy import stats
 
 LEDGER_FILE = Path(__file__).parents[1] / "workflow" / "ambiguities.yaml"
 PAGE_FILE = Path(__file__).parents[1] / "docs" / "ambiguities.md"
@@ -169,7 +171,7 @@ LAYOUT = {
 # run: task: a test score in percent per seed
 SCORES: dict[str, dict[str, list[float]]] = {
     "adaptssr": {"age": [50.0, 60.0, 55.0], "click": [2.0, 3.0, 4.0]},
-    "cold": {"age": [49.0, 58.5, 54.0], "click": [2.5, 2.5, 4.5]},
+    "cold": {"age": [40.0, 50.1, 44.9], "click": [2.5, 2.5, 4.5]},
     "distinct": {"age": [50.0, 60.0, 55.0], "click": [3.0, 3.1, 4.1]},
 }
 
@@ -205,31 +207,92 @@ def test_differences_are_those_worked_out_by_hand(ledger, tmp_path):
     assert list(table.index) == [
         *[("cold", "age"), ("cold", "click"), ("distinct", "age"), ("distinct", "click")]
     ]
-    # cold - base: age -1, -1.5, -1; click .5, -.5, .5
-    assert table["difference"].tolist() == [-1.1667, 0.1667, 0.0, 0.4]
-    assert table["std"].tolist() == [0.2887, 0.5774, 0.0, 0.5196]
-    # distinct on click: all seeds above, but .4 is not above 2 * .52 / sqrt(3) = .6
+    # cold - base: age -10, -9.9, -10.1; click .5, -.5, .5
+    assert table["difference"].tolist() == [-10.0, 0.1667, 0.0, 0.4]
+    assert table["std"].tolist() == [0.1, 0.5774, 0.0, 0.5196]
+    # distinct on click: all seeds above, but t = .4 / (.52 / sqrt(3)) = 1.3 of two degrees
     assert table["clear"].tolist() == [True, False, False, False]
     assert set(table["seeds"]) == {3}
     assert table.loc[("cold", "age"), ["value", "against"]].tolist() == ['"none"', '"mlm"']
     assert (tmp_path / "effects.csv.provenance.json").exists()
 
 
+def of_cells(values) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean, sample std and number of differences; the seeds are the last axis."""
+    spread = np.full(values.shape[:-1], np.nan)
+    if values.shape[-1] > 1:
+        spread = values.std(-1, ddof=1)
+    return values.mean(-1), spread, np.full(values.shape[:-1], float(values.shape[-1]))
+
+
 @pytest.mark.parametrize(
     ("differences", "clear"),
     [
-        ([1.0, 1.0], True),
-        ([-2.0, -1.0, -1.5], True),
-        ([1.0], False),  # one seed says nothing
-        ([0.0, 0.0], False),
-        ([0.0, 1.0], False),
-        ([3.0, 3.0, 3.0, 3.0, 3.0, -0.1], False),  # above two errors, but the signs differ
-        ([0.1, 3.0], False),  # the signs agree, but within two errors
+        ([[1.0, 1.1, 0.9]], [True]),
+        ([[1.0, 1.1, 0.9], [0.3, -0.1, 0.2]], [True, False]),  # p = .003, twice that is below .05
+        ([[1.0, 1.5, 1.0]], [True]),  # t = 7.0 of two degrees: p = .02
+        ([[1.0, 1.5, 1.0]] + [[0.3, -0.1, 0.2]] * 3, [False] * 4),  # four times .02 is not
+        ([[1.0]], [False]),  # one seed says nothing
+        ([[0.0, 0.0]], [False]),
+        ([[1.0, 1.0]], [False]),  # no spread is no evidence
+        ([[0.1, 3.0]], [False]),
     ],
 )
-def test_an_effect_is_clear_when_seeds_agree_and_noise_is_small(ledger, differences, clear):
+def test_an_effect_is_clear_when_it_is_beyond_chance_in_its_table(ledger, differences, clear):
     # Wrong: noise is printed bold.
-    assert ledger.is_clear(differences) == clear
+    assert ledger.beyond_chance(*of_cells(np.array(differences))).tolist() == clear
+
+
+def test_beyond_chance_is_the_paired_test_of_scipy_with_holm_by_hand(ledger):
+    values = np.random.default_rng(0).normal([[2.5], [0.0], [2.2], [0.4], [3.0]], 1, (5, 6))
+    p = stats.ttest_1samp(values, 0, axis=1).pvalue
+    expected = np.zeros(5, dtype=bool)
+    for place, cell in enumerate(np.argsort(p)):  # Holm: stop at the first that is not
+        if p[cell] * (5 - place) >= 0.05:
+            break
+        expected[cell] = True
+    assert 0 < expected.sum() < 5
+    assert ledger.beyond_chance(*of_cells(values)).tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_a_table_of_equal_switches_has_a_bold_cell_in_a_twentieth(ledger, seeds):
+    # Wrong: with three seeds, every cell is bold in 18% (all seeds of a sign, two standard errors).
+    tables, rng = 2000, np.random.default_rng(seeds)
+    base = rng.normal(0, 1, (tables, 1, 6, seeds))  # all switches are compared with one run
+    differences = rng.normal(0, 1, (tables, 19, 6, seeds)) - base
+    bold = ledger.beyond_chance(*of_cells(differences.reshape(tables, -1, seeds)))
+    assert bold.any(-1).mean() <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / tables)
+    if seeds == 2:
+        return  # of one degree of freedom, no switch is ever found among 114 cells
+    # And a switch that does something is found.
+    differences[:, 0, 0] += 100
+    bold = ledger.beyond_chance(*of_cells(differences.reshape(tables, -1, seeds)))
+    assert bold[:, 0].mean() > 0.8
+
+
+def test_test_users_are_a_part_of_the_error(ledger, tmp_path):
+    # Wrong: a difference that is that of these test users alone is bold.
+    scores_csv(tmp_path / "scores.csv")
+    from userbench.report.statistics import read_scores
+
+    scores = read_scores(tmp_path / "scores.csv")
+    of_users = {("cold", "age"): (25.0, 200)}  # 10 points are two standard errors of these
+    found = ledger.measure(scores, LAYOUT, of_users).set_index(["run", "task"])["clear"]
+    assert ledger.measure(scores, LAYOUT)["clear"].sum() == 1
+    assert found.sum() == 0
+    few = {("cold", "age"): (4.0, 3)}  # five errors: p = .04 of two degrees, .16 of four cells
+    many = {("cold", "age"): (4.0, 200)}
+    assert ledger.measure(scores, LAYOUT, few)["clear"].sum() == 0
+    assert ledger.measure(scores, LAYOUT, many)["clear"].sum() == 1
+
+
+def test_the_table_in_docs_calls_clear_what_is_beyond_chance(ledger):
+    # Wrong: a table that was made by another rule, or by hand.
+    effects = ledger.read_effects(PAGE_FILE.with_suffix(".csv"), ledger.read_ledger(LEDGER_FILE))
+    assert effects["clear"].tolist() == ledger.clear_cells(effects).tolist()
+    how_many = effects["clear"].sum() or "none"
+    assert f"of {len(effects)} cells, {how_many} " in PAGE_FILE.read_text(encoding="utf-8")
 
 
 def test_only_common_seeds_count(ledger, tmp_path):
@@ -301,13 +364,14 @@ def test_effects_stand_in_a_table(ledger, tmp_path):
     lines = text.splitlines()
     marked = "T1 Age \\[SIMULATED\\]<br>accuracy | T3 Click \\[SIMULATED\\]<br>ndcg@10"
     assert f"| Switch | instead of | {marked} |" in lines
-    assert "| [warm\\_start](#warm_start) `none` | `mlm` | **−1.17±0.29** | +0.17±0.58 |" in lines
+    assert "| [warm\\_start](#warm_start) `none` | `mlm` | **−10.00±0.10** | +0.17±0.58 |" in lines
     name = "[operators](#operators) `{distinct: true}` | `{distinct: false}`"
     assert f"| {name} | 0.00±0.00 | +0.40±0.52 |" in lines
     assert "SIMULATED DATA: such figures say nothing about real users." in lines
     assert "toy data. Test scores of AdaptSSR" in text
     assert "paired seeds (3)" in text
     assert "†" not in text
+    assert "beyond chance" in text and "of 4 cells, 1 is." in text
 
     real = LAYOUT | {"tasks": [task | {"simulated": False} for task in TASKS]}
     measure(ledger, tmp_path, real)
@@ -318,7 +382,7 @@ def test_another_test_split_is_marked(ledger, tmp_path):
     # Wrong: scores over different test examples are subtracted without a word.
     measure(ledger, tmp_path, examples=lambda run, task: 100 + (run == "cold" and task == "click"))
     text = page(ledger, tmp_path, "--effects", str(tmp_path / "effects.csv"))
-    assert "**−1.17±0.29** | +0.17±0.58† |" in text
+    assert "**−10.00±0.10** | +0.17±0.58† |" in text
     assert "† Over other test examples than the base run" in text
 
 

@@ -11,15 +11,19 @@ Layout: {"caption_data": "2,500 simulated users", "base": "adaptssr", "runs": [{
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import yaml
+from jaxtyping import Bool, Float, Num
+from scipy.stats import t
 
 from userbench import artifact
 from userbench.mistakes import command
+from userbench.report.inference import LEVEL, Part, holm, of_runs, welch
 from userbench.report.statistics import (
     METRIC,
     NOTHING_ELSE,
@@ -124,11 +128,17 @@ def read_ledger(path: Path) -> list[dict[str, Any]]:
 # --------------------------------------------------------------------------------------- effects
 
 
-def measure(scores: pd.DataFrame, layout: dict[str, Any]) -> pd.DataFrame:
+def measure(
+    scores: pd.DataFrame,
+    layout: dict[str, Any],
+    test_variance: Mapping[tuple[str, str], tuple[float, int]] | None = None,
+) -> pd.DataFrame:
     """How far each run of the layout is from the base run: a row (EFFECT_COLUMNS) per task.
 
     Differences of test scores in points, over the seeds of both; `std` is their sample standard
-    deviation (NaN of one seed). A task the base has no score of (its corpus is absent) is left out.
+    deviation (NaN of one seed), `clear` is `beyond_chance`. A task the base has no score of (its
+    corpus is absent) is left out. `test_variance` says, by run and task, what other test users
+    would add to the variance of the mean difference, and of how many users that was estimated.
 
     Raises:
         ValueError: a run and the base have no seed of a task in common.
@@ -157,12 +167,16 @@ def measure(scores: pd.DataFrame, layout: dict[str, Any]) -> pd.DataFrame:
                     "seeds": len(points),
                     "difference": round(points.mean(), 4),
                     "std": round(points.std(), 4),
-                    "clear": is_clear(points.tolist()),
+                    "clear": False,
                     "examples": paired["examples"].iloc[0],
                     "base_examples": paired["examples_base"].iloc[0],
                 }
             )
-    return pd.DataFrame(rows, columns=list(EFFECT_COLUMNS)).astype(EFFECT_COLUMNS)
+    effects = pd.DataFrame(rows, columns=list(EFFECT_COLUMNS)).astype(EFFECT_COLUMNS)
+    known = test_variance or {}
+    cells = zip(effects["run"], effects["task"], strict=True)
+    added = np.array([known.get(cell, (0.0, 2)) for cell in cells]).reshape(-1, 2)
+    return effects.assign(clear=clear_cells(effects, Part(added[:, 0], added[:, 1] - 1)))
 
 
 def scores_by_seed(test: pd.DataFrame, run: str, task: dict[str, Any]) -> pd.DataFrame:
@@ -171,12 +185,30 @@ def scores_by_seed(test: pd.DataFrame, run: str, task: dict[str, Any]) -> pd.Dat
     return test[own].set_index("seed")[["value", "examples"]]
 
 
-def is_clear(differences: list[float]) -> bool:
-    """Whether all seeds agree in sign and the mean is above two standard errors."""
-    if len(differences) < 2 or len(set(np.sign(differences))) > 1:
-        return False
-    error = np.std(differences, ddof=1) / np.sqrt(len(differences))
-    return bool(abs(np.mean(differences)) > 2 * error)
+def clear_cells(
+    effects: pd.DataFrame, test_users: Part | None = None
+) -> Bool[np.ndarray, " cells"]:
+    """Which cells of an effects table are `beyond_chance`."""
+    over_seeds = (effects[name].to_numpy(float) for name in ("difference", "std", "seeds"))
+    return beyond_chance(*over_seeds, test_users)
+
+
+def beyond_chance(
+    difference: Float[np.ndarray, "*tables cells"],
+    std: Float[np.ndarray, "*tables cells"],
+    seeds: Num[np.ndarray, "*tables cells"],
+    test_users: Part | None = None,
+) -> Bool[np.ndarray, "*tables cells"]:
+    """Whether a paired difference is significant at 5% among all cells of its table.
+
+    Student's t over seeds, with the test users' part of the error where it is given; Holm's
+    adjustment over the cells, which holds although all of them share the base run. A difference
+    without any spread counts as a test, and is never beyond chance.
+    """
+    error, df = welch([of_runs(std, seeds), *([test_users] if test_users else [])])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p = np.where(std > 0, 2 * t.sf(np.abs(difference) / error, df), 1.0)
+    return holm(np.where(np.isnan(std), np.nan, p)) < LEVEL
 
 
 def read_effects(path: Path, entries: list[dict[str, Any]]) -> pd.DataFrame:
@@ -236,9 +268,8 @@ def effects_table(effects: pd.DataFrame) -> str:
         else "",
         f"{markdown_text(first['data'])}. Test scores of AdaptSSR with one switch at another value "
         f"minus those of the run {code(first['base'])}, in points: mean±std over paired seeds "
-        f"({seeds}). Bold: all seeds agree in sign, and the mean is above two standard errors; of "
-        "so many comparisons some are bold by chance. The run that a warm start comes from is the "
-        "same in all of them.\n",
+        f"({seeds}). {beyond_statement(effects['clear'])} The run that a warm start comes from is "
+        "the same in all of them.\n",
         markdown_line(["Switch", "instead of", *header]),
         markdown_line(["---", "---", *["---:"] * len(tasks)]),
     ]
@@ -253,8 +284,18 @@ def effects_table(effects: pd.DataFrame) -> str:
     return "\n".join(line for line in lines if line)
 
 
+def beyond_statement(clear: pd.Series) -> str:
+    """What bold means, and how many cells are."""
+    how_many = {0: "none is", 1: "1 is"}.get(clear.sum(), f"{clear.sum()} are")
+    return (
+        "Bold: beyond chance, that is, Student's paired t test is significant at 5% after Holm's "
+        f"adjustment for all cells; of {len(clear)} cells, {how_many}. A difference that is not "
+        "bold may be there, but these seeds cannot tell it from none."
+    )
+
+
 def effect_cell(effect: Any) -> str:
-    """A difference as shown: signed, with its spread, bold where it is clear."""
+    """A difference as shown: signed, with its spread, bold where it is beyond chance."""
     sign = "+" if round(effect.difference, 2) > 0 else ""
     spread = "" if pd.isna(effect.std) else f"±{effect.std:.2f}"
     shown = f"{sign}{number(effect.difference)}{spread}"
