@@ -234,7 +234,8 @@ def of_cells(values) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         ([[1.0, 1.5, 1.0]] + [[0.3, -0.1, 0.2]] * 3, [False] * 4),  # four times .02 is not
         ([[1.0]], [False]),  # one seed says nothing
         ([[0.0, 0.0]], [False]),
-        ([[1.0, 1.0]], [False]),  # no spread is no evidence
+        ([[1.0, 1.0]], [False]),  # no spread is no evidence, but it counts as a test
+        ([[1.0, 1.5, 1.0], [2.0, 2.0, 2.0], [0.0, 0.0, 0.0]], [False] * 3),
         ([[0.1, 3.0]], [False]),
     ],
 )
@@ -285,6 +286,9 @@ def test_test_users_are_a_part_of_the_error(ledger, tmp_path):
     many = {("cold", "age"): (4.0, 200)}
     assert ledger.measure(scores, LAYOUT, few)["clear"].sum() == 0
     assert ledger.measure(scores, LAYOUT, many)["clear"].sum() == 1
+    no_spread = of_cells(np.array([[1.0, 1.0, 1.0]]))
+    users = ledger.Part(np.array([0.01]), np.array([199.0]))
+    assert ledger.beyond_chance(*no_spread, users).tolist() == [False]
 
 
 def test_the_table_in_docs_calls_clear_what_is_beyond_chance(ledger):

@@ -448,6 +448,19 @@ def test_other_statistics_are_refused(verdict, published, tmp_path, damage, reas
         verdicts(verdict, tmp_path, layout(published))
 
 
+def test_statistics_that_were_edited_are_refused(verdict, published, tmp_path):
+    # Wrong: a verdict on a number that no command wrote.
+    from userbench import artifact
+
+    inputs(tmp_path, published)
+    path = tmp_path / "statistics.csv"
+    artifact.record(path, {}, {})
+    verdicts(verdict, tmp_path, layout(published))
+    path.write_text(path.read_text().replace("65.53", "75.53", 1))
+    with pytest.raises(SystemExit, match="statistics.csv"):
+        verdicts(verdict, tmp_path, layout(published))
+
+
 # ------------------------------------------------------------------------------- userbench verify
 
 
