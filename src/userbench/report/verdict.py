@@ -81,20 +81,20 @@ STATISTICS_NUMBERS = (
 )
 VERDICTS = ("reproduced", "better", "worse", "undecided", "not comparable")
 NOTES = f"""
-Published: mean±std of {PUBLISHED_RUNS} runs. Ours: mean over seeds, 95% interval of
+Published: mean±std of {PUBLISHED_RUNS} runs. Ours: mean over seeds, with the 95% interval of
 statistics.csv. Difference: ours less published; its 90% interval decides: within the margin,
 reproduced; beyond it, better or worse; else undecided. Its error is made of the spread of our
-seeds, that of the paper's runs, and the test users, whom ours and the paper's splits draw anew.
+seeds, that of the paper's runs, and the test users, whom the paper and we drew each for ourselves.
 Margin: half of AdaptSSR's lead over the next method in that task of the paper.
 """
 GAIN_NOTES = f"""
 Gain: over {NONE}, ours paired by seed. Its margin is at most half of the published gain, so that no
-gain at all is never reproduced.
+gain at all lies at least twice as far off.
 
 Seeds needed: for {POWER:.0%} power, were difference and spread the true ones. This is a guess:
 where 10 are needed, 90% of the guesses from three seeds lie between 2 and more than
-{MOST_SEEDS:,}. Who adds seeds, three to five, until an answer shows is wrong in 6% to 10% of cells
-at the margin, not in 5%.
+{MOST_SEEDS:,}. Who adds seeds to three, up to five, until "better" or "worse" shows is wrong in 6%
+to 10% of cells at the margin, not in 5%.
 """
 
 
