@@ -156,11 +156,12 @@ def test_fixed_order_does_not_depend_on_the_seed():
     users = torch.arange(100) * 2
 
     def walk(order, seed, epoch):
-        torch.manual_seed(seed)
-        return order_of_epoch(users, order, epoch).tolist()
+        torch.rand(epoch)  # whatever a method draws
+        return order_of_epoch(users, order, epoch, seed, "pretrain").tolist()
 
     assert walk("fixed", 0, 1) == walk("fixed", 1, 1) != walk("fixed", 0, 2)
-    assert walk("reshuffled", 0, 1) == walk("reshuffled", 0, 2) != walk("reshuffled", 1, 1)
+    assert walk("reshuffled", 0, 1) == walk("reshuffled", 0, 1) != walk("reshuffled", 1, 1)
+    assert walk("reshuffled", 0, 1) != walk("reshuffled", 0, 2)
     assert sorted(walk("fixed", 0, 1)) == sorted(walk("reshuffled", 0, 1)) == users.tolist()
     with pytest.raises(ValueError, match="order"):
         walk("random", 0, 1)

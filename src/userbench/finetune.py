@@ -26,6 +26,7 @@ from tqdm import tqdm
 from userbench import acceleration, resume
 from userbench.acceleration import Graphs, accelerate
 from userbench.artifact import fingerprints, record, write_json
+from userbench.chance import seed_of
 from userbench.checkpoint import epoch_of, start_from
 from userbench.data.splits import (
     TEST,
@@ -35,6 +36,7 @@ from userbench.data.splits import (
     labelled_part,
     load_split,
     order_of_labelled,
+    stages_of,
 )
 from userbench.data.store import Batch, BehaviourStore
 from userbench.encoder import UserEncoder, UserVectors, pick_device
@@ -183,10 +185,11 @@ def finetune(
     `saved` is where it stood when it was stopped, empty where it starts.
     """
     device = store.items.device
-    split = load_split(args.splits, task.name).to(device)
-    split = Split(*((split == part).nonzero().squeeze(1) for part in (TRAIN, VALIDATION, TEST)))
+    parts = load_split(args.splits, task.name).to(device)
+    split = Split(*((parts == part).nonzero().squeeze(1) for part in (TRAIN, VALIDATION, TEST)))
     length = len(split.train)  # of an epoch, however few of them are labelled
     split = split._replace(train=labelled_part(split.train, task.label_share))
+    stages = stages_of(parts, split.train)
     examples = load_examples(task, args.store, device)
     scores: list[dict[str, Any]] = saved.get("scores", [])
     best = Candidate(*saved["best"]) if saved.get("best") else None
@@ -196,8 +199,11 @@ def finetune(
     for init in (args.init or [None])[done:]:
         torch.manual_seed(args.seed)
         encoder = build_encoder(store.n_items, task.dropout, init, args)
-        head = build_head(task, examples, split.train, encoder.width, encoder.config.dim)
+        sizes = encoder.width, encoder.config.dim
+        head = build_head(task, examples, stages, *sizes, args.seed)
         model = torch.nn.ModuleDict({"encoder": encoder, "head": head}).to(device)
+        # Why anew: methods draw different encoders, and would not meet the same chance from here.
+        torch.manual_seed(seed_of(args.seed, task.name, "training"))
         pretrain_epoch = epoch_of(init) if init else 0
         here = {"candidates": done, "scores": scores, "best": best, "chosen": chosen}
         training = train(task, model, store, split, length, init, args, saved)
@@ -281,7 +287,8 @@ def train(
         model.train()
         if order is None:
             # Deviation: the release walks one fixed order in every epoch (`--order fixed`).
-            order = order_of_labelled(split.train, length, args.order).cpu()
+            of = args.seed, task.name, epoch
+            order = order_of_labelled(split.train, length, args.order, *of).cpu()
             step, total = 0, torch.zeros((), device=device)
         parts = order.split(task.batch_size)
         bar = f"seed {args.seed} {task.name} epoch {epoch}"
