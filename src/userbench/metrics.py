@@ -62,13 +62,17 @@ def ranking_metrics(
 
     `weight` has mean 1: how much each example counts.
     """
+    return {name: (gain * weight).mean() for name, gain in gains(rank).items()}
+
+
+def gains(rank: Int[Tensor, " ranks"]) -> dict[str, Float[Tensor, " ranks"]]:
+    """hr@k, mrr@k and ndcg@k of each rank alone."""
     position = rank.double()
     found = {}
     for k in CUTOFFS:
-        hit = (rank <= k).double() * weight
-        found[f"hr@{k}"] = hit.mean()
-        found[f"mrr@{k}"] = (hit / position).mean()
-        found[f"ndcg@{k}"] = (hit / (position + 1).log2()).mean()
+        hit = (rank <= k).double()
+        found |= {f"hr@{k}": hit, f"mrr@{k}": hit / position}
+        found[f"ndcg@{k}"] = hit / (position + 1).log2()
     return found
 
 

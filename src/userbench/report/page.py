@@ -587,10 +587,11 @@ def table2_of(folder: Path, config: Sequence[str]) -> dict[str, Any]:
     trained = {encoder_name(checkpoint): checkpoint for checkpoint in (*chain, *sorted(starts))}
     jobs = gather_jobs(folder, stories, trained.values())
     whose = {one.score["run"]: one.checkpoint.parts[-4] for one in stories if one.checkpoint}
+    facts = {one.score["task"]: one.score["facts"] for one in stories if "facts" in one.score}
     cells = describe_cells(summary, layout, stories, config)
     add_verdicts(cells, folder / "verdict.csv", layout)
     return {
-        "table": arrange(summary, scores, layout),
+        "table": arrange(summary, scores, layout, facts),
         "layout": layout,
         "baseline": labels[layout["baseline"]],
         "cells": cells,

@@ -17,6 +17,7 @@ PUBLISHED_TABLE1 = Path(__file__).with_name("paper_table1.csv")
 PUBLISHED_TABLE2 = Path(__file__).with_name("paper_table2.csv")
 TEXT = {"type": "string", "minLength": 1}
 COUNT = {"type": "integer", "minimum": 0}
+SHARE = {"type": "number", "minimum": 0, "maximum": 1}
 METRIC = {"type": "string", "pattern": r"^(accuracy|auc|(hr|mrr|ndcg)@[1-9][0-9]*)$"}
 
 
@@ -36,8 +37,14 @@ SCORE = an_object(
         "epoch": COUNT,
         "split": {"enum": ["validation", "test"]},
         "metric": METRIC,
-        "value": {"type": "number", "minimum": 0, "maximum": 1},
+        "value": SHARE,
     }
+)
+# What a reference file tells of its task beside scores; see `userbench.references`.
+FACTS = an_object(
+    {},
+    test_users_in_train=SHARE,
+    constant=an_object({"pessimistic": SHARE, "stable": SHARE, "random": SHARE}),
 )
 SCORE_FILE = an_object(
     {
@@ -52,6 +59,7 @@ SCORE_FILE = an_object(
         "scores": a_list(SCORE, at_least=1),
     },
     width={"type": "integer", "minimum": 1},
+    facts=FACTS,
 ) | {
     # Why: references train no encoder, so they have no epoch and no user vector.
     "if": an_object({"best": an_object({"epoch": {"minimum": 1}})}),
@@ -157,6 +165,16 @@ def read_score_file(path: Path) -> list[dict[str, Any]]:
         score | shared | {"examples": content["examples"][score["split"]]}
         for score in content["scores"]
     ]
+
+
+def read_facts(paths: Iterable[Path]) -> dict[str, dict[str, Any]]:
+    """FACTS of each task, of those of these reference files that are there and tell any."""
+    found = {}
+    for path in filter(Path.exists, paths):
+        check_recorded(path)
+        content = read_checked(path, SCORE_FILE)
+        found |= {content["task"]: content["facts"]} if "facts" in content else {}
+    return found
 
 
 def gather_scores(paths: Sequence[Path]) -> pd.DataFrame:
