@@ -20,7 +20,7 @@ from userbench.data.store import LabelledExamples, TargetExamples, load_labels, 
 from userbench.encoder import UserVectors, initialise
 from userbench.losses import BIAS_STARTS, log_frequency
 from userbench.method import check_fields
-from userbench.metrics import TIES, metrics_of, ranks
+from userbench.metrics import TIES, metrics_of, numbers, ranks
 
 SELECTION_METRIC = {"classification": "accuracy", "binary": "auc", "top_n": "ndcg@10"}
 LEGAL = {
@@ -134,7 +134,8 @@ class LabelTask(nn.Module):
 
     def predict(self, users: UserVectors, picked: Int[Tensor, " users"]) -> dict[str, Tensor]:
         """Of each picked example its label, and the class predicted or the score of class 1."""
-        logits, labels = self.head(users), self.examples.labels[picked]
+        # Why checked here: the highest of logits that are NaN is that of class 0.
+        logits, labels = numbers(self.head(users)), self.examples.labels[picked]
         if self.kind == "binary":
             return {"label": labels, "score": logits[:, 1] - logits[:, 0]}
         return {"label": labels, "predicted": logits.argmax(-1)}

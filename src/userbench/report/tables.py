@@ -185,6 +185,7 @@ def measurement_notes(
         each = zip(ranked["label"], fewest, most, strict=True)
         listed = ", ".join(f"{label} {low} to {high}" for label, low, high in each)
         notes.append(f"The number of seeds differs: {listed}.")
+    notes += failed_notes(scores, layout)
     notes += missing_seeds(scores, layout)
     notes += width_notes(ranked)
     notes.append("Std is the sample standard deviation (n − 1) over seeds; one seed has none.")
@@ -203,6 +204,22 @@ def measurement_notes(
         notes.append(
             "NDCG, HR and MRR rank the full catalogue, without the user's other known positives."
         )
+    return notes
+
+
+def failed_notes(scores: pd.DataFrame, layout: dict[str, Any]) -> list[str]:
+    """A sentence on each cell of which seeds failed, with the file that says why."""
+    notes, failed = [], scores[scores["value"].isna()]
+    for row in layout["rows"]:
+        for task in layout["tasks"]:
+            own = (failed["run"] == row["run"]) & (failed["task"] == task["task"])
+            if seeds := list(map(str, failed.loc[own, "seed"])):
+                which = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {', '.join(seeds)}"
+                why = f"finetune/{row['run']}/{task['task']}/seed{seeds[0]}.json"
+                notes.append(
+                    f"{row['label']} on {task['label']} has no score: {which} failed ({why} says "
+                    "why)."
+                )
     return notes
 
 
