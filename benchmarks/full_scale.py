@@ -23,7 +23,7 @@ import torch
 import yaml
 
 from userbench import artifact, finetune, pretrain
-from userbench.data.splits import TEST, TRAIN, load_split
+from userbench.data.splits import TEST, load_split
 from userbench.data.store import BehaviourStore, peak_memory, read_manifest
 from userbench.encoder import EncoderConfig
 from userbench.mistakes import command
@@ -186,10 +186,10 @@ def ranking(words: list[str], args: argparse.Namespace) -> dict[str, Any]:
     task = Task(**given)
     store = open_store(told)
     split = load_split(told.splits, task.name)
-    train, test = ((split == part).nonzero()[:, 0] for part in (TRAIN, TEST))
+    test = (split == TEST).nonzero()[:, 0]
     encoder = finetune.build_encoder(store.n_items, task.dropout, None, told)
     examples = load_examples(task, told.store, torch.device("cpu"))
-    head = build_head(task, examples, train, encoder.width, encoder.config.dim)
+    head = build_head(task, examples, split, encoder.width, encoder.config.dim, seed=0)
     model = torch.nn.ModuleDict({"encoder": encoder, "head": head})
     some = test[: args.ranked]
     measured = timed(lambda _: finetune.evaluate(model, store, some), 1, args.seconds)

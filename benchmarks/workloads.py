@@ -13,6 +13,7 @@ from benchmarks import plain
 from benchmarks.configurations import Configuration
 from benchmarks.corpus import Corpus
 from userbench import finetune
+from userbench.data.splits import TRAIN
 from userbench.data.store import Batch
 from userbench.encoder import EncoderConfig, UserEncoder
 from userbench.method import PretrainMethod, configure, load_method
@@ -166,8 +167,8 @@ def our_model(setting: Setting) -> torch.nn.ModuleDict:
     task, corpus = setting.task, setting.corpus
     examples = corpus.clicks if task.kind == "top_n" else corpus.ages
     encoder = UserEncoder(setting.sizes, task.dropout)
-    everything = torch.arange(len(examples.users), device=setting.device)
-    head = build_head(task, examples, everything, encoder.width, setting.sizes.dim)
+    stages = torch.full_like(examples.users, TRAIN, dtype=torch.uint8)
+    head = build_head(task, examples, stages, encoder.width, setting.sizes.dim, seed=0)
     return torch.nn.ModuleDict({"encoder": encoder, "head": head}).to(setting.device)
 
 

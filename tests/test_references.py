@@ -53,13 +53,13 @@ def build(raw: Path, folder: Path, tasks: list[str], max_bad_rows: int) -> tuple
     return store, splits
 
 
-def score(references, corpus, folder: Path, **kinds: str) -> dict[str, dict]:
+def score(references, corpus, folder: Path, protocol=None, **kinds: str) -> dict[str, dict]:
     """Run the command on tasks by kind; the content of the score files by task."""
     metric = {"classification": "accuracy", "binary": "auc", "top_n": "ndcg@10"}
     flags, outs = [], {name: folder / f"{name}.json" for name in kinds}
     for name, kind in kinds.items():
         task = {"name": name, "kind": kind, "metric": metric[kind], "out": str(outs[name])}
-        flags += ["--task", json.dumps(task)]
+        flags += ["--task", json.dumps(task | (protocol or {}))]
     store, splits = map(str, corpus)
     references.main(["--store", store, "--splits", splits, "--seed", "4", *flags])
     return {name: json.loads(out.read_text()) for name, out in outs.items()}
@@ -71,36 +71,133 @@ def value_of(content: dict, metric: str) -> float:
     return found[0]["value"]
 
 
-def popularity_by_the_book(store: Path, splits: Path) -> tuple[dict[str, float], list[int]]:
-    """Metrics over test pairs: sort the other candidates by count in train, look up the target."""
+PROTOCOLS = [
+    {"known_targets": known, "ties": ties, "average": average}
+    for known in ("by_stage", "all", "train")
+    for ties in ("pessimistic", "stable")
+    for average in ("pairs", "users")
+]
+
+
+def clicks(store: Path, splits: Path) -> tuple[list[list[int]], list[list[int]], int]:
+    """Targets of each row, their parts, and the number of candidates."""
     targets = np.load(store / "tasks/click/targets.npy").tolist()
     offsets = np.load(store / "tasks/click/target_offsets.npy").tolist()
     part = np.load(splits / "click.npy").tolist()
-    trained = [target for target, p in zip(targets, part, strict=True) if p == 0]
-    ranks = []
-    for start, end in zip(offsets[:-1], offsets[1:], strict=True):
-        for example in range(start, end):
-            if part[example] == 2:
-                others = set(targets[start:end]) - {targets[example]}
-                candidates = [c for c in range(max(targets) + 1) if c not in others]
-                candidates.sort(key=lambda c: (-trained.count(c), c))
-                ranks.append(candidates.index(targets[example]) + 1)
-    metrics = {}
-    for k in (5, 10, 20):
-        hits = [rank for rank in ranks if rank <= k]
-        metrics[f"hr@{k}"] = len(hits) / len(ranks)
-        metrics[f"mrr@{k}"] = sum(1 / rank for rank in hits) / len(ranks)
-        metrics[f"ndcg@{k}"] = sum(1 / math.log2(rank + 1) for rank in hits) / len(ranks)
-    return metrics, ranks
+    rows = list(zip(offsets[:-1], offsets[1:], strict=True))
+    cut = [[values[a:b] for a, b in rows] for values in (targets, part)]
+    return *cut, len(np.load(store / "tasks/click/target_ids.npy"))
 
 
-def test_popularity_is_that_of_the_book(references, corpus, tmp_path):
-    # Wrong: counts of test pairs leak in, other positives of the user are not left out, ties move.
-    content = score(references, corpus, tmp_path, click="top_n")["click"]
-    expected, ranks = popularity_by_the_book(*corpus)
-    assert len(set(ranks)) > 5
-    assert content["examples"]["test"] == len(ranks)
-    assert {name: value_of(content, name) for name in expected} == pytest.approx(expected)
+def asked_by_the_book(corpus, protocol, stage: int) -> list[tuple[int, set[int], float]]:
+    """Of each pair of a stage its target, the other candidates it is ranked among, its weight."""
+    targets, parts, n_candidates = clicks(*corpus)
+    last = {"by_stage": stage, "all": 2, "train": 0}[protocol["known_targets"]]
+    users = sum(stage in part for part in parts)
+    total = sum(part.count(stage) for part in parts)
+    asked = []
+    for own, part in zip(targets, parts, strict=True):
+        known = {target for target, p in zip(own, part, strict=True) if p <= last}
+        for target, p in zip(own, part, strict=True):
+            if p == stage:
+                one = 1 / (users * part.count(stage))
+                weight = one if protocol["average"] == "users" else 1 / total
+                asked.append((target, set(range(n_candidates)) - known - {target}, weight))
+    return asked
+
+
+def ranked_by_the_book(corpus, protocol, stage: int, score) -> dict[str, float]:
+    """Metrics over the pairs of a stage: each target's place among the candidates, one by one."""
+    metrics = dict.fromkeys(METRICS, 0.0)
+    for target, rivals, weight in asked_by_the_book(corpus, protocol, stage):
+        rank = 1
+        for c in rivals:
+            tie = protocol["ties"] == "pessimistic" or c < target
+            rank += score(c) > score(target) or (score(c) == score(target) and tie)
+        for k in (5, 10, 20):
+            if rank <= k:
+                metrics[f"hr@{k}"] += weight
+                metrics[f"mrr@{k}"] += weight / rank
+                metrics[f"ndcg@{k}"] += weight / math.log2(rank + 1)
+    return metrics
+
+
+METRICS = [f"{name}@{k}" for name in ("hr", "mrr", "ndcg") for k in (5, 10, 20)]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda told: "-".join(told.values()))
+def test_popularity_is_that_of_the_book(references, corpus, tmp_path, protocol):
+    # Wrong: counts of test pairs leak in, another protocol than the heads', ties move.
+    content = score(references, corpus, tmp_path, protocol, click="top_n")["click"]
+    targets, parts, _ = clicks(*corpus)
+    trained = [
+        target
+        for own, part in zip(targets, parts, strict=True)
+        for target, p in zip(own, part, strict=True)
+        if p == 0
+    ]
+    for stage, name in ((1, "validation"), (2, "test")):
+        expected = ranked_by_the_book(corpus, protocol, stage, trained.count)
+        found = {s["metric"]: s["value"] for s in content["scores"] if s["split"] == name}
+        assert found == pytest.approx(expected)
+        assert 0 < expected["hr@5"] < expected["hr@10"] < 1
+    told = json.loads((tmp_path / "click.json.provenance.json").read_text())["config"]["task"]
+    assert {key: told[key] for key in protocol} == protocol
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda told: "-".join(told.values()))
+def test_popularity_is_a_head_that_scores_counts(references, corpus, protocol):
+    # Wrong: the reference and the methods of one column are ranked by different rules.
+    import torch
+
+    from userbench.data.splits import load_split
+    from userbench.data.store import load_targets
+    from userbench.tasks import Task, build_head
+
+    store, splits = corpus
+    examples, split = load_targets(store, "click", "cpu"), load_split(splits, "click")
+    head = build_head(Task("click", "top_n", 1e-3, 8, 1, **protocol), examples, split, 4, 4, seed=0)
+    head.head.score.weight.data.zero_()
+    counts = examples.targets[split == 0].bincount(minlength=examples.n_candidates)
+    head.head.score.bias.data.copy_(counts)
+    task = references.ReferenceTask("click", "top_n", "ndcg@10", "", **protocol)
+    reference = references.popularity(examples, split, task)
+    for stage in (1, 2):
+        picked = (split == stage).nonzero().squeeze(1)
+        expected = head.predict(torch.randn(len(picked), 4), picked)
+        found = reference.predict(picked)
+        assert found.keys() - {"user"} == expected.keys()
+        assert all(torch.equal(found[name], value) for name, value in expected.items())
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda told: "-".join(told.values()))
+def test_facts_of_a_ranking_task(references, corpus, tmp_path, protocol):
+    # Wrong: the figures to hold a score against are of other users, ties or candidates.
+    content = score(references, corpus, tmp_path, protocol, click="top_n")["click"]
+    _, parts, _ = clicks(*corpus)
+    tested = [part for part in parts if 2 in part]
+    share = sum(0 in part for part in tested) / len(tested)
+    assert content["facts"]["test_users_in_train"] == pytest.approx(share) and 0 < share < 1
+    found = content["facts"]["constant"]
+    for ties in ("pessimistic", "stable"):
+        expected = ranked_by_the_book(corpus, protocol | {"ties": ties}, 2, lambda _: 0)
+        assert found[ties] == pytest.approx(expected["ndcg@10"])
+    expected = 0.0
+    for _, rivals, weight in asked_by_the_book(corpus, protocol, 2):
+        places = range(1, len(rivals) + 2)  # each as likely as any other
+        gained = sum(1 / math.log2(place + 1) for place in places if place <= 10)
+        expected += weight * gained / len(places)
+    assert found["random"] == pytest.approx(expected)
+
+
+def test_facts_of_a_label_task(references, corpus, tmp_path):
+    # Wrong: a constant is told of where nothing is ranked, or users are counted by example.
+    import torch
+
+    content = score(references, corpus, tmp_path, age="classification")["age"]
+    assert content["facts"] == {"test_users_in_train": 0.0}  # every user has one label
+    users, split = torch.tensor([7, 7, 7, 8, 9, 9]), torch.tensor([0, 2, 2, 2, 1, 2])
+    assert references.facts_of(users, split.byte()) == {"test_users_in_train": pytest.approx(1 / 3)}
 
 
 def test_bag_of_items_finds_the_item_that_tells_the_label(references, corpus, tmp_path):
@@ -200,6 +297,7 @@ def test_score_files_are_what_the_tables_read(references, corpus, tmp_path):
         ({"metric": "auc"}, "task age: no 'auc' of a 'classification' task"),
         ({"kind": "regression"}, "of a 'regression' task"),
         ({"epochs": 3}, "its keys must be name, kind, metric, out"),
+        ({"ties": "kind"}, "task age: ties 'kind' is none of pessimistic, stable"),
         ({"name": "cvr"}, "cvr.npy: not in the manifest"),
     ],
 )

@@ -367,10 +367,51 @@ def test_nan_in_fine_tuning_writes_no_score(tiny, tmp_path, monkeypatch, mlm, ki
     from userbench.tasks import LabelTask
 
     spoilt(monkeypatch, kind, (LabelTask, "loss"), lambda users, picked: len(picked) < 64)
-    with pytest.raises(SystemExit, match=f"{what} at step 2 of task age") as stop:
-        finetune(tiny, tmp_path / "out", "--init", str(mlm))
-    assert f"The last good checkpoint is {mlm}." in str(stop.value)
-    assert not (tmp_path / "out").exists()
+    finetune(tiny, tmp_path / "out", "--init", str(mlm))
+    told = json.loads((tmp_path / "out/age.json").read_text())
+    assert f"task age, run test, seed 0, from {mlm}: {what} at step 2 of task age" in told["failed"]
+    assert f"The last good checkpoint is {mlm}." in told["failed"]
+    assert (told["best"], told["scores"]) == (None, [])
+    assert json.loads((tmp_path / "out/click.json").read_text())["scores"]  # has no such loss
+
+
+def test_fine_tuning_of_which_fits_fail_killed_anywhere(tiny, tmp_path, caplog, monkeypatch, mlm):
+    """In the candidate after one that failed, and in the task after one that failed altogether."""
+    from userbench import finetune as loop
+    from userbench.mistakes import NotANumber
+
+    first = mlm.with_name("epoch1.safetensors")
+    train = loop.train
+
+    def fails(task, model, store, split, length, init, *rest):
+        """After its first epoch, with weights that are still numbers and can be saved."""
+        fit = train(task, model, store, split, length, init, *rest)
+        for standing in fit:
+            yield standing
+            if standing["epoch"] == 1 and standing["step"] == 2:
+                raise NotANumber("a score is not a number")
+
+    def train_some(task, model, store, split, length, init, *rest):
+        bad = task.name == "gender" or (task.name == "age" and init == first)
+        return (fails if bad else train)(task, model, store, split, length, init, *rest)
+
+    monkeypatch.setattr(loop, "train", train_some)
+
+    def command(out, *flags):
+        tasks = []
+        for name, kind in (("age", "classification"), ("gender", "binary"), ("click", "top_n")):
+            task = {"name": name, "kind": kind, "lr": 1e-2, "batch_size": 64, "epochs": 2}
+            tasks += ["--task", json.dumps({**task, "out": str(out / f"{name}.json")})]
+        start = ["--run", "test", "--init", str(first), str(mlm)]
+        loop.main([*data_flags(tiny), *start, *flags, *tasks])
+
+    # Two steps of age's first candidate, four of its second, a place between two tasks, twice two
+    # of gender, a place between two tasks, and click.
+    found = compared(tmp_path, command, caplog, 1, 4, 7, 8, 10, 12, 15)
+    told = {name: json.loads(found[name]) for name in ("age.json", "gender.json", "click.json")}
+    assert told["age.json"]["best"]["pretrain_epoch"] == 2
+    assert told["gender.json"]["failed"].count("a score is not a number") == 2
+    assert told["click.json"]["scores"]
 
 
 # ---------------------------------------------------------------- real processes, real signals

@@ -180,13 +180,14 @@ def test_few_labels_are_walked_until_an_epoch_is_as_long_as_ever(order):
     from userbench.data.splits import order_of_epoch, order_of_labelled
 
     train = torch.arange(50, 150)
-    torch.manual_seed(0)
-    epoch = order_of_labelled(train[:30], 100, order)
+    epoch = order_of_labelled(train[:30], 100, order, 0, "age", 1)
     walks = [walk.tolist() for walk in epoch.split(30)]
     assert [len(walk) for walk in walks] == [30, 30, 30, 10]
     assert all(sorted(walk) == train[:30].tolist() for walk in walks[:3])
     assert walks[0] != walks[1] and len(set(walks[3])) == 10
-    torch.manual_seed(1)
-    whole = order_of_labelled(train, 100, order)
-    torch.manual_seed(1)
-    assert torch.equal(whole, order_of_epoch(train, order, epoch=0))  # no bit of a run with all
+    whole = order_of_labelled(train, 100, order, 1, "age", 1)
+    once = order_of_epoch(train, order, 0, 1, "age", 1)
+    assert torch.equal(whole, once)  # no bit of a run with all
+    for of in ((1, "age", 1), (0, "gender", 1), (0, "age", 2)):  # seed, task, epoch
+        other = order_of_labelled(train[:30], 100, order, *of)
+        assert torch.equal(other, epoch) == (order == "fixed")

@@ -81,6 +81,15 @@ LAYOUT = {
 }
 
 
+FACTS = {
+    "age": {"test_users_in_train": 0.0},
+    "click": {
+        "test_users_in_train": 0.568,
+        "constant": {"pessimistic": 0.0, "stable": 0.0105, "random": 0.01138},
+    },
+}
+
+
 def write_score_files(folder: Path, contents: list[dict]) -> list[str]:
     paths = [folder / f"score{number}.json" for number in range(len(contents))]
     for path, content in zip(paths, contents, strict=True):
@@ -187,6 +196,29 @@ def test_a_csv_that_is_no_score_table_is_refused(tables, tmp_path):
         (tmp_path / "scores.csv").write_text(text)
         with pytest.raises(ValueError, match=r"scores\.csv: .* Make it again"):
             tables.read_scores(tmp_path / "scores.csv")
+
+
+def test_facts_of_the_data_stand_below_the_table(tables, tmp_path):
+    # Wrong: a reader takes what users seen in training or ties bring for what a method has learnt.
+    make_table2(tables, tmp_path)
+    paths = []
+    for content in (CONTENT[6], CONTENT[-1]):
+        paths.append(tmp_path / f"{content['task']}.json")
+        paths[-1].write_text(json.dumps(content | {"facts": FACTS[content["task"]]}))
+    flags = ["--scores", str(tmp_path / "scores.csv"), "--layout", json.dumps(LAYOUT)]
+    for markup in MARKUPS:
+        flags += [f"--{markup}", str(tmp_path / f"facts.{markup}")]
+    tables.main(["table2", *flags, "--references", *map(str, paths), str(tmp_path / "absent.json")])
+    text = (tmp_path / "facts.md").read_text()
+    plain = (tmp_path / "t.md").read_text()
+    notes = [line for line in text.splitlines() if line not in plain.splitlines()]
+    assert notes == [
+        "- T3 Click: 57% of the test users also have training examples.",
+        "- A constant score would get 0.00 on T3 Click (ties against the target), 1.05 with stable "
+        "ties and 1.14 in random order.",
+    ]
+    told = json.loads((tmp_path / "facts.csv.provenance.json").read_text())
+    assert {Path(name).name for name in told["inputs"]} == {"scores.csv", "age.json", "click.json"}
 
 
 # ---------------------------------------------------------------- table 2: numbers

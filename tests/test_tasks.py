@@ -19,7 +19,7 @@ def top_n(examples, **changes):
     from userbench.tasks import Task, build_head
 
     task = Task("click", "top_n", 1e-3, 32, 1, **changes)
-    return build_head(task, examples, torch.arange(len(examples.targets)), 8, 8)
+    return build_head(task, examples, torch.zeros(6, dtype=torch.uint8), 8, 8, seed=0)
 
 
 def test_negatives_are_uniform_among_the_unknown():
@@ -27,8 +27,9 @@ def test_negatives_are_uniform_among_the_unknown():
     from userbench.tasks import padded_targets, unknown_candidates
 
     torch.manual_seed(0)
-    known = padded_targets(target_examples(), torch.ones(6, dtype=torch.bool))
+    known, stages = padded_targets(target_examples(), torch.tensor([0, 1, 2, 0, 1, 2]).byte())
     assert known.tolist() == [[1, 3, 6], [0, 6, 6], [1, 2, 4]]
+    assert stages.tolist() == [[1, 0, 0], [2, 0, 0], [1, 2, 0]]
     drawn = unknown_candidates(known.repeat_interleave(4000, dim=0), 6).view(3, 4000)
     for row, allowed in zip(
         drawn.tolist(), ({0, 2, 4, 5}, {1, 2, 3, 4, 5}, {0, 3, 5}), strict=True
@@ -51,7 +52,7 @@ def test_top_n_loss_is_bpr_of_the_head():
     torch.manual_seed(1)
     loss = task.loss(users, picked)
     torch.manual_seed(1)
-    negative = tasks.unknown_candidates(task.known[task.examples.rows[picked]], 6)
+    negative = tasks.unknown_candidates(task.ranking.known_to(picked), 6)
     scores = task.head(users)
     rows = torch.arange(4)
     margin = scores[rows, task.examples.targets[picked]] - scores[rows, negative]
@@ -90,7 +91,7 @@ def test_mistakes_are_refused():
 @pytest.mark.parametrize(("name", "kind"), [("age", "classification"), ("click", "top_n")])
 def test_heads_may_start_at_training_frequencies(tiny, name, kind):
     """Counted on the training split alone: anything else would leak labels of the test split."""
-    from userbench.data.splits import TEST, TRAIN, load_split
+    from userbench.data.splits import TEST, TRAIN, load_split, stages_of
     from userbench.tasks import Task, build_head, load_examples
 
     split = load_split(tiny / "splits", name)
@@ -100,7 +101,8 @@ def test_heads_may_start_at_training_frequencies(tiny, name, kind):
 
     def bias(start, picked):
         task = Task(name, kind, 1e-3, 32, 1, bias_start=start)
-        return build_head(task, examples, picked, 8, 8).head.score.bias.detach()
+        stages = stages_of(split, picked)
+        return build_head(task, examples, stages, 8, 8, seed=0).head.score.bias.detach()
 
     assert_close(bias("zero", train), torch.zeros_like(bias("zero", train)))
     outputs = examples.labels if kind == "classification" else examples.targets
@@ -110,13 +112,66 @@ def test_heads_may_start_at_training_frequencies(tiny, name, kind):
     assert not torch.equal(bias("frequency", train), bias("frequency", test))
 
 
-def test_positives_of_other_splits_may_stay_unknown():
-    """Then a user's test target may be drawn as her negative and is ranked beside the others."""
+STAGES = (0, 2, 2, 0, 1, 0)  # of the six examples: (row, target) 0/3, 0/1, 1/0, 2/4, 2/1, 2/2
+
+
+def known_by_the_book(protocol: str, example: int) -> set[int]:
+    """Targets of the same row whose split is known where this example is asked for."""
+    examples = target_examples()
+    rows, targets = examples.rows.tolist(), examples.targets.tolist()
+    last = {"all": 2, "train": 0, "by_stage": STAGES[example]}[protocol]
+    return {
+        targets[other]
+        for other in range(6)
+        if rows[other] == rows[example] and STAGES[other] <= last
+    }
+
+
+@pytest.mark.parametrize("protocol", ["by_stage", "all", "train"])
+def test_what_is_known_at_each_stage(protocol):
+    """Wrong: training or the choice of the epoch knows test positives; the ranking forgets some."""
+    from userbench.metrics import metrics_of
+    from userbench.tasks import Task, build_head, unknown_candidates
+
+    torch.manual_seed(0)
+    examples, n_users = target_examples(), 400
+    task = Task("click", "top_n", 1e-3, 32, 1, known_targets=protocol)
+    built = build_head(task, examples, torch.tensor(STAGES).byte(), 8, 8, seed=0)
+    torch.nn.init.normal_(built.head.score.bias)
+    users, picked = torch.randn(6, 8), torch.arange(6)
+    scores = built.head(users)
+    found = built.predict(users, picked)
+    for example in range(6):
+        known = known_by_the_book(protocol, example)
+        drawn = built.ranking.known_to(picked[example].expand(n_users))
+        assert set(unknown_candidates(drawn, 6).tolist()) == set(range(6)) - known
+        target = int(examples.targets[example])
+        rivals = [c for c in range(6) if c == target or c not in known]
+        slow = sum(bool(scores[example, c] >= scores[example, target]) for c in rivals)
+        assert found["rank"][example] == slow
+    assert built.evaluate(users, picked) == metrics_of(found)
+
+
+def test_known_by_stage_ranks_the_test_as_all_and_trains_on_less():
+    """Wrong: test figures by stage differ from the released protocol's given the same model."""
     from userbench.tasks import Task, build_head
 
-    task = Task("click", "top_n", 1e-3, 32, 1, known_targets="train")
-    built = build_head(task, target_examples(), torch.tensor([0, 3, 5]), 8, 8)
-    assert built.known.tolist() == [[3, 6, 6], [6, 6, 6], [2, 4, 6]]
+    known = {}
+    for protocol in ("by_stage", "all"):
+        task = Task("click", "top_n", 1e-3, 32, 1, known_targets=protocol)
+        built = build_head(task, target_examples(), torch.tensor(STAGES).byte(), 8, 8, seed=0)
+        known[protocol] = built.ranking.known_to(torch.arange(6)).tolist()
+    assert known["all"] == [[1, 3, 6]] * 2 + [[0, 6, 6]] + [[1, 2, 4]] * 3
+    assert known["by_stage"] == [[6, 3, 6], [1, 3, 6], [0, 6, 6], [6, 2, 4], [1, 2, 4], [6, 2, 4]]
+
+
+def test_unused_labels_are_known_from_validation_on():
+    """Wrong: with few labels the ranking changes, or training avoids what it must not see."""
+    from userbench.data.splits import stages_of
+
+    parts = torch.tensor([0, 2, 0, 1, 0, 2]).byte()
+    assert stages_of(parts, torch.tensor([2])).tolist() == [1, 2, 0, 1, 1, 2]
+    assert torch.equal(stages_of(parts, torch.tensor([0, 2, 4])), parts)
 
 
 def test_mean_over_users_counts_every_user_once():
@@ -137,6 +192,7 @@ def test_head_of_a_wider_user_vector():
     """Several interests side by side meet a wider first layer; candidates keep their size."""
     from userbench.tasks import Task, build_head
 
-    built = build_head(Task("c", "top_n", 1e-3, 32, 1), target_examples(), torch.arange(6), 24, 8)
+    stages, task = torch.zeros(6, dtype=torch.uint8), Task("c", "top_n", 1e-3, 32, 1)
+    built = build_head(task, target_examples(), stages, 24, 8, seed=0)
     assert built.head.widen.weight.shape == (8, 24)
     assert built.head.score.weight.shape == (6, 8)

@@ -320,10 +320,10 @@ def pad_to(hidden: Hidden, length: int) -> Float[Tensor, "users padded dim"]:
     return F.pad(hidden, (0, 0, 0, length - hidden.shape[1]))
 
 
-def initialise(part: nn.Module) -> None:
+def initialise(part: nn.Module, generator: torch.Generator | None = None) -> None:
     """N(0, 0.02) for every matrix, zero for every bias, as released (the pad row is random too)."""
     if isinstance(part, nn.Linear | nn.Embedding):
-        nn.init.normal_(part.weight, std=0.02)
+        nn.init.normal_(part.weight, std=0.02, generator=generator)
     if isinstance(part, nn.Linear):
         nn.init.zeros_(part.bias)
 

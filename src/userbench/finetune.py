@@ -5,7 +5,9 @@ python -m userbench.finetune --store DATA --splits SPLITS --run adaptssr --seed 
     --task '{"name": "age", "kind": "classification", "lr": 2e-4, "batch_size": 128, "epochs": 5,
     "out": "age.json"}'
 
-Beside the scores of a task it writes what it predicts of every test example, `predictions.py`.
+Beside the scores of a task it writes what it predicts of every test example, `predictions.py`. A
+fine-tuning whose loss, weights or scores are no numbers has failed: it is no candidate, and where
+all have failed, the score file says why and has no scores.
 One process takes any number of tasks and seeds (`--together`); `{seed}` in the `out` of a task, in
 `--init` and in `--set` stands for each seed. Several `--init` are candidates: each is fine-tuned
 and the one best on validation is tested. Without any, the model is trained end to end.
@@ -26,6 +28,7 @@ from tqdm import tqdm
 from userbench import acceleration, resume
 from userbench.acceleration import Graphs, accelerate
 from userbench.artifact import fingerprints, record, write_json
+from userbench.chance import seed_of
 from userbench.checkpoint import epoch_of, start_from
 from userbench.data.splits import (
     TEST,
@@ -35,6 +38,7 @@ from userbench.data.splits import (
     labelled_part,
     load_split,
     order_of_labelled,
+    stages_of,
 )
 from userbench.data.store import Batch, BehaviourStore
 from userbench.encoder import UserEncoder, UserVectors, pick_device
@@ -42,9 +46,9 @@ from userbench.lease import lease_gpu
 from userbench.losses import finite
 from userbench.method import configure, encoder_sizes, load_method
 from userbench.metrics import metrics_of
-from userbench.mistakes import at_least, command, json_object
+from userbench.mistakes import NotANumber, at_least, command, json_object
 from userbench.optimizer import Adam
-from userbench.predictions import predictions_path, write_predictions
+from userbench.predictions import COLUMNS, predictions_path, write_predictions
 from userbench.resume import Standing
 from userbench.tasks import LabelTask, Task, TopNTask, build_head, check_task, load_examples
 from userbench.together import WAYS, Run, Together, arguments_of, check_outputs, states_of
@@ -64,7 +68,7 @@ class Split(NamedTuple):
 
 
 class Finetuned(NamedTuple):
-    """Content of the score file, and of the file of predictions unless nothing was tested."""
+    """Content of the score file, and of the file of predictions unless nothing was to be tested."""
 
     scores: dict[str, Any]
     predictions: dict[str, Tensor] | None
@@ -179,45 +183,66 @@ def finetune(
 ) -> Generator[Standing, None, Finetuned]:
     """Fine-tune every candidate on one task; test the best epoch on validation.
 
+    A candidate that fails is left out, with a warning; without any other there is nothing to test.
     After every step it yields where it stands, and the turn may go to another seed (`together.py`);
     `saved` is where it stood when it was stopped, empty where it starts.
     """
     device = store.items.device
-    split = load_split(args.splits, task.name).to(device)
-    split = Split(*((split == part).nonzero().squeeze(1) for part in (TRAIN, VALIDATION, TEST)))
+    parts = load_split(args.splits, task.name).to(device)
+    split = Split(*((parts == part).nonzero().squeeze(1) for part in (TRAIN, VALIDATION, TEST)))
     length = len(split.train)  # of an epoch, however few of them are labelled
     split = split._replace(train=labelled_part(split.train, task.label_share))
+    stages = stages_of(parts, split.train)
     examples = load_examples(task, args.store, device)
     scores: list[dict[str, Any]] = saved.get("scores", [])
     best = Candidate(*saved["best"]) if saved.get("best") else None
-    chosen = saved.get("chosen", {})
+    chosen = saved.get("chosen")
+    failed: list[str] = saved.get("failed", [])
     predictions = None
     done = saved.get("candidates", 0)
     for init in (args.init or [None])[done:]:
         torch.manual_seed(args.seed)
         encoder = build_encoder(store.n_items, task.dropout, init, args)
-        head = build_head(task, examples, split.train, encoder.width, encoder.config.dim)
+        sizes = encoder.width, encoder.config.dim
+        head = build_head(task, examples, stages, *sizes, args.seed)
         model = torch.nn.ModuleDict({"encoder": encoder, "head": head}).to(device)
+        # Why anew: methods draw different encoders, and would not meet the same chance from here.
+        torch.manual_seed(seed_of(args.seed, task.name, "training"))
         pretrain_epoch = epoch_of(init) if init else 0
         here = {"candidates": done, "scores": scores, "best": best, "chosen": chosen}
+        here |= {"failed": [*failed]}
         training = train(task, model, store, split, length, init, args, saved)
-        candidate, curve = yield from within(here, training)
-        saved = {}
+        saved, done = {}, done + 1
+        try:
+            candidate, curve = yield from within(here, training)
+        except NotANumber as problem:
+            failed.append(left_out(problem, task, f"from {init or 'random weights'}", args))
+            continue
         scores += [{"pretrain_epoch": pretrain_epoch, **point} for point in curve]
-        done += 1
         if best is None or candidate.value > best.value:
             best = candidate
             chosen = {"pretrain_epoch": pretrain_epoch, "epoch": candidate.epoch}
-    if not args.no_test:
+    if best is not None and not args.no_test:
         model.load_state_dict(best.weights)
-        predictions = predict(model, store, split.test)
-        tested = {name: float(value) for name, value in metrics_of(predictions).items()}
-        value = tested[task.metric]
-        log.info("seed %d %s: test %s %.4f", args.seed, task.name, task.metric, value)
-        scores += [
-            {**chosen, "split": "test", "metric": metric, "value": value}
-            for metric, value in tested.items()
-        ]
+        try:
+            predictions = predict(model, store, split.test)
+            tested = {name: float(value) for name, value in metrics_of(predictions).items()}
+        except NotANumber as problem:
+            failed.append(left_out(problem, task, "on test", args))
+            best = None
+        else:
+            value = tested[task.metric]
+            log.info("seed %d %s: test %s %.4f", args.seed, task.name, task.metric, value)
+            scores += [
+                {**chosen, "split": "test", "metric": metric, "value": value}
+                for metric, value in tested.items()
+            ]
+    told = {}
+    if best is None:
+        told, scores, chosen = {"failed": "; ".join(failed)}, [], None
+        if not args.no_test:
+            names = ("example", "user", *COLUMNS[task.kind])
+            predictions = {name: torch.empty(0) for name in names}
     content = {
         "run": args.run,
         "task": task.name,
@@ -229,8 +254,16 @@ def finetune(
         "examples": {part: len(examples) for part, examples in split._asdict().items()},
         "best": chosen,
         "scores": scores,
+        **told,
     }
     return Finetuned(content, predictions)
+
+
+def left_out(problem: NotANumber, task: Task, place: str, args: argparse.Namespace) -> str:
+    """Warn of a fit that failed, by one line, which is returned: which one, where, and why."""
+    reason = f"task {task.name}, run {args.run}, seed {args.seed}, {place}: {problem}"
+    log.warning("failed: %s", reason)
+    return reason
 
 
 def build_encoder(
@@ -281,7 +314,8 @@ def train(
         model.train()
         if order is None:
             # Deviation: the release walks one fixed order in every epoch (`--order fixed`).
-            order = order_of_labelled(split.train, length, args.order).cpu()
+            of = args.seed, task.name, epoch
+            order = order_of_labelled(split.train, length, args.order, *of).cpu()
             step, total = 0, torch.zeros((), device=device)
         parts = order.split(task.batch_size)
         bar = f"seed {args.seed} {task.name} epoch {epoch}"

@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from userbench.mistakes import NotANumber
+
 BIAS_STARTS = ("zero", "frequency")
 SIMILARITIES = ("dot", "cosine")
 
@@ -235,7 +237,7 @@ def finite(
 ) -> float:
     """The loss as a number.
 
-    ValueError once it or a weight is not finite, naming `where` (a step) and the last `good`
+    NotANumber once it or a weight is not finite, naming `where` (a step) and the last `good`
     checkpoint: such a training must not go on, and must leave no score and no checkpoint. A loss
     may be finite where the step that followed it has spoilt the weights.
     """
@@ -244,7 +246,7 @@ def finite(
         return value
     what = "a weight is not a number" if math.isfinite(value) else f"the loss is {value}"
     last = f"The last good checkpoint is {good}" if good else "There is no good checkpoint"
-    raise ValueError(f"{what} at {where} (learning rate {lr}). {last}. Lower the learning rate")
+    raise NotANumber(f"{what} at {where} (learning rate {lr}). {last}. Lower the learning rate")
 
 
 def all_finite(weights: Iterable[Tensor]) -> bool:

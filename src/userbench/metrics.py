@@ -4,15 +4,28 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from userbench.mistakes import NotANumber
+
 CUTOFFS = (5, 10, 20)
 TIES = ("pessimistic", "stable")
+
+
+def numbers(scores: Float[Tensor, "*some"]) -> Float[Tensor, "*some"]:
+    """The scores, all of them numbers.
+
+    NotANumber where one is infinite or NaN: NaN is above and below nothing, so that a diverged
+    model would rank all targets first, find class 0 everywhere, and be called good.
+    """
+    if not bool(scores.isfinite().all()):
+        raise NotANumber("a score is not a number")
+    return scores
 
 
 def accuracy(
     logits: Float[Tensor, "examples classes"], labels: Int[Tensor, " examples"]
 ) -> Float[Tensor, ""]:
     """Share of examples whose highest logit is that of their label."""
-    return (logits.argmax(-1) == labels).double().mean()
+    return (numbers(logits).argmax(-1) == labels).double().mean()
 
 
 def auc(
@@ -20,13 +33,13 @@ def auc(
 ) -> Float[Tensor, ""]:
     """Area under the ROC curve by the rank-sum formula; a tie counts one half.
 
-    Raises ValueError where one of the two classes is absent.
+    Raises ValueError where one of the two classes is absent, or a score is not a number.
     """
     n_positive = int(positive.sum())
     n_negative = len(positive) - n_positive
     if n_positive == 0 or n_negative == 0:
         raise ValueError("AUC needs examples of both classes; this split holds only one")
-    _, level, count = scores.unique(return_inverse=True, return_counts=True)
+    _, level, count = numbers(scores).unique(return_inverse=True, return_counts=True)
     mean_rank = count.cumsum(0).double() - (count - 1).double() / 2
     rank_sum = mean_rank[level][positive].sum()
     return (rank_sum - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative)
@@ -44,7 +57,7 @@ def ranks(
     against the target, so a model that gives all candidates one score ranks last, not first; in
     "stable" ties the candidate with the lower index comes first, as in a stable sort.
     """
-    own = scores.gather(1, targets[:, None])
+    own = numbers(scores).gather(1, targets[:, None])
     others = torch.cat([scores, torch.empty_like(own)], dim=1)  # one more column takes the padding
     others = others.scatter(1, known, -torch.inf).scatter(1, targets[:, None], -torch.inf)
     # Deviation: the release sorts all candidates and leaves ties to the sort.
@@ -62,13 +75,17 @@ def ranking_metrics(
 
     `weight` has mean 1: how much each example counts.
     """
+    return {name: (gain * weight).mean() for name, gain in gains(rank).items()}
+
+
+def gains(rank: Int[Tensor, " ranks"]) -> dict[str, Float[Tensor, " ranks"]]:
+    """hr@k, mrr@k and ndcg@k of each rank alone."""
     position = rank.double()
     found = {}
     for k in CUTOFFS:
-        hit = (rank <= k).double() * weight
-        found[f"hr@{k}"] = hit.mean()
-        found[f"mrr@{k}"] = (hit / position).mean()
-        found[f"ndcg@{k}"] = (hit / (position + 1).log2()).mean()
+        hit = (rank <= k).double()
+        found |= {f"hr@{k}": hit, f"mrr@{k}": hit / position}
+        found[f"ndcg@{k}"] = hit / (position + 1).log2()
     return found
 
 

@@ -36,6 +36,10 @@ REMEDIES = {
 }
 
 
+class NotANumber(ValueError):
+    """A loss, a weight or a score is infinite or NaN: its training has diverged."""
+
+
 def command(main: Callable[..., None]) -> Callable[..., None]:
     """Let a `main` end with one line, `error: ...` on stderr and status 1, where it cannot go on.
 

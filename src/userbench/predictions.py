@@ -6,6 +6,8 @@ metrics of its kind of task are made of:
 classification: `label`, `predicted` (the class), `correct`
 binary: `label`, `score` (how much more class 1 is believed in than class 0)
 top_n: `rank` (1 = best, as the metric counts ties), and `weight` where users count, not pairs
+
+A fit that failed has predicted nothing: its file has no rows.
 """
 
 import json
@@ -18,7 +20,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from userbench.artifact import atomic, check_recorded
+from userbench.mistakes import NotANumber
 
+COLUMNS = {
+    "classification": ("label", "predicted"),
+    "binary": ("label", "score"),
+    "top_n": ("rank",),
+}
 TYPES = {
     **{"example": "int32", "user": "int32", "label": "int16", "predicted": "int16"},
     **{"correct": "bool", "rank": "int32", "weight": "float64"},
@@ -47,8 +55,12 @@ def write_predictions(path: Path, columns: dict[str, Any], about: dict[str, Any]
     """Write arrays of one length, whole or not at all; equal predictions give equal bytes.
 
     `columns` are those of the kind, but for `correct`; `about` is any mapping that has ABOUT.
+    NotANumber, and nothing written, where a value is infinite or NaN.
     """
     arrays = {name: np.asarray(values) for name, values in columns.items()}
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise NotANumber(f"{path}: a {name} is not a number")
     if "predicted" in arrays:
         arrays["correct"] = arrays["predicted"] == arrays["label"]
     typed = {name: array.astype(TYPES.get(name, array.dtype)) for name, array in arrays.items()}

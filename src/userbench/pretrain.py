@@ -183,7 +183,7 @@ def train_seed(args: argparse.Namespace, store: BehaviourStore, together: Togeth
         if shuffled is None:
             # Deviation: the release walks twenty fixed orders (`--order fixed`).
             # On the host, where the bounds of a batch are known before the device has made it.
-            shuffled = order_of_epoch(train, args.order, epoch).cpu()
+            shuffled = order_of_epoch(train, args.order, epoch, args.seed, "pretrain").cpu()
             total = torch.zeros((), device=device)
         done = step - (epoch - 1) * steps_per_epoch
         bar = tqdm(

@@ -5,7 +5,8 @@ python -m userbench.references --store DATA --splits SPLITS --seed 0
     --task '{"name": "click", "kind": "top_n", "metric": "ndcg@10", "out": "click.json"}'
 
 `bag-of-items` predicts labels from the set of a user's items, `popularity` recommends what most
-users of the training split chose. The seed changes neither; it is written into the score files.
+users of the training split chose, ranked by the protocol of the task as a head is whose scores are
+these counts. The seed changes neither; it is written into the score files.
 """
 
 import argparse
@@ -31,9 +32,10 @@ from userbench.data.store import (
     load_targets,
     read_array,
 )
-from userbench.metrics import CUTOFFS, metrics_of
+from userbench.metrics import CUTOFFS, TIES, gains, metrics_of
 from userbench.mistakes import at_least, command, json_object
 from userbench.predictions import predictions_path, write_predictions
+from userbench.tasks import LEGAL, Ranking, Task
 
 log = logging.getLogger("userbench")
 
@@ -47,12 +49,15 @@ INVERSE_REGULARISATION = (0.1, 1.0, 10.0)  # C of scikit-learn, strongest regula
 
 
 class ReferenceTask(NamedTuple):
-    """One task of the store, the metric that enters the table, and the score file to write."""
+    """One task of the store, the metric that enters the table, the score file, the protocol."""
 
     name: str
     kind: str
     metric: str
     out: str
+    known_targets: str = Task.known_targets
+    ties: str = Task.ties
+    average: str = Task.average
 
 
 class Reference(NamedTuple):
@@ -61,6 +66,8 @@ class Reference(NamedTuple):
     run: str
     predict: Callable[[Int[Tensor, " some"]], dict[str, Tensor]]
     settings: dict[str, float]
+    facts: dict[str, Any]
+    """What a reader of the task's scores should know of its data, see `facts_of`."""
 
 
 @command
@@ -80,7 +87,7 @@ def main(argv: list[str] | None = None) -> None:
     for task in tasks:
         split = load_split(args.splits, task.name)
         if task.kind == "top_n":
-            reference = popularity(load_targets(args.store, task.name, "cpu"), split)
+            reference = popularity(load_targets(args.store, task.name, "cpu"), split, task)
         else:
             users = tfidf(args.store) if users is None else users
             examples = load_labels(args.store, task.name, "cpu")
@@ -89,9 +96,16 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def read_task(task: Any) -> ReferenceTask:
-    """A task as given on the command line; ValueError for wrong keys, an unknown kind or metric."""
-    if not isinstance(task, dict) or task.keys() != set(ReferenceTask._fields):
-        raise ValueError(f"--task {task}: its keys must be {', '.join(ReferenceTask._fields)}")
+    """A task as given on the command line; ValueError for wrong keys or an unknown value."""
+    protocol = ReferenceTask._field_defaults
+    needed = [name for name in ReferenceTask._fields if name not in protocol]
+    if not isinstance(task, dict) or not {*needed} <= task.keys() <= {*needed, *protocol}:
+        told = f"its keys must be {', '.join(needed)}, and may be {', '.join(protocol)}"
+        raise ValueError(f"--task {task}: {told}")
+    for name in protocol:
+        if task.get(name, LEGAL[name][0]) not in LEGAL[name]:
+            told = f"{name} {task[name]!r} is none of {', '.join(LEGAL[name])}"
+            raise ValueError(f"task {task['name']}: {told}")
     if task["metric"] not in METRICS.get(task["kind"], []):
         legal = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in METRICS.items())
         raise ValueError(
@@ -155,32 +169,56 @@ def bag_of_items(
         for c in INVERSE_REGULARISATION
     ]
     best = max(models, key=lambda model: metrics_of(predict(model, validation))[task.metric])
-    return Reference("bag-of-items", lambda picked: predict(best, picked), {"C": best.C})
+    facts = facts_of(examples.users, split)
+    return Reference("bag-of-items", lambda picked: predict(best, picked), {"C": best.C}, facts)
 
 
-def popularity(examples: TargetExamples, split: UInt8[Tensor, " examples"]) -> Reference:
+def popularity(
+    examples: TargetExamples, split: UInt8[Tensor, " examples"], task: ReferenceTask
+) -> Reference:
     """Rank candidates by how often they are a target in train."""
-    rank = popularity_ranks(examples, split)
+    ranking = Ranking(examples, split, task.known_targets, task.ties, task.average)
+    counts = examples.targets[split == TRAIN].bincount(minlength=examples.n_candidates).double()
 
     def predict(picked: Int[Tensor, " some"]) -> dict[str, Tensor]:
-        return {"user": examples.users[picked], "rank": rank[picked]}
+        ranked = ranking.predict(picked, lambda some: counts.expand(len(some), -1))
+        return {"user": examples.users[picked], **ranked}
 
-    return Reference("popularity", predict, {})
+    facts = facts_of(examples.users, split)
+    return Reference(
+        "popularity", predict, {}, facts | {"constant": constant(examples, split, task)}
+    )
 
 
-def popularity_ranks(
-    examples: TargetExamples, split: UInt8[Tensor, " examples"]
-) -> Int[Tensor, " examples"]:
-    """Rank (1 = best) of each target by popularity, the user's other positives left out."""
-    counts = torch.bincount(examples.targets[split == TRAIN], minlength=examples.n_candidates)
-    # Why not ties against the target, as in `metrics.ranks`: most candidates share a small count.
-    # One fixed list, the lower index first among equals, is what a popularity recommender shows.
-    order = counts.argsort(descending=True, stable=True)
-    place = order.argsort()[examples.targets]
-    by_row = (examples.rows * examples.n_candidates + place).argsort()
-    ahead = torch.empty_like(place)  # the user's other positives further up the list
-    ahead[by_row] = torch.arange(len(place)) - examples.known_offsets[examples.rows]
-    return place - ahead + 1
+def facts_of(
+    users: Int[Tensor, " examples"], split: UInt8[Tensor, " examples"]
+) -> dict[str, float]:
+    """Share of the users with test examples who have training examples, too."""
+    tested = users[split == TEST].unique()
+    return {"test_users_in_train": float(torch.isin(tested, users[split == TRAIN]).double().mean())}
+
+
+def constant(
+    examples: TargetExamples, split: UInt8[Tensor, " examples"], task: ReferenceTask
+) -> dict[str, float]:
+    """What a model gets on test that gives all candidates one score, by what becomes of ties.
+
+    "random" is the expectation where equal candidates come in random order.
+    """
+    picked, alike = (split == TEST).nonzero().squeeze(1), torch.zeros(examples.n_candidates)
+
+    def predict(ties: str) -> dict[str, Tensor]:
+        ranking = Ranking(examples, split, task.known_targets, ties, task.average)
+        return ranking.predict(picked, lambda some: alike.expand(len(some), -1))
+
+    predicted = {ties: predict(ties) for ties in TIES}
+    found = {ties: metrics_of(ranked)[task.metric] for ties, ranked in predicted.items()}
+    # The last place is the number of candidates ranked; every place up to it is equally likely.
+    last, weight = predicted["pessimistic"]["rank"], predicted["pessimistic"].get("weight", 1.0)
+    places = torch.arange(1, examples.n_candidates + 1)
+    expected = gains(places)[task.metric].cumsum(0) / places
+    found["random"] = (expected[last - 1] * weight).mean()
+    return {ties: float(value) for ties, value in found.items()}
 
 
 def write_scores(
@@ -207,6 +245,7 @@ def write_scores(
         "metric": task.metric,
         "examples": {part: len(picked[part]) for part in PARTS},
         "best": epoch,
+        "facts": reference.facts,
         "scores": scores,
     }
     out, told = Path(task.out), {"task": task._asdict(), **reference.settings}

@@ -4,26 +4,29 @@ Three kinds: classification (accuracy), binary (AUC), top-N recommendation (NDCG
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
+from userbench.chance import generator_of
+from userbench.data.splits import TEST, TRAIN
 from userbench.data.store import LabelledExamples, TargetExamples, load_labels, load_targets
 from userbench.encoder import UserVectors, initialise
 from userbench.losses import BIAS_STARTS, log_frequency
 from userbench.method import check_fields
-from userbench.metrics import TIES, metrics_of, ranks
+from userbench.metrics import TIES, metrics_of, numbers, ranks
 
 SELECTION_METRIC = {"classification": "accuracy", "binary": "auc", "top_n": "ndcg@10"}
 LEGAL = {
     "kind": tuple(SELECTION_METRIC),
     "bias_start": BIAS_STARTS,
-    "known_targets": ("all", "train"),
+    "known_targets": ("by_stage", "all", "train"),
     "ties": TIES,
     "average": ("pairs", "users"),
 }
@@ -47,9 +50,10 @@ class Task:
     bias_start: str = "zero"
     """Bias of the last layer at the start: "zero" as released, or "frequency", the log frequency of
     each class or target in the training split (why: see `methods/mlm.py`)."""
-    known_targets: str = "all"
+    # Deviation: the release knows those of all splits at every stage.
+    known_targets: str = "by_stage"
     """Positives of a user that are neither her negatives nor ranked beside the one asked for: those
-    of "all" splits as released, or those of "train" alone."""
+    of the splits up to the present one ("by_stage"), of "all" as released, or of "train" alone."""
     ties: str = "pessimistic"
     average: str = "pairs"
     """Ranking metrics are means over (user, target) "pairs" as released, or over "users"."""
@@ -97,7 +101,11 @@ class Head(nn.Module):
         super().__init__()
         self.widen = nn.Linear(width, dim)
         self.score = nn.Linear(dim, outputs)
-        self.apply(initialise)
+
+    def start(self, *of: int | str) -> None:
+        """Draw the weights `of` a seed and names: of equal layers, the same for every method."""
+        for name, layer in self.named_children():
+            initialise(layer, generator_of(*of, name))
 
     def forward(self, users: UserVectors) -> Float[Tensor, "users outputs"]:
         """Scores of all classes or candidates."""
@@ -126,7 +134,8 @@ class LabelTask(nn.Module):
 
     def predict(self, users: UserVectors, picked: Int[Tensor, " users"]) -> dict[str, Tensor]:
         """Of each picked example its label, and the class predicted or the score of class 1."""
-        logits, labels = self.head(users), self.examples.labels[picked]
+        # Why checked here: the highest of logits that are NaN is that of class 0.
+        logits, labels = numbers(self.head(users)), self.examples.labels[picked]
         if self.kind == "binary":
             return {"label": labels, "score": logits[:, 1] - logits[:, 0]}
         return {"label": labels, "predicted": logits.argmax(-1)}
@@ -138,30 +147,73 @@ class LabelTask(nn.Module):
         return metrics_of(self.predict(users, picked))
 
 
-class TopNTask(nn.Module):
-    """Recommendation: the last layer's rows are the candidates' vectors, trained by BPR.
+class Ranking:
+    """How the targets of a task are ranked, and which of a user's positives are known meanwhile.
 
-    BPR: Rendle et al., UAI 2009. Negatives and evaluation leave out the user's `known` positives.
+    `stages` says of each example to which split it belongs, TRAIN, VALIDATION or TEST.
     """
 
     def __init__(
         self,
         examples: TargetExamples,
-        width: int,
-        dim: int,
-        known: Int[Tensor, "rows known"],
-        task: Task,
+        stages: UInt8[Tensor, " examples"],
+        known_targets: str,
+        ties: str,
+        average: str,
     ):
+        self.examples, self.ties, self.average = examples, ties, average
+        self.known, self.known_from = padded_targets(examples, stages)
+        last = {"all": TEST, "train": TRAIN}.get(known_targets)
+        # Of each example the last split whose positives are known where it is asked for.
+        self.last = stages if last is None else torch.full_like(stages, last)
+
+    def known_to(self, picked: Int[Tensor, " some"]) -> Int[Tensor, "some known"]:
+        """The user's known positives for each picked example: ascending, padding anywhere."""
+        rows = self.examples.rows[picked]
+        later = self.known_from[rows] > self.last[picked, None]
+        return self.known[rows].masked_fill(later, self.examples.n_candidates)
+
+    def predict(
+        self,
+        picked: Int[Tensor, " some"],
+        score: Callable[[Int[Tensor, " part"]], Float[Tensor, "part candidates"]],
+    ) -> dict[str, Tensor]:
+        """Rank of each picked (user, target) pair among the full catalogue, and its weight.
+
+        `score` is asked for the scores of the examples at some places of `picked`.
+        """
+        found = [
+            ranks(
+                score(some),
+                self.examples.targets[picked[some]],
+                self.known_to(picked[some]),
+                self.ties,
+            )
+            for some in torch.arange(len(picked), device=picked.device).split(RANKED_AT_ONCE)
+        ]
+        if self.average == "pairs":
+            return {"rank": torch.cat(found)}
+        _, row, pairs = self.examples.rows[picked].unique(return_inverse=True, return_counts=True)
+        weight = (len(picked) / len(pairs)) / pairs[row].double()
+        return {"rank": torch.cat(found), "weight": weight}
+
+
+class TopNTask(nn.Module):
+    """Recommendation: the last layer's rows are the candidates' vectors, trained by BPR.
+
+    BPR: Rendle et al., UAI 2009. Negatives and evaluation leave out the user's known positives.
+    """
+
+    def __init__(self, examples: TargetExamples, width: int, dim: int, ranking: Ranking):
         super().__init__()
         self.examples = examples
         self.head = Head(width, dim, examples.n_candidates)
-        self.known = known
-        self.task = task
+        self.ranking = ranking
 
     def loss(self, users: UserVectors, picked: Int[Tensor, " users"]) -> Float[Tensor, ""]:
         """-log sigmoid(s_positive - s_negative), one uniform negative per positive."""
         positive = self.examples.targets[picked]
-        known = self.known[self.examples.rows[picked]]
+        known = self.ranking.known_to(picked)
         negative = unknown_candidates(known, self.examples.n_candidates)
         last = self.head.score
         weight = last.weight[positive] - last.weight[negative]
@@ -171,20 +223,7 @@ class TopNTask(nn.Module):
 
     def predict(self, users: UserVectors, picked: Int[Tensor, " users"]) -> dict[str, Tensor]:
         """Rank of each picked (user, target) pair among the full catalogue, and its weight."""
-        found = [
-            ranks(
-                self.head(users[some]),
-                self.examples.targets[picked[some]],
-                self.known[self.examples.rows[picked[some]]],
-                self.task.ties,
-            )
-            for some in torch.arange(len(picked), device=picked.device).split(RANKED_AT_ONCE)
-        ]
-        if self.task.average == "pairs":
-            return {"rank": torch.cat(found)}
-        _, row, pairs = self.examples.rows[picked].unique(return_inverse=True, return_counts=True)
-        weight = (len(picked) / len(pairs)) / pairs[row].double()
-        return {"rank": torch.cat(found), "weight": weight}
+        return self.ranking.predict(picked, lambda some: self.head(users[some]))
 
     def evaluate(
         self, users: UserVectors, picked: Int[Tensor, " users"]
@@ -194,23 +233,28 @@ class TopNTask(nn.Module):
 
 
 def padded_targets(
-    examples: TargetExamples, kept: Bool[Tensor, " examples"]
-) -> Int[Tensor, "rows known"]:
-    """The `kept` targets of each row in ascending order, padded with `n_candidates`."""
+    examples: TargetExamples, stages: UInt8[Tensor, " examples"]
+) -> tuple[Int[Tensor, "rows known"], UInt8[Tensor, "rows known"]]:
+    """All targets of each row, ascending, padded with `n_candidates`; and the stage of each."""
     counts = examples.known_offsets.diff()
     width = int(counts.max())
     slots = torch.arange(width, device=counts.device) < counts[:, None]
     known = torch.full(slots.shape, examples.n_candidates, device=counts.device)
-    known[slots] = examples.known_targets.long().where(kept, examples.n_candidates)
-    return known.sort(1).values
+    known[slots] = examples.known_targets.long()
+    known_from = stages.new_zeros(slots.shape)
+    known_from[slots] = stages
+    known, order = known.sort(1)
+    return known, known_from.gather(1, order)
 
 
 def unknown_candidates(
     known: Int[Tensor, "users known"], n_candidates: int
 ) -> Int[Tensor, " users"]:
-    """One candidate per user, uniform among those not in `known` (ascending, padded).
+    """One candidate per user, uniform among those not in `known`.
 
     Exact without rejection: draw among n - |known| and step over each known candidate in order.
+    Those ascend; `n_candidates`, which pads them, may stand anywhere between, as no draw is so
+    large that it would step over it.
     """
     free = n_candidates - (known < n_candidates).sum(1)
     uniform = torch.rand(len(known), device=known.device, dtype=torch.float64)
@@ -231,21 +275,20 @@ def load_examples(
 def build_head(
     task: Task,
     examples: LabelledExamples | TargetExamples,
-    train: Int[Tensor, " train"],
+    stages: UInt8[Tensor, " examples"],
     width: int,
     dim: int,
+    seed: int,
 ) -> LabelTask | TopNTask:
-    """A new head for user vectors of `width`; `train` are the examples to fit."""
+    """A new head for user vectors of `width`; `stages` of its examples as in `Ranking`."""
     if isinstance(examples, TargetExamples):
-        kept = torch.ones_like(examples.targets, dtype=torch.bool)
-        if task.known_targets == "train":
-            kept = torch.zeros_like(kept)
-            kept[train] = True
-        built = TopNTask(examples, width, dim, padded_targets(examples, kept), task)
+        protocol = task.known_targets, task.ties, task.average
+        built = TopNTask(examples, width, dim, Ranking(examples, stages, *protocol))
         outputs = examples.targets
     else:
         built = LabelTask(examples, width, dim, task.kind)
         outputs = examples.labels
+    built.head.start(seed, task.name, "head")
     if task.bias_start == "frequency":
-        built.head.start_at_frequencies(outputs[train])
-    return built.to(train.device)
+        built.head.start_at_frequencies(outputs[stages == TRAIN])
+    return built.to(stages.device)

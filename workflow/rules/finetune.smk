@@ -72,7 +72,7 @@ for corpus_name in CORPORA:
             f"references_{corpus_name}"
         input:
             store=f"{OUT}/data/{corpus_name}",
-            splits=f"{OUT}/splits/{DEFAULT_SPLIT}/{corpus_name}",
+            splits=f"{OUT}/splits/{PROTOCOL['split']}/{corpus_name}",
             code=code("references"),
         output:
             scores=reference_files(tasks_of(corpus_name), "json"),

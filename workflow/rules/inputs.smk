@@ -127,8 +127,9 @@ def reference_files(tasks, ending):
 
 
 def reference_settings(task):
-    """What the simple references need to know of a task."""
-    return {"kind": task["kind"], "metric": METRICS[task["kind"]]}
+    """What the simple references need to know of a task, and of the experiment's protocol."""
+    told = {key: PROTOCOL[key] for key in ("known_targets", "ties", "average")}
+    return {"kind": task["kind"], "metric": METRICS[task["kind"]], **told}
 
 
 def candidates(wildcards, corpus, seeds):

@@ -54,6 +54,7 @@ rule table2:
     """Table 2: mean and standard deviation over seeds, beside the published values."""
     input:
         scores=f"{OUT}/scores.csv",
+        references=reference_files(TASKS, "json"),
         code=code("report.tables"),
         published="src/userbench/report/paper_table2.csv",
     output:
@@ -83,8 +84,8 @@ rule table2:
         "Make Table 2"
     shell:
         "python -m userbench.report.tables table2 --scores {input.scores}"
-        " --layout {params.layout:q} --csv {output.csv} --md {output.md} --tex {output.tex}"
-        " --html {output.html} > {log} 2>&1"
+        " --references {input.references} --layout {params.layout:q} --csv {output.csv}"
+        " --md {output.md} --tex {output.tex} --html {output.html} > {log} 2>&1"
 
 
 rule agreement:

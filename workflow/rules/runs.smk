@@ -8,7 +8,7 @@ DEFAULTS = {
     **{entry["key"]: entry["default"] for entry in LEDGER if entry["where"] == "protocol"},
     "label_share": 1.0,
 }
-DEFAULT_SPLIT = {**DEFAULTS, **config.get("protocol", {})}["split"]
+PROTOCOL = {**DEFAULTS, **config.get("protocol", {})}
 
 
 def merged(old, new):
@@ -22,7 +22,7 @@ def merged(old, new):
 
 def resolved(name, run):
     """A run with its protocol, and with the warm start that the protocol gives to every method."""
-    protocol = {**DEFAULTS, **config.get("protocol", {}), **run.get("protocol", {})}
+    protocol = {**PROTOCOL, **run.get("protocol", {})}
     complete = {"set": {}, "given": {}, **run, "protocol": protocol}
     if "method" not in run or "encoder_of" in run:
         return complete

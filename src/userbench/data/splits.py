@@ -14,6 +14,7 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from userbench.artifact import again, atomic, environment, write_json
+from userbench.chance import generator_of
 from userbench.data import store
 from userbench.mistakes import command
 
@@ -109,29 +110,46 @@ def labelled_part(train: Int[Tensor, " train"], share: float) -> Int[Tensor, " l
     return train[kept.sort().values.to(train.device)]
 
 
-def order_of_epoch(numbers: Int[Tensor, " some"], order: str, epoch: int) -> Int[Tensor, " some"]:
+def stages_of(
+    parts: UInt8[Tensor, " examples"], train: Int[Tensor, " train"]
+) -> UInt8[Tensor, " examples"]:
+    """The part of each example in a fine-tuning that trains on `train`: from when it is known.
+
+    Training examples whose labels are not used are known from validation on.
+    """
+    # Why: all shares are then ranked alike, and no training meets what it is not to see.
+    stages = parts.clamp(min=VALIDATION)
+    stages[train] = TRAIN
+    return stages
+
+
+def order_of_epoch(
+    numbers: Int[Tensor, " some"], order: str, epoch: int, *of: int | str
+) -> Int[Tensor, " some"]:
     """Users or examples in the order in which one epoch walks them.
 
-    "reshuffled": anew in every epoch, by the run's seed. "fixed": the same for every seed, one
-    order for each value of `epoch` (the release has such orders in files).
+    "reshuffled": anew in every epoch and for all that it is `of`, which is the run's seed and what
+    is walked; the same for every method. "fixed": the same for every seed, one order for each value
+    of `epoch` (the release has such orders in files).
     """
     if order == "reshuffled":
-        return numbers[torch.randperm(len(numbers), device=numbers.device)]
-    if order == "fixed":
-        drawn = torch.randperm(len(numbers), generator=torch.Generator().manual_seed(epoch))
-        return numbers[drawn.to(numbers.device)]
-    raise ValueError(f"order {order!r}: use reshuffled or fixed")
+        generator = generator_of(*of, epoch)
+    elif order == "fixed":
+        generator = torch.Generator().manual_seed(epoch)
+    else:
+        raise ValueError(f"order {order!r}: use reshuffled or fixed")
+    return numbers[torch.randperm(len(numbers), generator=generator).to(numbers.device)]
 
 
 def order_of_labelled(
-    labelled: Int[Tensor, " labelled"], length: int, order: str
+    labelled: Int[Tensor, " labelled"], length: int, order: str, *of: int | str
 ) -> Int[Tensor, " length"]:
     """An epoch of `length` examples, all of them labelled: walk after walk, the last one cut off.
 
     Few labels then get as many steps as many, and what differs is what there is to learn from.
     """
-    walks = -(-length // len(labelled))
-    return torch.cat([order_of_epoch(labelled, order, walk) for walk in range(walks)])[:length]
+    walks = range(-(-length // len(labelled)))
+    return torch.cat([order_of_epoch(labelled, order, walk, *of) for walk in walks])[:length]
 
 
 def check_store(folder: Path, store_folder: Path) -> None:

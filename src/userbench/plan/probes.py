@@ -289,7 +289,8 @@ def seconds_of_task(
     length, train = len(train), splits.labelled_part(train, task.label_share)
     encoder = finetune.build_encoder(behaviours.n_items, task.dropout, None, args)
     examples = load_examples(task, args.store, device)
-    head = build_head(task, examples, train, encoder.width, encoder.config.dim)
+    stages, sizes = splits.stages_of(split, train), (encoder.width, encoder.config.dim)
+    head = build_head(task, examples, stages, *sizes, seed=0)
     model = torch.nn.ModuleDict({"encoder": encoder, "head": head}).to(device)
     optimizer = Adam(model, task.lr, args.item_table, encoder.items)
 

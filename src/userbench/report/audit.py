@@ -68,7 +68,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
 } | {figures.__name__: figures.write_numbers}
 READ = {
     *("--scores", "--layout", "--store", "--tasks", "--simulated", "--predictions", "--table1"),
-    *("--agreement", "--margin", "--cosines"),
+    *("--agreement", "--margin", "--cosines", "--references"),
 }
 WRITTEN = {"--out", "--csv", "--md", "--tex", "--html", "--parquet"}
 COMPARED = (".csv", ".md", ".tex", ".html")  # of an image, the checksum has to do
@@ -140,7 +140,8 @@ class Audit:
         for path in tqdm(scores, f"{self.folder}: scores", disable=None, leave=False):
             with self.explained(path):
                 told = self.check_scores(path)
-                if told["best"]["epoch"]:  # a reference has none, and needs no seeds
+                # A reference has no epoch, and needs no seeds.
+                if "failed" in told or told["best"]["epoch"]:
                     cells[told["run"], told["task"]][told["seed"]] = path
         made = [path for path, told in self.records.items() if is_table(told)]
         for path in tqdm(made, f"{self.folder}: tables", disable=None, leave=False):
@@ -220,7 +221,7 @@ class Audit:
         if (told["run"], told["task"], f"seed{told['seed']}.json") != (run, task, name):
             self.fail(path, f"holds run {told['run']}, task {told['task']}, seed {told['seed']}")
         tested = {s["metric"]: s["value"] for s in told["scores"] if s["split"] == "test"}
-        if not tested:
+        if not tested:  # nothing was, or its fit failed
             return told
         file = predictions_path(path)
         about = describe_predictions(file)

@@ -175,12 +175,18 @@ class Told(NamedTuple):
     provenance: dict[str, Any]
     checkpoint: Path | None
 
+    @property
+    def trained(self) -> bool:
+        """Whether it was fine-tuned, be it in vain; a reference was not."""
+        return "failed" in self.score or self.score["best"]["epoch"] > 0
+
 
 def told(path: Path) -> Told:
     """What a score file and the record beside it tell."""
     score, provenance = read_json(path), artifact.provenance_of(path)
     candidates = [Path(name) for name in provenance.get("config", {}).get("init") or []]
-    name = f"epoch{score['best']['pretrain_epoch']}.safetensors"
+    # What failed has no best epoch, nor a checkpoint that it is due to.
+    name = f"epoch{(score['best'] or {}).get('pretrain_epoch')}.safetensors"
     return Told(path, score, provenance, next((c for c in candidates if c.name == name), None))
 
 
@@ -239,7 +245,7 @@ def rule_of(alone: str, provenance: dict[str, Any], *corpus: str) -> str:
 def describe_seed(one: Told, config: Sequence[str]) -> dict[str, Any]:
     """Story of one score: its values, what it was asked, where, and how to run it again."""
     best = one.score["best"]
-    stage = "finetune" if best["epoch"] else "references"
+    stage = "finetune" if one.trained else "references"
     again = ["snakemake", "--cores", "1", "--configfile", *config, "--forcerun"]
     corpus, target = one.score["corpus"], ["--", str(one.path)]
     rule = rule_of(f"{stage}_{corpus}", one.provenance)
@@ -365,7 +371,7 @@ def gather_jobs(folder: Path, stories: list[Told], checkpoints: Iterable[Path]) 
     processes: dict[tuple[str, str, str, tuple[int, ...]], list[dict[str, Any]]] = {}
     for one in stories:
         run, corpus, seed = (one.score[key] for key in ("run", "corpus", "seed"))
-        if one.score["best"]["epoch"]:
+        if one.trained:
             key = ("fine-tuning", run, corpus, seeds_of(one.provenance, seed))
         else:
             key = ("references", "references", corpus, (seed,))
@@ -587,10 +593,11 @@ def table2_of(folder: Path, config: Sequence[str]) -> dict[str, Any]:
     trained = {encoder_name(checkpoint): checkpoint for checkpoint in (*chain, *sorted(starts))}
     jobs = gather_jobs(folder, stories, trained.values())
     whose = {one.score["run"]: one.checkpoint.parts[-4] for one in stories if one.checkpoint}
+    facts = {one.score["task"]: one.score["facts"] for one in stories if "facts" in one.score}
     cells = describe_cells(summary, layout, stories, config)
     add_verdicts(cells, folder / "verdict.csv", layout)
     return {
-        "table": arrange(summary, scores, layout),
+        "table": arrange(summary, scores, layout, facts),
         "layout": layout,
         "baseline": labels[layout["baseline"]],
         "cells": cells,

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
+from pandas.api.typing import SeriesGroupBy
 
 from userbench.artifact import check_recorded
 
@@ -17,6 +18,7 @@ PUBLISHED_TABLE1 = Path(__file__).with_name("paper_table1.csv")
 PUBLISHED_TABLE2 = Path(__file__).with_name("paper_table2.csv")
 TEXT = {"type": "string", "minLength": 1}
 COUNT = {"type": "integer", "minimum": 0}
+SHARE = {"type": "number", "minimum": 0, "maximum": 1}
 METRIC = {"type": "string", "pattern": r"^(accuracy|auc|(hr|mrr|ndcg)@[1-9][0-9]*)$"}
 
 
@@ -36,9 +38,26 @@ SCORE = an_object(
         "epoch": COUNT,
         "split": {"enum": ["validation", "test"]},
         "metric": METRIC,
-        "value": {"type": "number", "minimum": 0, "maximum": 1},
+        "value": SHARE,
     }
 )
+# What a reference file tells of its task beside scores; see `userbench.references`.
+FACTS = an_object(
+    {},
+    test_users_in_train=SHARE,
+    constant=an_object({"pessimistic": SHARE, "stable": SHARE, "random": SHARE}),
+)
+# Why null: a fit that failed has no best epoch, and nothing may stand where scores would.
+FAILED = {
+    "if": {"required": ["failed"]},
+    "then": {"properties": {"best": {"type": "null"}, "scores": {"maxItems": 0}}},
+    "else": {
+        "properties": {
+            "best": an_object({"pretrain_epoch": COUNT, "epoch": COUNT}),
+            "scores": {"minItems": 1},
+        }
+    },
+}
 SCORE_FILE = an_object(
     {
         "run": TEXT,
@@ -48,14 +67,17 @@ SCORE_FILE = an_object(
         "kind": {"enum": ["classification", "binary", "top_n"]},
         "metric": METRIC,
         "examples": an_object({"train": COUNT, "validation": COUNT, "test": COUNT}),
-        "best": an_object({"pretrain_epoch": COUNT, "epoch": COUNT}),
-        "scores": a_list(SCORE, at_least=1),
+        "best": {},
+        "scores": a_list(SCORE),
     },
     width={"type": "integer", "minimum": 1},
+    facts=FACTS,
+    failed=TEXT,
 ) | {
     # Why: references train no encoder, so they have no epoch and no user vector.
     "if": an_object({"best": an_object({"epoch": {"minimum": 1}})}),
     "then": {"required": ["width"]},
+    "allOf": [FAILED],
 }
 # Why: a misspelt key of a layout could silently turn simulated figures into real ones.
 NOTHING_ELSE = {"additionalProperties": False}
@@ -136,7 +158,7 @@ def read_checked(path: Path, schema: dict[str, Any]) -> Any:
 
 
 def read_score_file(path: Path) -> list[dict[str, Any]]:
-    """One row (a dict with SCORE_COLUMNS) per value of a score file.
+    """One row (a dict with SCORE_COLUMNS) per value of a score file; of a failed fit, one of NaN.
 
     Raises:
         ValueError: the file is not what `finetune` or `references` writes, or is inconsistent.
@@ -144,6 +166,9 @@ def read_score_file(path: Path) -> list[dict[str, Any]]:
     check_recorded(path)
     try:
         content = read_checked(path, SCORE_FILE)
+        if "failed" in content:
+            none = {"pretrain_epoch": 0, "epoch": 0, "split": "test", "value": float("nan")}
+            content |= {"best": none, "scores": [none | {"metric": content["metric"]}]}
         best = (content["best"]["pretrain_epoch"], content["best"]["epoch"])
         tested = [score for score in content["scores"] if score["split"] == "test"]
         if {(score["pretrain_epoch"], score["epoch"]) for score in tested} != {best}:
@@ -157,6 +182,16 @@ def read_score_file(path: Path) -> list[dict[str, Any]]:
         score | shared | {"examples": content["examples"][score["split"]]}
         for score in content["scores"]
     ]
+
+
+def read_facts(paths: Iterable[Path]) -> dict[str, dict[str, Any]]:
+    """FACTS of each task, of those of these reference files that are there and tell any."""
+    found = {}
+    for path in filter(Path.exists, paths):
+        check_recorded(path)
+        content = read_checked(path, SCORE_FILE)
+        found |= {content["task"]: content["facts"]} if "facts" in content else {}
+    return found
 
 
 def gather_scores(paths: Sequence[Path]) -> pd.DataFrame:
@@ -188,13 +223,17 @@ def read_scores(path: Path) -> pd.DataFrame:
             path,
             dtype=SCORE_COLUMNS,
             keep_default_na=False,
-            na_values={"width": [""]},
+            na_values={"width": [""], "value": [""]},
             float_precision="round_trip",
         )
     except (ValueError, TypeError, OverflowError) as error:
         raise ValueError(f"{path}: {error}. Make it again with the command scores.") from error
     if list(scores.columns) != list(SCORE_COLUMNS):
         raise ValueError(f"{path}: the columns must be {', '.join(SCORE_COLUMNS)}. Make it again.")
+    may_be_empty = (scores["split"] == "test") & (scores["epoch"] == 0) & scores["width"].notna()
+    if len(lost := scores[scores["value"].isna() & ~may_be_empty]):
+        line = lost.index[0] + 2  # the first row stands below the header
+        raise ValueError(f"{path}: line {line} has no value. Make it again.")
     return scores
 
 
@@ -267,7 +306,8 @@ def summarise(scores: pd.DataFrame, layout: dict[str, Any]) -> pd.DataFrame:
     Per task: mean, sample std (n - 1), number of seeds, relative improvement over the baseline in
     percent, and the published mean and std; per row, the length of its user vectors (width).
     Missing figures are NaN: of a reference that does not do a task or has no user vectors, of a
-    task nobody has scores for (its corpus is absent), of a std over one seed.
+    task nobody has scores for (its corpus is absent), of a std over one seed, of a cell of which a
+    seed failed (which counts among its seeds).
 
     Raises:
         ValueError: a ranked run lacks a task that others have, or runs differ in test examples, or
@@ -281,7 +321,7 @@ def summarise(scores: pd.DataFrame, layout: dict[str, Any]) -> pd.DataFrame:
     scored = [task for task in layout["tasks"] if task["task"] in set(test["task"])]
     summary.insert(2, "data", origin(scored))
     summary["width"] = widths(test).reindex(summary["run"]).array
-    measured = test.groupby(["run", "task", "metric"])["value"].agg(["mean", "std", "count"])
+    measured = over_seeds(test.groupby(["run", "task", "metric"])["value"])
     published = published_table2()
     for task in layout["tasks"]:
         name = task["task"]
@@ -292,11 +332,23 @@ def summarise(scores: pd.DataFrame, layout: dict[str, Any]) -> pd.DataFrame:
         paper = published.reindex(keys((entry["paper"], task["paper"]) for entry in entries))
         summary[f"{name}.mean"] = mean.round(4)
         summary[f"{name}.std"] = (100 * own["std"].to_numpy()).round(4)
-        summary[f"{name}.seeds"] = own["count"].astype("Int64").array
+        summary[f"{name}.seeds"] = own["seeds"].astype("Int64").array
         summary[f"{name}.improvement"] = np.where(is_baseline, np.nan, improvement).round(4)
         summary[f"{name}.paper_mean"] = paper["mean_percent"].to_numpy()
         summary[f"{name}.paper_std"] = paper["std_percent"].to_numpy()
     return summary
+
+
+def over_seeds(values: SeriesGroupBy) -> pd.DataFrame:
+    """Mean, sample std and number of seeds of each group; NaN where a seed has no value."""
+    # Why not of the others: seeds fail where a training is unstable; a mean over those that did not
+    # would be too good.
+    return values.agg(mean=whole_mean, std=lambda each: each.std(skipna=False), seeds="size")
+
+
+def whole_mean(values: pd.Series) -> float:
+    """The mean; NaN where any of the values is missing."""
+    return values.mean(skipna=False)
 
 
 def widths(scores: pd.DataFrame) -> pd.Series:

@@ -2,7 +2,7 @@
 
 python -m userbench.report.tables scores --scores FILE... --out scores.csv
 python -m userbench.report.tables table2 --scores scores.csv --layout JSON --csv .. --md .. --tex ..
-    --html ..
+    --html .. [--references FILE...]
 python -m userbench.report.tables table1 --store ttl=ttl/manifest.json --tasks JSON
     --simulated ttl --out table1.csv
 """
@@ -26,6 +26,7 @@ from userbench.report.statistics import (
     keys,
     published_table2,
     read_corpus_tasks,
+    read_facts,
     read_layout,
     read_manifest,
     read_scores,
@@ -81,8 +82,16 @@ class Table(NamedTuple):
     notes: list[str]
 
 
-def arrange(summary: pd.DataFrame, scores: pd.DataFrame, layout: dict[str, Any]) -> Table:
-    """Table 2 as shown: measured runs, references and published figures, one block each."""
+def arrange(
+    summary: pd.DataFrame,
+    scores: pd.DataFrame,
+    layout: dict[str, Any],
+    facts: dict[str, dict[str, Any]] | None = None,
+) -> Table:
+    """Table 2 as shown: measured runs, references and published figures, one block each.
+
+    `facts` of tasks, as `read_facts` gives them, are told in the notes.
+    """
     tasks = layout["tasks"]
     columns = [
         show(*(summary[f"{task['task']}.{number}"] for number in NUMBERS), summary["ranked"])
@@ -106,7 +115,11 @@ def arrange(summary: pd.DataFrame, scores: pd.DataFrame, layout: dict[str, Any])
         tasks=[task["label"] + SIMULATED * task["simulated"] for task in tasks],
         metrics=[{"accuracy": "Acc"}.get(task["metric"], task["metric"].upper()) for task in tasks],
         blocks=[block for block in blocks if block.rows],
-        notes=[*measurement_notes(summary, scores, layout), *layout["notes"]],
+        notes=[
+            *measurement_notes(summary, scores, layout),
+            *fact_notes(facts or {}, layout),
+            *layout["notes"],
+        ],
     )
 
 
@@ -172,6 +185,7 @@ def measurement_notes(
         each = zip(ranked["label"], fewest, most, strict=True)
         listed = ", ".join(f"{label} {low} to {high}" for label, low, high in each)
         notes.append(f"The number of seeds differs: {listed}.")
+    notes += failed_notes(scores, layout)
     notes += missing_seeds(scores, layout)
     notes += width_notes(ranked)
     notes.append("Std is the sample standard deviation (n − 1) over seeds; one seed has none.")
@@ -190,6 +204,22 @@ def measurement_notes(
         notes.append(
             "NDCG, HR and MRR rank the full catalogue, without the user's other known positives."
         )
+    return notes
+
+
+def failed_notes(scores: pd.DataFrame, layout: dict[str, Any]) -> list[str]:
+    """A sentence on each cell of which seeds failed, with the file that says why."""
+    notes, failed = [], scores[scores["value"].isna()]
+    for row in layout["rows"]:
+        for task in layout["tasks"]:
+            own = (failed["run"] == row["run"]) & (failed["task"] == task["task"])
+            if seeds := list(map(str, failed.loc[own, "seed"])):
+                which = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {', '.join(seeds)}"
+                why = f"finetune/{row['run']}/{task['task']}/seed{seeds[0]}.json"
+                notes.append(
+                    f"{row['label']} on {task['label']} has no score: {which} failed ({why} says "
+                    "why)."
+                )
     return notes
 
 
@@ -215,6 +245,24 @@ def missing_seeds(scores: pd.DataFrame, layout: dict[str, Any]) -> list[str]:
         "`scores`, too; those that were never made, the workflow makes once the seed is in the "
         "config's `seeds`."
     ]
+
+
+def fact_notes(facts: dict[str, dict[str, Any]], layout: dict[str, Any]) -> list[str]:
+    """What the data of each task mean for its scores, a sentence each, as far as it is known."""
+    notes, known = [], [task for task in layout["tasks"] if task["task"] in facts]
+    for task in known:
+        if share := facts[task["task"]].get("test_users_in_train"):
+            also = f"{share:.0%} of the test users also have training examples."
+            notes.append(f"{task['label']}: {also}")
+    for task in known:
+        if constant := facts[task["task"]].get("constant"):
+            points = {ties: number(100 * value) for ties, value in constant.items()}
+            notes.append(
+                f"A constant score would get {points['pessimistic']} on {task['label']} (ties "
+                f"against the target), {points['stable']} with stable ties and {points['random']} "
+                "in random order."
+            )
+    return notes
 
 
 def width_notes(ranked: pd.DataFrame) -> list[str]:
@@ -398,13 +446,14 @@ def table2_command(args: argparse.Namespace) -> None:
     """Write Table 2 as CSV, Markdown, LaTeX and HTML."""
     layout, scores = read_layout(args.layout), read_scores(args.scores)
     summary = summarise(scores, layout)
-    table = arrange(summary, scores, layout)
+    table = arrange(summary, scores, layout, read_facts(args.references))
     write_csv(args.csv, summary)
     artifact.write_text(args.md, to_markdown(table))
     artifact.write_text(args.tex, to_latex(table))
     artifact.write_text(args.html, PAGE.format(table=to_html(table)))
-    read, beside = artifact.fingerprints([args.scores]), [args.md, args.tex, args.html]
-    artifact.record(args.csv, resolved(args) | {"layout": layout}, read, beside)
+    told = artifact.fingerprints([args.scores, *filter(Path.exists, args.references)])
+    beside = [args.md, args.tex, args.html]
+    artifact.record(args.csv, resolved(args) | {"layout": layout}, told, beside)
 
 
 def table1_command(args: argparse.Namespace) -> None:
@@ -450,6 +499,9 @@ def main(argv: list[str] | None = None) -> None:
 
     table2 = commands.add_parser("table2", help="the paper's Table 2, measured and published")
     table2.add_argument("--scores", type=Path, required=True, help="CSV of the command scores")
+    table2.add_argument(
+        "--references", type=Path, nargs="*", default=[], metavar="FILE", help="their score files"
+    )
     table2.add_argument("--layout", required=True, help="JSON text, or the file that holds it")
     for markup in ("csv", "md", "tex", "html"):
         table2.add_argument(f"--{markup}", type=Path, required=True)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from userbench import artifact
@@ -28,6 +29,7 @@ from userbench.report.statistics import (
     check_once,
     json_argument,
     read_checked,
+    whole_mean,
 )
 from userbench.report.tables import (
     SIMULATED,
@@ -81,18 +83,23 @@ def read_layout(argument: str) -> dict[str, Any]:
 def read_validation(path: Path) -> dict[str, Any]:
     """The validation score of a score file, at the epoch that fine-tuning chose by it.
 
+    Of a fine-tuning that failed, NaN, at epoch 0.
+
     Raises:
         ValueError: the file is not what `finetune` writes, or lacks that score.
     """
     content = read_checked(path, SCORE_FILE)
+    own = {key: content[key] for key in ("corpus", "run", "task", "metric", "seed")}
+    own |= {"file": str(path), "pretrain_epoch": 0, "epoch": 0, "validation": float("nan")}
+    if "failed" in content:
+        return own
     # Why here: what is chosen by test scores cannot be judged by them. Nothing below sees any.
     scores = [score for score in content["scores"] if score["split"] == "validation"]
     sought = content["best"] | {"metric": content["metric"]}
     values = [score["value"] for score in scores if sought.items() <= score.items()]
     if len(values) != 1:
         raise ValueError(f"{path}: not one validation score of the best epoch, but {len(values)}")
-    own = {key: content[key] for key in ("corpus", "run", "task", "metric", "seed")}
-    return own | content["best"] | {"validation": values[0], "file": str(path)}
+    return own | content["best"] | {"validation": values[0]}
 
 
 def gather_trials(paths: Sequence[Path], layout: dict[str, Any]) -> pd.DataFrame:
@@ -156,15 +163,16 @@ def choose(trials: pd.DataFrame) -> pd.DataFrame:
     """Add `relative` and `chosen` to the rows of `gather_trials`.
 
     `relative`: by how many percent a trial's mean over seeds is above the mean over all trials of
-    its row, averaged over the tasks of the corpus. `chosen`: the trial with the largest, the first
-    of equals.
+    its row, averaged over the tasks of the corpus; NaN of a trial of which a fit failed. `chosen`:
+    the trial with the largest, the first of equals.
     """
     place = ["corpus", "row"]
-    means = trials.groupby([*place, "task", "run"], sort=False)["validation"].mean()
+    means = trials.groupby([*place, "task", "run"], sort=False)["validation"].agg(whole_mean)
     typical = means.groupby([*place, "task"], sort=False).transform("mean")
-    above = (100 * (means / typical - 1)).where(typical > 0, 0.0)
-    relative = above.groupby([*place, "run"], sort=False).mean().round(DECIMALS)
-    best = relative.groupby(place, sort=False).idxmax()
+    above = (100 * (means / typical - 1)).mask(typical == 0, 0.0)
+    relative = above.groupby([*place, "run"], sort=False).agg(whole_mean).round(DECIMALS)
+    # Why below all: what fails at one seed or task is no setting to choose.
+    best = relative.fillna(-np.inf).groupby(place, sort=False).idxmax()
     trials = trials.join(relative.rename("relative"), on=[*place, "run"])
     chosen = pd.MultiIndex.from_frame(trials[[*place, "run"]]).isin(list(best))
     return trials.assign(chosen=chosen.astype(int))
@@ -200,10 +208,10 @@ def to_markdown(trials: pd.DataFrame, layout: dict[str, Any]) -> str:
 
 def markdown_cells(row: pd.DataFrame, tasks: Sequence[str]) -> list[str]:
     """Label, number of trials, settings and scores of one row of trials, as shown."""
-    scores = 100 * row.pivot_table("validation", "run", "task", sort=False)
+    scores = 100 * row.groupby(["run", "task"], sort=False)["validation"].agg(whole_mean).unstack()
     relative = row.drop_duplicates("run").set_index("run")["relative"]
     chosen = row[row["chosen"] == 1].iloc[0]
-    worst = scores.loc[relative.idxmin()]
+    worst = scores.loc[relative.fillna(-np.inf).idxmin()]
     settings = ", ".join(
         f"{key} {value if isinstance(value, str) else json.dumps(value)}"
         for key, value in json.loads(chosen["settings"]).items()
