@@ -78,13 +78,21 @@ def made(tiny, tmp_path_factory) -> Path:
         ]
         call("report.tables", "table2", "--scores", scores, *layout, *kinds)
         predictions = ["--predictions", *sorted(toy.glob("finetune/*/*/*.parquet"))]
-        for name, more in (("statistics", predictions), ("aggregate", [])):
+        for name in ("statistics", "aggregate"):
             to = ["--csv", toy / f"{name}.csv", "--md", toy / f"{name}.md"]
-            call("report.comparison", name, "--scores", scores, *more, *layout, *to)
+            call("report.comparison", name, "--scores", scores, *predictions, *layout, *to)
         call("report.agreement", "--scores", scores, *layout, "--out", toy / "agreement.csv")
         tasks = json.dumps({"age": {"corpus": "ttl", "paper": "T1"}})
         one = ["--store", f"ttl={store}/manifest.json", "--tasks", tasks, "--simulated", "ttl"]
         call("report.tables", "table1", *one, "--out", toy / "table1.csv")
+        read = [
+            w
+            for name in ("statistics", "table1", "agreement")
+            for w in (f"--{name}", toy / f"{name}.csv")
+        ]
+        margin = json.dumps({f"T{n}": 1.0 for n in range(1, 7)})
+        to = ["--csv", toy / "verdict.csv", "--md", toy / "verdict.md"]
+        call("report.verdict", *read, *layout, "--margin", margin, *to)
         curves = ["--scores", scores, "--layout", json.dumps(CURVES)]
         curves += ["--csv", toy / "learning_curves.csv", "--out", toy / "learning_curves"]
         call("report.figures", "learning_curves", *curves)
@@ -122,8 +130,9 @@ def test_results_as_made_can_be_traced(results):
     broken, said = audited(results)
     assert not broken, said
     assert "5 test scores" in said and "everything can be traced" in said
-    # scores, table2 in four forms, statistics and aggregate in two, agreement, table1, curves
-    assert "12 tables and pages computed again" in said
+    # scores, table2 in four forms, statistics, aggregate and verdict in two, agreement, table1,
+    # curves
+    assert "14 tables and pages computed again" in said
 
 
 @pytest.mark.parametrize("forged", [False, True])

@@ -372,7 +372,7 @@ def test_a_table_names_the_seeds_that_are_missing(tmp_path):
     scores = ["--scores", str(tmp_path / "scores.csv"), "--layout", json.dumps(LAYOUT)]
     out = ["--csv", str(tmp_path / "a.csv"), "--md", str(tmp_path / "a.md")]
     with pytest.raises(SystemExit, match=r"Give finetune/adaptssr/age/seed1.json to the command"):
-        comparison.main(["aggregate", *scores, *out])
+        comparison.main(["aggregate", *scores, "--predictions", "none.parquet", *out])
     assert not (tmp_path / "a.csv").exists()
 
 

@@ -33,11 +33,30 @@ def scores(runs, tasks=TASKS, seeds=3, seed=0):
                 for epoch in (1, 2):
                     value = 0.3 + 0.1 * epoch + rng.uniform(0, 0.05)
                     rows.append(shared | {"split": "validation", "epoch": epoch, "value": value})
-                value = rng.uniform(0.4, 0.6)
+                value = rng.integers(40, 60) / 100
                 rows.append(shared | {"split": "test", "epoch": 2, "value": value})
     from userbench.report.statistics import SCORE_COLUMNS
 
     return pd.DataFrame(rows)[list(SCORE_COLUMNS)].astype({"width": "Int64"})
+
+
+def predictions(folder, measured) -> list:
+    """Predictions of 100 users with these test scores: the first so many are right, or ranked 1."""
+    from userbench.predictions import write_predictions
+
+    user, paths = np.arange(100), []
+    for score in measured[measured["split"] == "test"].itertuples():
+        right = user < round(100 * score.value)
+        columns = {"example": user, "user": user}
+        if score.metric == "accuracy":
+            columns |= {"label": np.ones(100), "predicted": right}
+        else:
+            columns["rank"] = np.where(right, 1, 50)
+        kind = "classification" if score.metric == "accuracy" else "top_n"
+        path = folder / f"{score.run}.{score.task}.{score.seed}.parquet"
+        write_predictions(path, columns, {**score._asdict(), "kind": kind})
+        paths.append(path)
+    return paths
 
 
 def row(run, method, variant=False):
@@ -124,6 +143,8 @@ def command(figures, folder, figure, told, frame=None, files=()):
     if frame is not None:
         frame.to_csv(folder / "scores.csv", index=False)
         flags += ["--scores", f"{folder}/scores.csv"]
+        if figure != "learning_curves":
+            flags += ["--predictions", *map(str, predictions(folder, frame))]
     if figure == "figure5":
         flags += ["--parquet", f"{folder}/figure5.parquet", "--cosines", *map(str, files)]
     figures.main([figure, *flags])
@@ -194,53 +215,81 @@ def test_the_summary_counts_orders_one_by_one():
 # ------------------------------------------------------------------------------- numbers
 
 
-def test_ablation_numbers_are_those_of_scipy():
-    """Wrong: a run's own interval, or its difference from the full one, is not paired by seed."""
-    from userbench.report import studies
+def values_by_seed(measured, *cell) -> np.ndarray:
+    """Test scores of a run on a task in percent, by seed."""
+    run, task = cell
+    own = measured.query("split == 'test' and run == @run and task == @task")
+    return 100 * own.sort_values("seed")["value"].to_numpy()
+
+
+def test_ablation_numbers_count_seeds_and_test_users(tmp_path):
+    """Wrong: an interval is that of the seeds alone, or a difference is not paired."""
+    from userbench.report import inference, studies
 
     measured = scores([row["run"] for row in ABLATION["rows"]])
-    frame = studies.ablation(measured, ABLATION).set_index(["run", "task"]).sort_index()
+    frame = studies.ablation(measured, ABLATION, predictions(tmp_path, measured))
+    frame = frame.set_index(["run", "task"]).sort_index()
     assert list(frame.loc["half", "role"]) == ["component sweep"] * 2
-    test = (
-        measured[measured["split"] == "test"]
-        .set_index(["run", "task", "seed"])["value"]
-        .sort_index()
-        * 100
-    )
-    own, full = test["one", "click"].to_numpy(), test["full", "click"].to_numpy()
+    own, full = (values_by_seed(measured, run, "click") for run in ("one", "full"))
     found = frame.loc["one", "click"]
-    expected = stats.t.interval(0.95, 2, own.mean(), stats.sem(own))
-    assert (found["low"], found["high"]) == pytest.approx(expected, abs=1e-3)
     assert found["std"] == pytest.approx(own.std(ddof=1), abs=1e-3)
-    paired = stats.ttest_rel(own, full).confidence_interval()
-    assert found["difference_low"] == pytest.approx(paired.low, abs=1e-3)
-    assert found["difference_high"] == pytest.approx(paired.high, abs=1e-3)
+    # Users are right or wrong, the same ones in both runs but for the difference.
+    apart = abs((own - full).mean())
+    for values, users, bounds in (
+        (own, own.mean(), found[["low", "high"]]),
+        (own - full, apart, found[["difference_low", "difference_high"]]),
+    ):
+        noise = inference.Noise(np.array([users * (100 - users) / 100]), 66.0)
+        over_seeds = inference.seed_noise(inference.sample(values))
+        expected = inference.confidence_interval(np.array([values.mean()]), over_seeds, noise)
+        width = (expected.high - expected.low).item()
+        assert bounds.iloc[1] - bounds.iloc[0] == pytest.approx(width, rel=0.1)
+        assert bounds.mean() == pytest.approx(values.mean(), abs=1e-3)
+        assert width > 2 * stats.t.ppf(0.975, 2) * stats.sem(values)
     assert np.isnan(frame.loc[("full", "click"), "difference"])
 
 
-def test_one_seed_has_no_interval():
+def test_one_seed_has_no_interval(tmp_path):
     """Wrong: a single seed is shown as if it had no spread."""
     from userbench.report import studies
 
-    frame = studies.labels(scores(["none", "none--labels-10"], seeds=1), LABELS)
+    measured = scores(["none", "none--labels-10"], seeds=1)
+    frame = studies.labels(measured, LABELS, predictions(tmp_path, measured))
     assert frame[["std", "low", "high"]].isna().all().all()
     assert frame["mean"].notna().all()
 
 
-def test_worlds_compare_runs_in_the_same_world():
+def test_worlds_compare_runs_in_the_same_world(tmp_path):
     """Wrong: the difference is of two worlds, or its parameters are of another one."""
     from userbench.report import studies
 
     measured = scores(["adaptssr", "none"], WORLD_TASKS)
-    frame = studies.worlds(measured, WORLDS).set_index(["diversity", "noise"])
-    test = (
-        measured[measured["split"] == "test"]
-        .set_index(["task", "run", "seed"])["value"]
-        .sort_index()
-        * 100
-    )
-    expected = (test["age_4_3", "adaptssr"] - test["age_4_3", "none"]).mean()
-    assert frame.loc[(4, 0.3), "mean"] == pytest.approx(expected, abs=1e-3)
+    frame = studies.worlds(measured, WORLDS, predictions(tmp_path, measured))
+    frame = frame.set_index(["diversity", "noise"])
+    ours, base = (values_by_seed(measured, run, "age_4_3") for run in ("adaptssr", "none"))
+    assert frame.loc[(4, 0.3), "mean"] == pytest.approx((ours - base).mean(), abs=1e-3)
+
+
+def test_a_failed_or_collapsed_seed_is_named_and_a_failed_cell_is_empty(figures, tmp_path):
+    """Wrong: the seeds that survive stand for all, or nobody learns what a mark is made of."""
+    from userbench.report import studies
+
+    measured = scores(["none", "none--labels-10"])
+    test = (measured["split"] == "test") & (measured["task"] == "age")
+    lost = test & (measured["run"] == "none") & (measured["seed"] == 1)
+    collapsed = test & (measured["run"] != "none") & (measured["seed"] == 2)
+    measured.loc[lost, "value"] = np.nan
+    measured.loc[collapsed, "value"] = 0.0
+    frame = studies.labels(measured, LABELS, predictions(tmp_path, measured[~lost]))
+    by_cell = frame.set_index(["run", "task"])
+    assert by_cell.loc[("none", "age"), "note"] == "seed 1 failed"
+    assert by_cell.loc[("none", "age"), ["mean", "low"]].isna().all()
+    note = by_cell.loc[("none--labels-10", "age"), "note"]
+    assert note == "seed 2 predicts one class only"
+    assert by_cell.loc[("none--labels-10", "age"), "mean"] > 0
+    said = " ".join(figures.figure7(frame, LABELS).get_supxlabel().split())
+    assert "Not to be compared: None on T1 Age: seed 2 predicts one class only; None on" in said
+    assert "over 3 seeds" in said
 
 
 def test_learning_curves_are_means_over_seeds(tmp_path):
@@ -326,7 +375,7 @@ def test_fonts_of_the_pdf_are_embedded(figures, tmp_path):
     assert b"<text" not in (tmp_path / "figure3.svg").read_bytes()
 
 
-def test_text_does_not_overlap(figures):
+def test_text_does_not_overlap(figures, tmp_path):
     """Wrong: the ticks of one panel run into those of the next, or a label leaves the page."""
     from userbench.report import studies
     from userbench.report.style import applied
@@ -337,7 +386,8 @@ def test_text_does_not_overlap(figures):
         {"task": name, "label": label, "metric": metric, "simulated": True}
         for name, (label, metric) in tasks.items()
     ]
-    frame = studies.ablation(scores([row["run"] for row in told["rows"]], tasks), told)
+    measured = scores([row["run"] for row in told["rows"]], tasks)
+    frame = studies.ablation(measured, told, predictions(tmp_path, measured))
     with applied():
         drawn = figures.figure4(frame, told)
         drawn.draw_without_rendering()

@@ -287,7 +287,7 @@ def test_test_users_are_a_part_of_the_error(ledger, tmp_path):
     assert ledger.measure(scores, LAYOUT, few)["clear"].sum() == 0
     assert ledger.measure(scores, LAYOUT, many)["clear"].sum() == 1
     no_spread = of_cells(np.array([[1.0, 1.0, 1.0]]))
-    users = ledger.Part(np.array([0.01]), np.array([199.0]))
+    users = ledger.Noise(np.array([0.01]), np.array([199.0]))
     assert ledger.beyond_chance(*no_spread, users).tolist() == [False]
 
 

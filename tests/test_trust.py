@@ -238,6 +238,7 @@ UNQUOTED = {
     *("format", "users", "n_items", "seed", "seeds", "max_bad_rows", "top", "epochs", "keep"),
     *("batch_size", "together", "device", "test", "figure", "simulated", "stores"),
     *("method", "init", "loop", "hold_out", "tasks", "world", "out", "folder", "offline", "state"),
+    "predictions",
 }
 
 

@@ -59,12 +59,13 @@ for figure, (_, numbers) in STUDIES.items():
             params:
                 figure=figure,
                 layout=lambda w, figure=figure: json.dumps(figure_layout(figure)),
+                predictions=predictions_flag,
                 out=lambda w, output: output.svg.removesuffix(".svg"),
             message:
                 f"Draw {figure}"
             shell:
                 "python -m userbench.report.figures {params.figure} --scores {input.scores}"
-                " --layout {params.layout:q} --csv {output.csv} --out {params.out} > {log} 2>&1"
+                " {params.predictions} --layout {params.layout:q} --csv {output.csv} --out {params.out} > {log} 2>&1"
 
     rule:
         name:

@@ -143,6 +143,12 @@ rule effects:
     """How far each switch of the ambiguity ledger moves each task."""
     input:
         scores=f"{OUT}/scores.csv",
+        predictions=expand(
+            f"{OUT}/finetune/{{run}}/{{task}}/seed{{seed}}.predictions.parquet",
+            run=[config.get("sensitivity"), *ALTERNATIVES],
+            task=TASKS,
+            seed=SEEDS,
+        ),
         code=code("report.ledger"),
     output:
         csv=f"{OUT}/effects.csv",
@@ -158,7 +164,8 @@ rule effects:
         "Compare each switch with the default"
     shell:
         "python -m userbench.report.ledger effects --scores {input.scores}"
-        " --layout {params.layout:q} --out {output.csv} > {log} 2>&1"
+        " --predictions {input.predictions} --layout {params.layout:q} --out {output.csv}"
+        " > {log} 2>&1"
 
 
 rule ambiguities:

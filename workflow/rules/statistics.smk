@@ -1,4 +1,4 @@
-# What few seeds can tell: comparisons of the rows with each other, and with the paper.
+# Significance over seeds and test users: comparisons of the rows with each other and with the paper.
 # In:  scores.csv, finetune/<run>/<task>/seed<k>.predictions.parquet, table1.csv, agreement.csv
 # Out: statistics, aggregate, and verdict where the config has `verify`
 
@@ -38,6 +38,13 @@ rule aggregate:
     """All tasks at once: ranks, improvements, and probabilities of being better."""
     input:
         scores=f"{OUT}/scores.csv",
+        predictions=expand(
+            f"{OUT}/finetune/{{run}}/{{task}}/seed{{seed}}.predictions.parquet",
+            run=config.get("table2", {}).get("rows", []),
+            task=TASKS,
+            seed=SEEDS,
+        ),
+        references=reference_files(TASKS, "predictions.parquet"),
         code=code("report.comparison"),
     output:
         csv=f"{OUT}/aggregate.csv",
@@ -54,7 +61,8 @@ rule aggregate:
         "Compare the rows over all tasks"
     shell:
         "python -m userbench.report.comparison aggregate --scores {input.scores}"
-        " --layout {params.layout:q} --csv {output.csv} --md {output.md} > {log} 2>&1"
+        " --predictions {input.predictions} {input.references} --layout {params.layout:q}"
+        " --csv {output.csv} --md {output.md} > {log} 2>&1"
 
 
 rule verdict:

@@ -118,4 +118,18 @@ def figure_inputs(figure):
     if figure == "learning_curves":
         files = [file for *_, file in curves_of(runs_in(figure))]
         return {"scores": f"{OUT}/scores.csv", "curves": list(dict.fromkeys(files))}
-    return {"scores": f"{OUT}/{figure}_scores.csv"}
+    return {
+        "scores": f"{OUT}/{figure}_scores.csv",
+        "predictions": expand(
+            f"{OUT}/finetune/{{run}}/{{task}}/seed{{seed}}.predictions.parquet",
+            run=runs_in(figure),
+            task=TASKS,
+            seed=SEEDS,
+        ),
+    }
+
+
+def predictions_flag(wildcards, input):
+    """The test predictions behind a figure's scores, where it shows test scores."""
+    files = input.get("predictions", [])
+    return f"--predictions {shlex.join(files)}" if files else ""

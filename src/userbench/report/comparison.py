@@ -1,12 +1,12 @@
-"""What the seeds can tell of Table 2: is a row better than the baseline, and than the best other?
+"""Significance of Table 2: is a row better than the baseline, and than every other row?
 
 python -m userbench.report.comparison statistics --scores scores.csv --predictions FILE...
     --layout JSON --csv statistics.csv --md statistics.md
-python -m userbench.report.comparison aggregate --scores scores.csv --layout JSON
-    --csv aggregate.csv --md aggregate.md
+python -m userbench.report.comparison aggregate --scores scores.csv --predictions FILE...
+    --layout JSON --csv aggregate.csv --md aggregate.md
 
-The layout is that of Table 2 (`userbench.report.tables`). Two kinds of noise stay apart: that of
-the seeds (`inference`) and that of the test users (`resampling`).
+The layout is that of Table 2 (`userbench.report.tables`). Every comparison of rows counts two kinds
+of noise: that of the seeds, and that of the test users (`inference`, docs/statistics.md).
 """
 
 import argparse
@@ -16,26 +16,34 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from userbench import artifact
 from userbench.mistakes import command
-from userbench.predictions import Predictions, describe_predictions, read_predictions
 from userbench.report.inference import (
     LEVEL,
     MOST_SEEDS,
+    NO_SPREAD,
+    POWER,
     Estimate,
+    Noise,
+    against_all_others,
     average_rank,
+    confidence_interval,
+    effect_interval,
     holm,
-    paired_test,
+    holm_over_all,
     percentile_interval,
     probability_of_improvement,
     sample,
     seed_draws,
+    seed_noise,
     seeds_needed,
-    student_interval,
+    tail,
+    upper_power,
+    user_noise,
 )
-from userbench.report.resampling import RESAMPLES, resampled, weighted_metric
+from userbench.report.resampling import RESAMPLES, Resampled, describe_seeds, resample
 from userbench.report.statistics import check_comparable, origin, read_layout, read_scores
 from userbench.report.tables import (
     SIMULATED,
@@ -52,73 +60,112 @@ DRAWS = 2000
 DECIMALS = 4
 AGAINST = ("baseline", "best_other")
 STATISTICS_NOTES = (
-    "A mean is followed by its 95% interval over seeds (Student's t), and ± the standard deviation "
-    "that other test users would give it (bootstrap over users): more seeds do not lower that.",
-    "Differences are paired by seed, with 95% intervals; p is of the paired t test, adjusted over "
-    "the tasks (Holm). The best other row is chosen by its test scores, in its own favour.",
-    f"Undecided: p is not below {LEVEL}. The seeds needed are those of 80% power at the strictest "
-    "of Holm's levels, were difference and spread the true ones.",
+    "A mean is followed by its 95% interval over seeds and test users: where the mean of other "
+    "seeds, tested on other users, would lie. ± is the part of the test users, as a standard "
+    "deviation: more seeds do not lower it.",
+    "Over the baseline: difference paired by seed and by test user, with its 95% interval; p is "
+    "adjusted over the tasks of the row (Holm). Over all others: difference to the best other row; "
+    "better means better than every other row, worse means worse than at least one (corrected for "
+    "their number), and p is adjusted over the tasks. No row is tested against the one that its "
+    "score chose.",
+    f"Undecided: p is not below {LEVEL}. The seeds needed are a guess, with its 90% interval in "
+    "brackets: those of 80% power at the strictest of Holm's levels, were difference and noise the "
+    "true ones. Where ten are truly needed, one guess of twenty from five seeds is 4 or less, and "
+    "another near 100 or above. Set the number of seeds before the run: to run as many as were "
+    "asked for and test again raises the error from 5% to between 7% and 11%, to add seeds one by "
+    "one until the difference shows to between 12% and 23%.",
+    "A seed that failed, or whose model predicts one class for everyone, leaves its comparisons "
+    "undecided, and so do seeds that all differ by the same: no spread is no evidence.",
 )
 AGGREGATE_NOTES = (
     "Rank: mean over tasks, 1 is best. Above: the probability that a score of the row is above one "
-    "of the other row, mean over tasks. Both with 95% intervals of a bootstrap over seeds, each "
-    "task by itself; of so few seeds they are too narrow: about 86% of three, 92% of five.",
+    "of the other row, mean over tasks; the other row is chosen anew in every draw. The brackets "
+    "hold the middle 95% of what comes out when seeds and test users are drawn again (bootstrap). "
+    "They are no confidence intervals: those of ranks hold the rank of the true means in 51% to "
+    "97% of cases (docs/statistics.md).",
     "Improvement: relative to the baseline, in percent, mean over tasks, with its 95% interval "
-    "over seeds (Student's t).",
+    "over seeds and test users (Student's t of each).",
 )
 
 
 class Scores(NamedTuple):
     """Test scores in percent of rows, then references, by seed; of the tasks that have any.
 
-    NaN where a reference does not do a task; it does not depend on the seed.
+    NaN where a fit failed, and where a reference does not do a task; it does not depend on the
+    seed. `draws` are the same scores on draws of test users, `users` their number by task,
+    `collapsed` says which models predict the same for every example.
     """
 
     tasks: list[dict[str, Any]]
     entries: list[dict[str, Any]]
     seeds: list[int]
     values: Float[np.ndarray, "tasks entries seeds"]
+    draws: Float[np.ndarray, "resamples tasks entries seeds"]
+    users: Int[np.ndarray, " tasks"]
+    kinds: list[str]
+    collapsed: Bool[np.ndarray, "tasks entries seeds"]
     n_rows: int
     baseline: int
 
 
-def collect(scores: pd.DataFrame, layout: dict[str, Any]) -> Scores:
-    """The test scores of a layout's rows and references.
+def collect(scores: pd.DataFrame, layout: dict[str, Any], predictions: Sequence[Path]) -> Scores:
+    """The test scores of a layout's rows and references, and their predictions resampled.
 
     Raises:
-        ValueError: there are none, a row lacks a task or a seed that others have, or rows differ
-            in test examples.
+        ValueError: there are none, a row lacks a task or a seed that others have, rows differ in
+            test examples, or predictions are missing or not those of the scores.
     """
     rows, references = ([entry["run"] for entry in layout[key]] for key in ("rows", "references"))
     test = scores[(scores["split"] == "test") & scores["run"].isin(rows + references)]
     tasks = [task for task in layout["tasks"] if task["task"] in set(test["task"])]
     if not tasks:
         raise ValueError("no test score of the layout's rows. Fine-tune them with a test split")
-    names = [task["task"] for task in tasks]
-    for name, task in zip(names, tasks, strict=True):
-        check_comparable(test[test["task"] == name], task, layout["rows"])
-    own = test.merge(pd.DataFrame(tasks)[["task", "metric"]])
-    wide = own[own["run"].isin(rows)].pivot(index=["task", "run"], columns="seed", values="value")
-    wide = wide.reindex(pd.MultiIndex.from_product([names, rows]))
-    lacking = wide.isna().stack()
-    if lacking.any():
-        task, run, seed = lacking.idxmax()
-        raise ValueError(
-            f"task {task!r}: run {run!r} has no score of seed {seed}, though others have. Give "
-            f"finetune/{run}/{task}/seed{seed}.json to the command `scores`, too, or put the seed "
-            "into the config's `seeds` and run the workflow: scores are paired by seed."
-        )
-    values = wide.to_numpy().reshape(len(names), len(rows), -1)
-    once = own.groupby(["task", "run"])["value"].mean()
-    once = once.reindex(pd.MultiIndex.from_product([names, references])).to_numpy()
-    once = once.reshape(len(names), len(references), 1).repeat(values.shape[-1], axis=-1)
+    for task in tasks:
+        check_comparable(test[test["task"] == task["task"]], task, layout["rows"])
+    test = test.merge(pd.DataFrame(tasks)[["task", "metric"]])
+    seeds = sorted(test.loc[test["run"].isin(rows), "seed"].unique().tolist())
+    there = set(zip(test["task"], test["run"], test["seed"], strict=True))
+    for task in tasks:
+        for run in rows:
+            for seed in seeds:
+                if (task["task"], run, seed) not in there:
+                    raise ValueError(missing_seed(task["task"], run, seed))
+    found = resample(test, tasks, predictions)
+    shape = (len(tasks), len(rows) + len(references), len(seeds))
+    values, collapsed = np.full(shape, np.nan), np.zeros(shape, dtype=bool)
+    draws = np.full((RESAMPLES, *shape), np.nan)
+    scored = test.set_index(["task", "run", "seed"])["value"].to_dict()
+    for (task, run, seed), value in scored.items():
+        at = [name["task"] for name in tasks].index(task), (rows + references).index(run)
+        # A reference was scored once, with any seed, and is the same for all.
+        at = (*at, seeds.index(seed) if run in rows else slice(None))
+        values[at] = 100 * value
+        if np.isfinite(value):
+            own: Resampled = found[task]
+            collapsed[at] = (run, seed) in own.collapsed
+            place = draws[:, *at]
+            place[...] = own.draws[run, seed].reshape(RESAMPLES, *[1] * (place.ndim - 1))
+    done = [found.get(task["task"]) for task in tasks]
     return Scores(
         tasks,
         layout["rows"] + layout["references"],
-        wide.columns.tolist(),
-        100 * np.concatenate([values, once], axis=1),
+        seeds,
+        values,
+        draws,
+        np.array([own.users if own else 0 for own in done]),
+        [own.kind if own else "" for own in done],
+        collapsed,
         len(rows),
         rows.index(layout["baseline"]),
+    )
+
+
+def missing_seed(task: str, run: str, seed: int) -> str:
+    """What to do where a row has no score of a seed that others have."""
+    return (
+        f"task {task!r}: run {run!r} has no score of seed {seed}, though others have. Give "
+        f"finetune/{run}/{task}/seed{seed}.json to the command `scores`, too, or put the seed "
+        "into the config's `seeds` and run the workflow: scores are paired by seed."
     )
 
 
@@ -130,24 +177,23 @@ def statistics(
 ) -> pd.DataFrame:
     """A row per task and row or reference that has a score of it.
 
-    In percent and points: `mean` over seeds, `std`, its 95% interval `low` to `high`, and
-    `test_std`, the standard deviation of the mean over draws of test users. For both of AGAINST,
-    after its name and a dot: the `run` compared with, paired `difference`, its `low`, `high` and
-    `test_std`, `p`, `p_holm` adjusted over the tasks, `verdict`. What cannot be said is NaN.
+    In percent and points: `mean` over seeds, its `std` over seeds, `test_std`, the standard
+    deviation that other test users would give the mean, its 95% interval `low` to `high` over both;
+    `note`, why it cannot be compared. For both of AGAINST, after its name and a dot: the `run`
+    compared with, the `difference`, `p`, `p_holm` adjusted over the tasks, `verdict`. For the
+    baseline also `std`, `test_std`, `low`, `high` of the paired difference, and `p_table`, adjusted
+    over all cells. What cannot be said is NaN.
 
     Raises:
-        ValueError: see `collect`; predictions are missing or not those of the scores.
+        ValueError: see `collect`.
     """
-    found = collect(scores, layout)
-    test_means = np.stack(
-        [
-            resampled_means(found, place, predictions_of(task["task"], predictions))
-            for place, task in enumerate(found.tasks)
-        ],
-        axis=1,
-    )
+    found = collect(scores, layout, predictions)
     over_seeds = sample(found.values)
-    estimate, shape = student_interval(over_seeds), over_seeds.mean.shape
+    users = user_noise(found.draws.mean(-1), found.users[:, None])
+    estimate, shape = (
+        confidence_interval(over_seeds.mean, seed_noise(over_seeds), users),
+        over_seeds.mean.shape,
+    )
     ranked = np.broadcast_to(np.arange(shape[1]) < found.n_rows, shape)
     columns = {
         **{key: column(found.tasks, key, shape, axis=0) for key in ("task", "label", "metric")},
@@ -160,14 +206,15 @@ def statistics(
         "std": np.where(ranked, over_seeds.std, np.nan),
         "low": np.where(ranked, estimate.low, np.nan),
         "high": np.where(ranked, estimate.high, np.nan),
-        "test_std": deviation(test_means),
+        "test_std": np.sqrt(users.variance),
+        "note": notes(found),
     }
-    opponents = (np.full(shape, found.baseline), best_other(found))
-    for name, opponent in zip(AGAINST, opponents, strict=True):
-        compared = compare(found, opponent, test_means)
-        columns |= {f"{name}.{key}": value for key, value in compared.items()}
+    compared = {"baseline": over_baseline(found), "best_other": over_others(found)}
+    for name, told in compared.items():
+        columns |= {f"{name}.{key}": value for key, value in told.items()}
     table = pd.DataFrame({key: np.ravel(np.asarray(value)) for key, value in columns.items()})
-    return table.dropna(subset="mean").round(DECIMALS)
+    there = table["mean"].notna() | (table["note"] != "")
+    return table[there].round(DECIMALS)
 
 
 def column(
@@ -178,159 +225,271 @@ def column(
     return np.broadcast_to(np.expand_dims(values, 1 - axis), shape)
 
 
-def best_other(found: Scores) -> Int[np.ndarray, "tasks entries"]:
-    """The row of the highest mean beside the one in question, per task; of a lone row, itself."""
-    means = found.values[:, : found.n_rows].mean(-1)
-    itself = np.eye(len(found.entries), found.n_rows, dtype=bool)
-    return np.where(itself, -np.inf, means[:, None, :]).argmax(-1)
+def notes(found: Scores) -> np.ndarray:
+    """Of every cell, which of its seeds failed or predict the same for everyone; mostly empty."""
+    failed = np.isnan(found.values)
+    failed[:, found.n_rows :] = False  # a reference does not do every task
+    said = np.full(failed.shape[:2], "", dtype=object)
+    for task, entry in np.argwhere((failed | found.collapsed).any(-1)):
+        bad = (
+            [found.seeds[seed] for seed in np.flatnonzero(part[task, entry])]
+            for part in (failed, found.collapsed)
+        )
+        said[task, entry] = describe_seeds(found.kinds[task], *bad)
+    return said
 
 
-def compare(
-    found: Scores,
-    opponent: Int[np.ndarray, "tasks entries"],
-    test_means: Float[np.ndarray, "resamples tasks entries"],
-) -> dict[str, Any]:
-    """Columns of `statistics` on the differences to an opponent; empty beside oneself."""
-    tasks = np.arange(len(found.tasks))[:, None]
-    other = opponent != np.arange(len(found.entries))
-    differences = found.values - found.values[tasks, opponent]
-    differences[~other] = np.nan
-    tested = paired_test(differences)
-    p_holm = holm(tested.p.T).T
-    strictest = LEVEL / np.isfinite(tested.p).sum(0).clip(1)  # of the levels that Holm goes through
-    level = np.broadcast_to(strictest, tested.p.shape)
-    needed = seeds_needed(tested.value, tested.std, level)
-    needed = np.maximum(needed, len(found.seeds) + 1)
-    test_std = deviation(test_means - test_means[:, tasks, opponent])
-    runs = np.array([entry["run"] for entry in found.entries], dtype=object)
+class Differences(NamedTuple):
+    """Differences of entries to opponents, the last axis; noise and p values of their means.
+
+    `p` is NaN beside oneself, and where a note, one seed or the lack of spread forbids an answer.
+    """
+
+    mean: Float[np.ndarray, "tasks entries others"]
+    std: Float[np.ndarray, "tasks entries others"]
+    seeds: Noise
+    users: Noise
+    p: Float[np.ndarray, "tasks entries others"]
+
+
+def differences(found: Scores, others: Int[np.ndarray, " others"]) -> Differences:
+    """Every entry compared with each of these rows, paired by seed and by test user."""
+    noted = notes(found) != ""
+    over_seeds = sample(found.values[:, :, None] - found.values[:, None, others])
+    itself = np.arange(len(found.entries))[:, None] == others
+    mean = np.where(itself, np.nan, over_seeds.mean)
+    seeds = seed_noise(over_seeds._replace(mean=mean))
+    means = found.draws.mean(-1)
+    users = user_noise(means[:, :, :, None] - means[:, :, None, others], found.users[:, None, None])
+    p = tail(mean, seeds, users)
+    p = np.where(noted[:, :, None] | noted[:, None, others], np.nan, p)
+    return Differences(mean, over_seeds.std, seeds, users, p)
+
+
+def over_baseline(found: Scores) -> dict[str, Any]:
+    """Columns of `statistics` on the differences to the baseline; empty beside itself."""
+    tested = differences(found, np.array([found.baseline]))
+    mean, std, p = (part[..., 0] for part in (tested.mean, tested.std, tested.p))
+    seeds, users = (
+        Noise(*(np.broadcast_to(part, tested.mean.shape)[..., 0] for part in noise))
+        for noise in (tested.seeds, tested.users)
+    )
+    bounds = confidence_interval(mean, seeds, users)
+    p_holm = holm(p.T).T
+    strictest = LEVEL / np.isfinite(p).sum(0).clip(1)  # of the levels that Holm goes through
+    level = np.broadcast_to(strictest, p.shape)
+    guesses = guess_seeds(mean, std, len(found.seeds), level, users)
+    said = notes(found)
+    runs = [entry["run"] for entry in found.entries]
+    other = np.arange(len(runs)) != found.baseline
+    verdicts = np.full(p.shape, "", dtype=object)
+    for task, entry in np.argwhere(np.broadcast_to(other, p.shape)):
+        why = [
+            f"{found.entries[of]['label']}: {said[task, of]}"
+            for of in (entry, found.baseline)
+            if said[task, of]
+        ]
+        guess = Guess(*(part[task, entry] for part in guesses))
+        verdicts[task, entry] = verdict(
+            mean[task, entry], std[task, entry], p_holm[task, entry], "; ".join(why), guess
+        )
     return {
-        "run": np.where(other, runs[opponent], ""),
-        "difference": tested.value,
-        "low": tested.low,
-        "high": tested.high,
-        "test_std": np.where(other, test_std, np.nan),
-        "p": tested.p,
+        "run": np.broadcast_to(np.where(other, runs[found.baseline], ""), p.shape),
+        "difference": mean,
+        "std": np.where(other, std, np.nan),
+        "test_std": np.where(other, np.sqrt(users.variance), np.nan),
+        "low": bounds.low,
+        "high": bounds.high,
+        "p": p,
         "p_holm": p_holm,
-        "verdict": np.vectorize(verdict, otypes=[object])(tested.value, tested.std, p_holm, needed),
+        "p_table": holm_over_all(p),
+        "verdict": verdicts,
     }
 
 
-def verdict(difference: float, std: float, p: float, needed: float) -> str:
-    """What a paired test says of a difference, in words."""
+def over_others(found: Scores) -> dict[str, Any]:
+    """Columns of `statistics` on all other rows at once; empty for a lone row."""
+    tested = differences(found, np.arange(found.n_rows))
+    p = against_all_others(tested.mean, tested.p)
+    p_holm = holm(p.T).T
+    shortfall = np.where(np.isnan(tested.mean), np.inf, tested.mean)
+    best = shortfall.argmin(-1)  # the row of the highest mean is the one least exceeded
+    difference = np.take_along_axis(tested.mean, best[..., None], axis=-1)[..., 0]
+    runs = np.array([entry["run"] for entry in found.entries], dtype=object)
+    decided = np.where(difference > 0, "better", "worse")
+    verdicts = np.where(p_holm < LEVEL, decided, "undecided")
+    return {
+        "run": np.where(np.isnan(difference), "", runs[best]),
+        "difference": difference,
+        "p": p,
+        "p_holm": p_holm,
+        "verdict": np.where(np.isnan(difference), "", verdicts),
+    }
+
+
+class Guess(NamedTuple):
+    """Seeds needed, more than there are, and the 90% interval of that guess; infinite: too many.
+
+    NaN of one seed and without spread. `few_users`: no number of seeds is enough, as the noise of
+    the test users alone is too large.
+    """
+
+    seeds: Float[np.ndarray, "*cells"]
+    low: Float[np.ndarray, "*cells"]
+    high: Float[np.ndarray, "*cells"]
+    few_users: Bool[np.ndarray, "*cells"]
+
+
+def guess_seeds(
+    difference: Float[np.ndarray, "*cells"],
+    std: Float[np.ndarray, "*cells"],
+    seeds: int,
+    level: Float[np.ndarray, "*cells"],
+    users: Noise,
+) -> Guess:
+    """Seeds needed to see a paired difference of this size at this level."""
+    std = np.where(std > NO_SPREAD, std, np.nan)
+    smallest, largest = effect_interval(difference, std, seeds)
+    guesses = [
+        np.maximum(seeds_needed(size, std, level, users), seeds + 1)
+        for size in (difference, largest, smallest)
+    ]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        far = np.abs(difference) / np.sqrt(users.variance)
+    return Guess(*guesses, upper_power(far, np.asarray(users.df), level / 2) < POWER)
+
+
+def verdict(difference: float, std: float, p: float, note: str, guess: Guess) -> str:
+    """What the test of a difference says, in words; `note` says why it may not be tested."""
+    if note:
+        return f"undecided: {note}"
     if np.isnan(difference):
         return ""
     if np.isnan(std):
         return "undecided: one seed has no spread"
+    if std <= NO_SPREAD:
+        return "undecided: " + ("all seeds differ by the same" if difference else "no difference")
     if p < LEVEL:
         return "better" if difference > 0 else "worse"
-    if difference == 0:
-        return "undecided: no difference"
-    if np.isinf(needed):
+    if guess.few_users:
+        return "undecided: too few test users, whatever the number of seeds"
+    if np.isinf(guess.seeds):
         return f"undecided: more than {MOST_SEEDS:,} seeds needed"
-    return f"undecided: {needed:.0f} seeds needed"
+    high = f"more than {MOST_SEEDS:,}" if np.isinf(guess.high) else f"{guess.high:.0f}"
+    return f"undecided: about {guess.seeds:.0f} seeds needed ({guess.low:.0f} to {high})"
 
 
-# -------------------------------------------------------------------------------- noise of the test
+def claims(table: pd.DataFrame) -> pd.DataFrame:
+    """The cells of `statistics` that one sentence about the whole table may call better or worse.
 
-
-def predictions_of(task: str, paths: Iterable[Path]) -> dict[tuple[str, int], Predictions]:
-    """The predictions of a task by run and seed."""
-    own = (path for path in paths if describe_predictions(path)["task"] == task)
-    return {(found.run, found.seed): found for found in map(read_predictions, own)}
-
-
-def resampled_means(
-    found: Scores, place: int, predictions: dict[tuple[str, int], Predictions]
-) -> Float[np.ndarray, "resamples entries"]:
-    """Means over seeds, in percent, of the entries of the task at `place`, on draws of its users.
-
-    Raises:
-        ValueError: predictions are missing, or not those that were scored.
+    Columns `task`, `label`, `run`, `row`, `difference`, `p_table` and `verdict`. All cells of the
+    table are corrected together (Holm), so that any such claim is false in 5% of tables at most.
     """
-    metric, name = found.tasks[place]["metric"], found.tasks[place]["task"]
-    scored_with = dict(predictions.keys())  # a reference, with any one seed
-    done = ~np.isnan(found.values[place])
-    done[found.n_rows :, 1:] = False  # a reference was scored once
-    rows = []
-    for entry, seed in np.argwhere(done):
-        run = found.entries[entry]["run"]
-        of = (run, found.seeds[seed] if entry < found.n_rows else scored_with.get(run, 0))
-        if of not in predictions:
-            raise ValueError(f"task {name!r}: no --predictions of run {of[0]!r}, seed {of[1]}")
-        rows.append(predictions[of].rows)
-        again = 100 * weighted_metric(rows[-1], metric, np.ones((1, len(rows[-1]))))[0]
-        scored = found.values[place, entry, seed]
-        if not np.isclose(again, scored, rtol=0, atol=1e-6):
-            raise ValueError(
-                f"task {name!r}, run {of[0]!r}, seed {of[1]}: predictions of {metric} {again:.4f}, "
-                f"but the score is {scored:.4f}. Fine-tune it again"
-            )
-    drawn = np.full((*done.shape, RESAMPLES), np.nan)
-    drawn[done] = 100 * resampled(rows, metric).T
-    drawn[found.n_rows :] = drawn[found.n_rows :, :1]
-    return drawn.mean(1).T
+    own = table[table["baseline.p_table"] < LEVEL]
+    side = np.where(own["baseline.difference"] > 0, "better", "worse")
+    named = own[["task", "label", "run", "row"]].assign(
+        difference=own["baseline.difference"], p_table=own["baseline.p_table"], verdict=side
+    )
+    return named.reset_index(drop=True)
 
 
-def deviation(drawn: Float[np.ndarray, "resamples ..."]) -> Float[np.ndarray, "..."]:
-    """Standard deviation over draws, those left out in which a metric is undefined."""
-    flat = pd.DataFrame(drawn.reshape(len(drawn), -1)).std().to_numpy()
-    return flat.reshape(drawn.shape[1:])
+def whole_table(table: pd.DataFrame, baseline: str) -> str:
+    """One sentence on all cells of `statistics` against the baseline, corrected together."""
+    made = claims(table)
+    compared = int(table["baseline.p_table"].notna().sum())
+    parts = []
+    for side in ("better", "worse"):
+        own = made[made["verdict"] == side]
+        cells = [f"{cell.row} on {cell.label}" for cell in own.itertuples()]
+        parts.append(f"{side} than {baseline}: {', '.join(cells) or 'none'}")
+    return f"Over the whole table, {compared} comparisons corrected together, {'; '.join(parts)}."
 
 
 # --------------------------------------------------------------------------------------- aggregate
 
 
-def aggregate(scores: pd.DataFrame, layout: dict[str, Any]) -> pd.DataFrame:
-    """All tasks at once, a row per row of the layout: figures with 95% intervals (`low`, `high`).
+def aggregate(
+    scores: pd.DataFrame, layout: dict[str, Any], predictions: Sequence[Path]
+) -> pd.DataFrame:
+    """All tasks at once, a row per row of the layout: values with bounds (`low`, `high`).
 
     `rank`: mean over tasks; `improvement`: relative to the baseline in percent, mean over tasks;
     `baseline.probability`, `best_other.probability`: of a higher score than the baseline, and than
-    the other row of the best rank, `best_other.run`. NaN beside oneself, and of intervals where
-    there is one seed.
+    the other row of the best rank, `best_other.run`. The bounds of an improvement are its 95%
+    interval over seeds and test users, all others the middle 95% of draws of both. NaN beside
+    oneself, and of bounds where there is one seed. A task in which a fit failed is left out.
 
     Raises:
-        ValueError: see `collect`.
+        ValueError: see `collect`; or every task has a failed fit.
     """
-    found = collect(scores, layout)
-    values, n_seeds = found.values[:, : found.n_rows], len(found.seeds)
-    whole = np.ones((1, len(found.tasks), n_seeds), dtype=int)
-    counts = seed_draws(len(found.tasks), n_seeds, DRAWS)
+    found = collect(scores, layout, predictions)
+    whole = np.isfinite(found.values[:, : found.n_rows]).all((1, 2))
+    if not whole.any():
+        raise ValueError("every task has a failed fit, so rows cannot be compared over all tasks")
+    values, drawn = (part[..., whole, : found.n_rows, :] for part in (found.values, found.draws))
+    n_seeds, itself = len(found.seeds), np.eye(found.n_rows, dtype=bool)
+    counts = seed_draws(len(values), n_seeds, DRAWS)
+    once = np.ones((1, *counts.shape[1:]), dtype=int)
+    users = np.arange(DRAWS) % RESAMPLES  # draws of seeds and of test users are independent
+    drawn = np.where(np.isfinite(drawn), drawn, values)[users]
 
-    def ranks(drawn: Int[np.ndarray, "draws tasks seeds"]) -> Float[np.ndarray, "draws rows"]:
-        return average_rank(np.einsum("trs,dts->dtr", values, drawn / n_seeds).round(DECIMALS))
+    def ranks(values: np.ndarray, counts: np.ndarray) -> Float[np.ndarray, "draws rows"]:
+        return average_rank(np.einsum("dtrs,dts->dtr", values, counts / n_seeds).round(DECIMALS))
 
-    rank = percentile_interval(ranks(whole)[0], ranks(counts), n_seeds)
-    itself = np.arange(found.n_rows)
-    base = values[:, [found.baseline]]
-    level = base.mean(-1, keepdims=True)
-    improvement = 100 * (values - base) / np.where(level > 0, level, np.nan)
-    improvement[:, found.baseline] = np.nan
+    def best_others(rank: Float[np.ndarray, "draws rows"]) -> Int[np.ndarray, "draws rows"]:
+        return np.where(itself, np.inf, rank[:, None, :]).argmin(-1)
+
+    observed, redrawn = ranks(values[None], once), ranks(drawn, counts)
     columns = {
         "run": [entry["run"] for entry in layout["rows"]],
         "row": [entry["label"] for entry in layout["rows"]],
-        "data": origin(found.tasks),
-        "tasks": len(found.tasks),
+        "data": origin([task for task, kept in zip(found.tasks, whole, strict=True) if kept]),
+        "tasks": len(values),
         "seeds": n_seeds,
-        **with_bounds("rank", rank),
-        **with_bounds("improvement", student_interval(sample(improvement.mean(0)))),
+        **with_bounds("rank", percentile_interval(observed[0], redrawn, n_seeds)),
+        **with_bounds("improvement", improvement(found, whole)),
     }
-    others = np.where(np.eye(found.n_rows, dtype=bool), np.inf, rank.value).argmin(-1)
-    opponents = (np.full_like(others, found.baseline), others)
-    for name, opponent in zip(AGAINST, opponents, strict=True):
+    runs, rows = np.array(columns["run"], dtype=object), np.arange(found.n_rows)
+    for name in AGAINST:
+        if name == "baseline":
+            opponents = (
+                np.full_like(rank, found.baseline, dtype=int) for rank in (observed, redrawn)
+            )
+        else:
+            opponents = (best_others(rank) for rank in (observed, redrawn))
+        of_observed, of_redrawn = opponents
         chance = percentile_interval(
-            probability_of_improvement(values, opponent, whole)[0],
-            probability_of_improvement(values, opponent, counts),
+            probability_of_improvement(values[None], of_observed, once)[0],
+            probability_of_improvement(drawn, of_redrawn, counts),
             n_seeds,
         )
-        runs = np.array(columns["run"], dtype=object)
-        columns[f"{name}.run"] = np.where(opponent != itself, runs[opponent], "")
+        other = of_observed[0] != rows
+        columns[f"{name}.run"] = np.where(other, runs[of_observed[0]], "")
         for key, bound in with_bounds(f"{name}.probability", chance).items():
-            columns[key] = np.where(opponent != itself, bound, np.nan)
+            columns[key] = np.where(other, bound, np.nan)
     return pd.DataFrame(columns).round(DECIMALS)
 
 
+def improvement(found: Scores, whole: Bool[np.ndarray, " tasks"]) -> Estimate:
+    """Mean over tasks of the improvement over the baseline in percent, with its 95% interval."""
+
+    def relative(values: Float[np.ndarray, "*any rows"]) -> Float[np.ndarray, "*any rows"]:
+        base = values[..., [found.baseline]]
+        return 100 * (values - base) / level
+
+    rows = np.moveaxis(found.values[whole, : found.n_rows], 1, -1)  # tasks, seeds, rows
+    level = rows.mean(1)[:, [found.baseline]]
+    level = np.where(level > 0, level, np.nan)[:, None]
+    over_seeds = sample(relative(rows).mean(0).T)
+    drawn = np.moveaxis(found.draws[:, whole, : found.n_rows], 2, -1)
+    over_users = user_noise(relative(drawn).mean((1, 2)), int(found.users[whole].min()))
+    estimate = confidence_interval(over_seeds.mean, seed_noise(over_seeds), over_users)
+    itself = np.arange(found.n_rows) == found.baseline
+    return Estimate(*(np.where(itself, np.nan, part) for part in estimate))
+
+
 def with_bounds(name: str, estimate: Estimate) -> dict[str, Float[np.ndarray, " rows"]]:
-    """Three columns: the figure and the bounds of its interval."""
+    """Three columns: the value and its bounds."""
     return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
 
 
@@ -341,7 +500,11 @@ def statistics_page(table: pd.DataFrame, layout: dict[str, Any]) -> str:
     """`statistics` as Markdown: a table per task."""
     header = ["Row", "Mean", "Over the baseline", "p", "", "Best other", "Over it", "p", ""]
     rule = ["---", "---:", "---:", "---:", "---", "---", "---:", "---:", "---"]
-    parts = [f"{markdown_text(data_statement(layout))}. In percent and points."]
+    baseline = next(row["label"] for row in layout["rows"] if row["run"] == layout["baseline"])
+    parts = [
+        f"{markdown_text(data_statement(layout))}. In percent and points.",
+        markdown_text(whole_table(table, baseline)),
+    ]
     for (label, metric, data), cells in table.groupby(["label", "metric", "data"], sort=False):
         title = label + SIMULATED * (data == "simulated")
         lines = [f"## {markdown_text(title)}, {metric}\n", markdown_line(header)]
@@ -354,17 +517,19 @@ def statistics_page(table: pd.DataFrame, layout: dict[str, Any]) -> str:
 
 def statistics_cells(cell: pd.Series) -> list[str]:
     """One row of a task, as shown."""
-    against = {
+    over = interval(*(cell[f"baseline.{key}"] for key in ("difference", "low", "high")))
+    tested = {
         name: [
-            interval(*(cell[f"{name}.{key}"] for key in ("difference", "low", "high"))),
             "–" if pd.isna(cell[f"{name}.p_holm"]) else f"{cell[f'{name}.p_holm']:.3f}",
-            cell[f"{name}.verdict"],
+            markdown_text(cell[f"{name}.verdict"]),
         ]
         for name in AGAINST
     }
     mean = f"{interval(*cell[['mean', 'low', 'high']])} ± {number(cell['test_std'])}"
-    other = markdown_text(cell["best_other.run"])
-    return [markdown_text(cell["row"]), mean, *against["baseline"], other, *against["best_other"]]
+    note = f" ({cell['note']})" if cell["note"] else ""
+    other = [markdown_text(cell["best_other.run"]), number(cell["best_other.difference"])]
+    row = markdown_text(cell["row"] + note)
+    return [row, mean, over, *tested["baseline"], *other, *tested["best_other"]]
 
 
 def aggregate_page(table: pd.DataFrame, layout: dict[str, Any]) -> str:
@@ -396,7 +561,7 @@ def statistics_command(args: argparse.Namespace) -> None:
 def aggregate_command(args: argparse.Namespace) -> None:
     """Write the statistics over all tasks."""
     layout = read_layout(args.layout)
-    table = aggregate(read_scores(args.scores), layout)
+    table = aggregate(read_scores(args.scores), layout, args.predictions)
     write(args, layout, table, aggregate_page(table, layout))
 
 
@@ -404,7 +569,7 @@ def write(args: argparse.Namespace, layout: dict[str, Any], table: pd.DataFrame,
     """Write both forms of a table, and what they were made from."""
     write_csv(args.csv, table)
     artifact.write_text(args.md, page)
-    read = artifact.fingerprints([args.scores, *getattr(args, "predictions", [])])
+    read = artifact.fingerprints([args.scores, *args.predictions])
     artifact.record(args.csv, resolved(args) | {"layout": layout}, read, beside=[args.md])
 
 
@@ -419,13 +584,13 @@ def main(argv: list[str] | None = None) -> None:
     for name, run in (("statistics", statistics_command), ("aggregate", aggregate_command)):
         command = commands.add_parser(name, help=run.__doc__)
         command.add_argument("--scores", type=Path, required=True, help="CSV of report.tables")
+        command.add_argument(
+            "--predictions", type=Path, nargs="+", action="extend", required=True, metavar="FILE"
+        )
         command.add_argument("--layout", required=True, help="JSON text, or the file that holds it")
         command.add_argument("--csv", type=Path, required=True)
         command.add_argument("--md", type=Path, required=True)
         command.set_defaults(run=run)
-    commands.choices["statistics"].add_argument(
-        "--predictions", type=Path, nargs="+", action="extend", required=True, metavar="FILE"
-    )
     args = parser.parse_args(argv)
     args.run(args)
 

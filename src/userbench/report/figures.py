@@ -1,7 +1,7 @@
 """The paper's Figures 3, 4 and 5 and three of our own, as SVG, PDF and PNG, each with its numbers.
 
-python -m userbench.report.figures figure4 --scores ablation_scores.csv --layout JSON
-    --csv ablation.csv --out results/figure4
+python -m userbench.report.figures figure4 --scores ablation_scores.csv --predictions FILE...
+    --layout JSON --csv ablation.csv --out results/figure4
 python -m userbench.report.figures figure5 --cosines FILE... --layout JSON --csv figure5.csv
     --parquet figure5.parquet --out results/figure5
 
@@ -63,15 +63,26 @@ def metric_name(metric: str) -> str:
 
 def caption(figure: Figure, layout: dict[str, Any], frame: pd.DataFrame, told: str) -> None:
     """What the data are (SIMULATED, where they are) and what the marks mean, below the panels."""
-    counts = sorted(set(frame["seeds"]))
+    counts = sorted(set(frame["seeds"]) - {0})
     seeds = " or ".join(map(str, counts)) + (" seed" if counts == [1] else " seeds")
-    text = f"{data_statement(layout)}. {told.format(seeds=seeds)}"
+    text = f"{data_statement(layout)}. {told.format(seeds=seeds)}{doubts(frame)}"
     width = round(figure.get_figwidth() * LETTERS_PER_INCH)
     wrapped = textwrap.fill(" ".join(text.split()), width)
     figure.supxlabel(wrapped, x=0.01, ha="left", fontsize=6, color=GREY)
 
 
-BARS = "Marks: mean; thick bars: std; thin bars: 95% Student-t interval of the mean, over {seeds}."
+def doubts(frame: pd.DataFrame) -> str:
+    """A sentence on the runs whose marks are not to be compared; empty where there is none."""
+    if "note" not in frame or not (noted := frame[frame["note"].fillna("") != ""]).size:
+        return ""
+    cells = noted["label"] + " on " + noted["task_label"] + ": " + noted["note"]
+    return f" Not to be compared: {'; '.join(dict.fromkeys(cells))}."
+
+
+BARS = (
+    "Marks: mean; thick bars: std over {seeds}; thin bars: 95% interval of the mean over seeds and "
+    "test users."
+)
 
 
 def legend(figure: Figure, handles: Sequence[Any], columns: int) -> None:
@@ -335,7 +346,10 @@ def figure6(frame: pd.DataFrame, layout: dict[str, Any]) -> Figure:
     for axes in grid[-1]:
         axes.set_xlabel(across)
         axes.set_xticks(sorted(set(frame[across])))
-    told = "Difference of test scores, paired over {seeds}; bars: 95% Student-t interval."
+    told = (
+        "Difference of test scores, paired over {seeds} and over test users; bars: its 95% "
+        "interval over both."
+    )
     caption(figure, layout, frame, told)
     return figure
 
@@ -450,11 +464,12 @@ FIGURES: dict[str, Draw] = {
 def study_command(args: argparse.Namespace) -> None:
     """Write the numbers of one study, and their figure."""
     layout = read_layout(args.figure, args.layout)
-    frame = STUDIES[args.figure](read_scores(args.scores), layout)
+    frame = STUDIES[args.figure](read_scores(args.scores), layout, args.predictions)
     if frame.empty:
         raise ValueError(f"{args.scores}: no score of the layout's runs and tasks")
     write_csv(args.csv, frame)
-    read = [args.scores, *{Path(curve["file"]): 0 for curve in layout.get("curves", [])}]
+    read = [args.scores, *args.predictions]
+    read += {Path(curve["file"]): 0 for curve in layout.get("curves", [])}
     finish(args, layout, lambda: FIGURES[args.figure](frame, layout), read, [])
 
 
@@ -490,7 +505,7 @@ def write_numbers(argv: Iterable[str]) -> None:
     if args.figure == "figure5":
         frame = distributions.summarise_cosines(distributions.read_cosines(args.cosines), layout)
     else:
-        frame = STUDIES[args.figure](read_scores(args.scores), layout)
+        frame = STUDIES[args.figure](read_scores(args.scores), layout, args.predictions)
     write_csv(args.csv, frame)
 
 
@@ -519,6 +534,9 @@ def flags() -> argparse.ArgumentParser:
             command.set_defaults(run=figure5_command)
         else:
             command.add_argument("--scores", type=Path, required=True, help="CSV of all scores")
+            command.add_argument(
+                "--predictions", type=Path, nargs="*", action="extend", default=[], metavar="FILE"
+            )
             command.set_defaults(run=study_command)
     return parser
 

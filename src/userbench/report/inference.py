@@ -1,8 +1,12 @@
-"""What few seeds can tell: intervals, tests, and how many seeds a test would need.
+"""Significance of results over seeds and over test users: intervals, tests, seeds needed.
 
-Functions of arrays whose last axis is the seeds. Why Student's t and no bootstrap: of three normal
-values, a 95% percentile bootstrap interval covers the mean in 75% of all cases, of five in 84%; and
-Wilcoxon's signed-rank test of five pairs cannot go below p = 0.06.
+Functions of arrays whose last axis is the seeds. A mean of scores has two kinds of noise: other
+seeds would train other models, and other test users would score the same models otherwise. More
+seeds lower only the first. docs/statistics.md says which number is over which of them.
+
+Why Student's t and no bootstrap over seeds: of three normal values, a 95% percentile bootstrap
+interval covers the mean in 75% of all cases, of five in 84%; and Wilcoxon's signed-rank test of
+five pairs cannot go below p = 0.06.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int, Num
+from scipy.special import ndtr, stdtr, stdtrit
 from scipy.stats import nct, rankdata, t
 
 LEVEL = 0.05
@@ -17,24 +22,25 @@ POWER = 0.8
 MOST_SEEDS = 1000
 # Why: the non-central t is certain long before, and fails to converge long after.
 FARTHEST = 100.0
+# Why not 0: equal differences of floats spread by rounding. Scores are percent.
+NO_SPREAD = 1e-8
+NORMAL_GRID = np.linspace(-8.0, 8.0, 601)
+CELLS_AT_ONCE = 2048  # bounds the memory of one (cells, grid) matrix
 
 
 class Estimate(NamedTuple):
-    """A figure and its confidence interval; NaN bounds where there is no telling."""
+    """A value and its confidence interval; NaN bounds where there is none."""
 
     value: Float[np.ndarray, "*cells"]
     low: Float[np.ndarray, "*cells"]
     high: Float[np.ndarray, "*cells"]
 
 
-class Difference(NamedTuple):
-    """Mean and sample std of paired differences, its interval, and the p value of "none"."""
+class Noise(NamedTuple):
+    """Estimated variance of a mean, and degrees of freedom of that estimate; infinite if known."""
 
-    value: Float[np.ndarray, "*cells"]
-    std: Float[np.ndarray, "*cells"]
-    low: Float[np.ndarray, "*cells"]
-    high: Float[np.ndarray, "*cells"]
-    p: Float[np.ndarray, "*cells"]
+    variance: Float[np.ndarray, "*cells"]
+    df: Num[np.ndarray, "*cells"] | float
 
 
 class ThreeSided(NamedTuple):
@@ -56,7 +62,7 @@ class Sample(NamedTuple):
     n: Num[np.ndarray, "*cells"] | int
 
 
-# ------------------------------------------------------------------------------------------ seeds
+# ------------------------------------------------------------------------------------------ noise
 
 
 def sample(values: Float[np.ndarray, "*cells seeds"]) -> Sample:
@@ -66,26 +72,99 @@ def sample(values: Float[np.ndarray, "*cells seeds"]) -> Sample:
     return Sample(values.mean(-1), spread, n)
 
 
-def student_interval(over_seeds: Sample) -> Estimate:
-    """Mean with its 95% interval (Student, Biometrika 1908); without, where the std is NaN."""
-    mean, std, n = over_seeds
-    half = t.ppf(1 - LEVEL / 2, np.maximum(n - 1, 1)) * std / np.sqrt(n)
-    return Estimate(mean, mean - half, mean + half)
+def of_runs(std: Float[np.ndarray, "*cells"], n: Num[np.ndarray, "*cells"] | int) -> Noise:
+    """Variance that the spread over n runs leaves to their mean."""
+    return Noise(std**2 / n, n - 1)
+
+
+def seed_noise(over_seeds: Sample) -> Noise:
+    """Variance that other seeds would give the mean; NaN of one seed, and where no seed differs.
+
+    Why NaN where none differs: no spread is no evidence that there is none. Seeds that all give
+    one score are mostly models that all answer the same.
+    """
+    _, std, n = over_seeds
+    return of_runs(np.where(std > NO_SPREAD, std, np.nan), n)
+
+
+def user_noise(
+    drawn: Float[np.ndarray, "resamples ..."], users: Num[np.ndarray, "..."] | int
+) -> Noise:
+    """Variance that other test users would give a mean, from its values on draws of the `users`.
+
+    A bootstrap variance of n users is (n - 1) / n of an unbiased one, and its own error is that of
+    n - 1 values and of a finite number of draws (Efron and Tibshirani, An Introduction to the
+    Bootstrap, 1993, 19.3). Draws in which a metric is undefined are left out.
+    """
+    defined = np.isfinite(drawn)
+    draws = defined.sum(0)
+    filled = np.where(defined, drawn, 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = filled.sum(0) / draws
+        variance = (defined * (filled - mean) ** 2).sum(0) / (draws - 1)
+        correction = users / (np.maximum(users, 2) - 1)
+        df = 1 / (1 / (np.maximum(users, 2) - 1) + 1 / np.maximum(draws - 1, 1))
+    return Noise(variance * correction, df)
+
+
+NO_USER_NOISE = Noise(np.zeros(()), 1.0)
+
+
+def tail(
+    distance: Float[np.ndarray, "*cells"], seeds: Noise, users: Noise
+) -> Float[np.ndarray, "*cells"]:
+    """Probability that noise alone takes a mean farther than `distance` from its true value.
+
+    Behrens and Fisher's distribution of a sum of two independent t values, each of its own degrees
+    of freedom (Fisher, Annals of Eugenics 1935). Why not one t of Welch and Satterthwaite's
+    degrees: with three seeds it rejects a true hypothesis in up to 8% of cases at a level of 5%,
+    and in 16 times too many at .05 / 54, the level of a whole table; this one in 5% at most, at any
+    level. It is an integral over the users' t, whose quantiles are those of a normal grid.
+    """
+    parts = np.broadcast_arrays(distance, seeds.variance, seeds.df, users.variance, users.df)
+    shape = parts[0].shape
+    flat = np.stack([np.ravel(part).astype(float) for part in parts])
+    weights = np.exp(-(NORMAL_GRID**2) / 2)
+    weights /= weights.sum()
+    found = []
+    for some in np.array_split(flat, -(-flat.shape[1] // CELLS_AT_ONCE) or 1, axis=1):
+        far, seed_variance, seed_df, user_variance, user_df = some[..., None]
+        by_users = np.sqrt(user_variance) * stdtrit(user_df, ndtr(NORMAL_GRID))
+        beyond = stdtr(seed_df, -(np.abs(far) - by_users) / np.sqrt(seed_variance))
+        found.append(2 * (weights * beyond).sum(-1))
+    return np.minimum(np.concatenate(found), 1.0).reshape(shape)
+
+
+def confidence_interval(
+    mean: Float[np.ndarray, "*cells"], seeds: Noise, users: Noise = NO_USER_NOISE
+) -> Estimate:
+    """A mean with its 95% interval, in which `tail` of a bound's distance is 5%.
+
+    Without `users`, Student's (Biometrika 1908). NaN bounds where a noise is not known.
+    """
+    parts = np.broadcast_arrays(mean, seeds.variance, seeds.df, users.variance, users.df)
+    mean, seeds, users = parts[0], Noise(*parts[1:3]), Noise(*parts[3:])
+    by_seeds, by_users = (
+        stdtrit(noise.df.astype(float), 1 - LEVEL / 2) * np.sqrt(noise.variance)
+        for noise in (seeds, users)
+    )
+    # The half width lies between the larger part and the sum of both: bisection.
+    near, far = np.maximum(by_seeds, by_users), by_seeds + by_users
+    while np.any(far - near > 1e-6 * far):
+        middle = (near + far) / 2
+        inside = tail(middle, seeds, users) > LEVEL
+        near, far = np.where(inside, middle, near), np.where(inside, far, middle)
+    return Estimate(mean, mean - far, mean + far)
 
 
 def interval_of(mean: float, std: float, seeds: int) -> tuple[float, float]:
-    """`student_interval` of one figure; NaN where there is one seed."""
-    _, low, high = student_interval(Sample(np.array(mean), np.array(std), seeds))
-    return float(low), float(high)
+    """95% interval of one mean over seeds alone (Student's t); NaN where no seed differs."""
+    noise = seed_noise(Sample(mean, np.array([std]), seeds))
+    _, low, high = confidence_interval(np.array([mean]), noise)
+    return low.item(), high.item()
 
 
-def paired_test(differences: Float[np.ndarray, "*cells seeds"]) -> Difference:
-    """Student's paired t test, two-sided; of one seed p is NaN, where nothing differs it is 1."""
-    mean, std, n = sample(differences)
-    low, high = student_interval(Sample(mean, std, n))[1:]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        statistic = np.where((mean == 0) & (std == 0), 0.0, np.abs(mean) / (std / np.sqrt(n)))
-    return Difference(mean, std, low, high, 2 * t.sf(statistic, max(n - 1, 1)))
+# ------------------------------------------------------------------------------------------ tests
 
 
 def holm(p: Float[np.ndarray, "*families tests"]) -> Float[np.ndarray, "*families tests"]:
@@ -101,23 +180,85 @@ def holm(p: Float[np.ndarray, "*families tests"]) -> Float[np.ndarray, "*familie
     return adjusted
 
 
+def holm_over_all(p: Float[np.ndarray, "*cells"]) -> Float[np.ndarray, "*cells"]:
+    """P values adjusted for all cells of a table: what one sentence about all of it needs."""
+    return holm(np.ravel(p)).reshape(p.shape)
+
+
+def against_all_others(
+    difference: Float[np.ndarray, "*cells others"], p: Float[np.ndarray, "*cells others"]
+) -> Float[np.ndarray, "*cells"]:
+    """P value of "better than every other", or of "worse than at least one other" where one leads.
+
+    `p` is two-sided, of each difference to another row; a row is better than every other only where
+    every single test says so, which needs no correction (Berger, Technometrics 1982); it is worse
+    than one of m where the least p does, times m (Bonferroni). No opponent is chosen by its score,
+    so none is favoured by the choice. A NaN difference is nobody to compare with; a NaN p of one
+    who is there leaves "better than every other" open.
+    """
+    there = np.isfinite(difference)
+    leads = np.all((difference > 0) | ~there, axis=-1) & there.any(-1)
+    behind = there & (difference < 0) & np.isfinite(p)
+    best = np.where(there, p, -np.inf).max(-1)  # NaN stays NaN
+    worst = np.where(behind, p, 1.0).min(-1) * there.sum(-1)
+    found = np.where(leads, best, np.minimum(worst, 1.0))
+    return np.where(there.any(-1) & (leads | behind.any(-1)), found, np.nan)
+
+
+# ------------------------------------------------------------------------------------ seeds needed
+
+
 def seeds_needed(
     difference: Float[np.ndarray, "*cells"],
     std: Float[np.ndarray, "*cells"],
     level: Float[np.ndarray, "*cells"] | float = LEVEL,
+    users: Noise = NO_USER_NOISE,
 ) -> Float[np.ndarray, "*cells"]:
-    """Seeds for 80% power of the paired t test, were difference and spread the true ones.
+    """Seeds for 80% power of the test of a paired difference, were it and its noise the true ones.
 
-    The power is that of the non-central t (Cohen, Statistical Power Analysis, 1988, ch. 2). Above
-    MOST_SEEDS infinite; NaN where the spread is unknown.
+    The power is that of the non-central t (Cohen, Statistical Power Analysis, 1988, ch. 2) with
+    Satterthwaite's degrees of freedom; the users' noise stays as it is, however many seeds there
+    are. Above MOST_SEEDS infinite; NaN where the spread is unknown.
     """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        effect = np.abs(difference) / std
+    difference, std = np.broadcast_arrays(np.abs(difference), std)
 
     def power(n: Int[np.ndarray, "*cells"]) -> Float[np.ndarray, "*cells"]:
-        return upper_power(effect * np.sqrt(n), n - 1.0, level / 2)
+        of_seeds = std**2 / n
+        variance = of_seeds + users.variance
+        with np.errstate(divide="ignore", invalid="ignore"):
+            df = variance**2 / (of_seeds**2 / (n - 1.0) + users.variance**2 / users.df)
+            far = difference / np.sqrt(variance)
+        df = np.where(variance > 0, df, n - 1.0)
+        return upper_power(
+            np.where(variance > 0, far, np.sign(difference) * FARTHEST), df, level / 2
+        )
 
-    return np.where(np.isnan(effect), np.nan, fewest(power, effect.shape))
+    return np.where(np.isnan(std), np.nan, fewest(power, difference.shape))
+
+
+def effect_interval(
+    difference: Float[np.ndarray, "*cells"], std: Float[np.ndarray, "*cells"], seeds: int
+) -> tuple[Float[np.ndarray, "*cells"], Float[np.ndarray, "*cells"]]:
+    """90% interval of the size of a difference, in units of its noise over seeds, times `std`.
+
+    By inverting the non-central t (Steiger and Fouladi, What If There Were No Significance Tests,
+    1997, ch. 9). It bounds the guess of the seeds needed: with few seeds it is wide.
+    """
+    df = seeds - 1.0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        seen = np.abs(difference) / (std / np.sqrt(seeds))
+    seen = np.nan_to_num(seen).clip(0, FARTHEST)
+    bounds = []
+    for probability in (0.95, 0.05):  # of a smaller value than was seen
+        near, far = np.zeros_like(seen), np.full_like(seen, 2 * FARTHEST)
+        for _ in range(40):
+            middle = (near + far) / 2
+            # NaN: the distribution lies so far above that nothing of it is below.
+            below = np.nan_to_num(nct.cdf(seen, df, middle)) <= probability
+            near, far = np.where(below, near, middle), np.where(below, middle, far)
+        bounds.append(far * std / np.sqrt(seeds))
+    low, high = bounds
+    return np.where(low < 1e-6 * std, 0.0, low), high
 
 
 def upper_power(
@@ -146,29 +287,17 @@ def fewest(
 # ----------------------------------------------------------------------- against published figures
 
 
-class Part(NamedTuple):
-    """A part of a squared standard error, and its degrees of freedom: infinite if known."""
-
-    variance: Float[np.ndarray, "*cells"]
-    df: Num[np.ndarray, "*cells"] | float
-
-
-def of_runs(std: Float[np.ndarray, "*cells"], n: Num[np.ndarray, "*cells"] | int) -> Part:
-    """What the spread over n runs leaves of their mean's error."""
-    return Part(std**2 / n, n - 1)
-
-
-def of_test_users(std: Float[np.ndarray, "*cells"]) -> Part:
+def of_test_users(std: Float[np.ndarray, "*cells"]) -> Noise:
     """What two draws of test users, ours and theirs, add: twice the variance of one.
 
     Taken as independent and as known. Independence is on the safe side: where both are a fifth of
     the same users, a fifth of either is in both, and the true variance is a fifth smaller.
     """
-    return Part(2 * std**2, np.inf)
+    return Noise(2 * std**2, np.inf)
 
 
 def welch(
-    parts: Sequence[Part],
+    parts: Sequence[Noise],
 ) -> tuple[Float[np.ndarray, "*cells"], Float[np.ndarray, "*cells"]]:
     """Standard error of a sum of independent parts, and its degrees of freedom.
 
@@ -181,7 +310,7 @@ def welch(
 
 def three_sided_test(
     difference: Float[np.ndarray, "*cells"],
-    parts: Sequence[Part],
+    parts: Sequence[Noise],
     margin: Float[np.ndarray, "*cells"],
 ) -> ThreeSided:
     """Is our figure above theirs by more than the margin, below it by more, or within it?
@@ -205,7 +334,7 @@ def three_sided_test(
 
 def power_to_tell(
     difference: Float[np.ndarray, "*cells"],
-    parts: Sequence[Part],
+    parts: Sequence[Noise],
     margin: Float[np.ndarray, "*cells"],
 ) -> Float[np.ndarray, "*cells"]:
     """Power of `three_sided_test` for the answer that is true, were this difference the true one.
@@ -222,7 +351,7 @@ def power_to_tell(
 def seeds_to_tell(
     difference: Float[np.ndarray, "*cells"],
     std: Float[np.ndarray, "*cells"],
-    others: Sequence[Part],
+    others: Sequence[Noise],
     margin: Float[np.ndarray, "*cells"],
 ) -> Float[np.ndarray, "*cells"]:
     """Our seeds for 80% power of `three_sided_test`, were difference and spread the true ones.
@@ -246,8 +375,8 @@ def average_rank(means: Float[np.ndarray, "*draws tasks rows"]) -> Float[np.ndar
 
 
 def probability_of_improvement(
-    values: Float[np.ndarray, "tasks rows seeds"],
-    opponents: Int[np.ndarray, " rows"],
+    values: Float[np.ndarray, "draws tasks rows seeds"],
+    opponents: Int[np.ndarray, "draws rows"],
     counts: Int[np.ndarray, "draws tasks seeds"],
 ) -> Float[np.ndarray, "draws rows"]:
     """Mean over tasks of P(a row's score > its opponent's), ties one half, over pairs of seeds.
@@ -255,10 +384,10 @@ def probability_of_improvement(
     Agarwal et al., Deep RL at the Edge of the Statistical Precipice, NeurIPS 2021, section 4.3.
     `counts` says how often each seed of a task is drawn; ones give the estimate itself.
     """
-    difference = values[:, :, :, None] - values[:, opponents, None, :]
-    wins = (np.sign(difference) + 1) / 2
+    theirs = np.take_along_axis(values, opponents[:, None, :, None], axis=2)
+    wins = (np.sign(values[..., :, None] - theirs[..., None, :]) + 1) / 2
     share = counts / counts.sum(-1, keepdims=True)
-    return np.einsum("dts,trsu,dtu->dtr", share, wins, share, optimize=True).mean(1)
+    return np.einsum("dts,dtrsu,dtu->dtr", share, wins, share, optimize=True).mean(1)
 
 
 def seed_draws(tasks: int, seeds: int, draws: int) -> Int[np.ndarray, "draws tasks seeds"]:
@@ -273,9 +402,9 @@ def seed_draws(tasks: int, seeds: int, draws: int) -> Int[np.ndarray, "draws tas
 def percentile_interval(
     value: Float[np.ndarray, " rows"], drawn: Float[np.ndarray, "draws rows"], seeds: int
 ) -> Estimate:
-    """A figure with its 95% percentile bootstrap interval; of one seed, without.
+    """A value and the middle 95% of its bootstrap draws; of one seed, without.
 
-    It is too narrow: over six tasks it covers about 86% with three seeds and 92% with five.
+    It covers less than 95%: of so few seeds the draws vary too little (docs/statistics.md).
     """
     if seeds == 1:
         return Estimate(value, np.full_like(value, np.nan), np.full_like(value, np.nan))

@@ -2,7 +2,8 @@
 
 python -m userbench.report.ledger page --ledger workflow/ambiguities.yaml [--effects effects.csv]
     --out docs/ambiguities.md
-python -m userbench.report.ledger effects --scores scores.csv --layout JSON --out effects.csv
+python -m userbench.report.ledger effects --scores scores.csv --predictions FILE... --layout JSON
+    --out effects.csv
 
 Layout: {"caption_data": "2,500 simulated users", "base": "adaptssr", "runs": [{"run": "cold",
 "entry": "warm_start", "value": "none", "against": "mlm"}], "tasks": [{"task": "age", "label":
@@ -11,7 +12,7 @@ Layout: {"caption_data": "2,500 simulated users", "base": "adaptssr", "runs": [{
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,11 @@ import numpy as np
 import pandas as pd
 import yaml
 from jaxtyping import Bool, Float, Num
-from scipy.stats import t
 
 from userbench import artifact
 from userbench.mistakes import command
-from userbench.report.inference import LEVEL, Part, holm, of_runs, welch
+from userbench.report.inference import LEVEL, NO_USER_NOISE, Noise, holm, of_runs, tail
+from userbench.report.resampling import resample
 from userbench.report.statistics import (
     METRIC,
     NOTHING_ELSE,
@@ -176,7 +177,28 @@ def measure(
     known = test_variance or {}
     cells = zip(effects["run"], effects["task"], strict=True)
     added = np.array([known.get(cell, (0.0, 2)) for cell in cells]).reshape(-1, 2)
-    return effects.assign(clear=clear_cells(effects, Part(added[:, 0], added[:, 1] - 1)))
+    return effects.assign(clear=clear_cells(effects, Noise(added[:, 0], added[:, 1] - 1)))
+
+
+def of_test_users(
+    scores: pd.DataFrame, layout: dict[str, Any], predictions: Sequence[Path]
+) -> dict[tuple[str, str], tuple[float, int]]:
+    """The `test_variance` of `measure`, by resampling the predictions of its runs.
+
+    Raises:
+        ValueError: predictions are missing, or not those of the scores.
+    """
+    runs = [run["run"] for run in layout["runs"]]
+    test = scores[(scores["split"] == "test") & scores["run"].isin([layout["base"], *runs])]
+    found = {}
+    for task, resampled in resample(test, layout["tasks"], predictions).items():
+        seeds = {run: {s for name, s in resampled.draws if name == run} for run in runs}
+        based = {seed for name, seed in resampled.draws if name == layout["base"]}
+        for run in runs:
+            if common := seeds[run] & based:
+                noise = resampled.noise(common, run, layout["base"])
+                found[run, task] = (float(noise.variance), round(float(noise.df)) + 1)
+    return found
 
 
 def scores_by_seed(test: pd.DataFrame, run: str, task: dict[str, Any]) -> pd.DataFrame:
@@ -186,7 +208,7 @@ def scores_by_seed(test: pd.DataFrame, run: str, task: dict[str, Any]) -> pd.Dat
 
 
 def clear_cells(
-    effects: pd.DataFrame, test_users: Part | None = None
+    effects: pd.DataFrame, test_users: Noise = NO_USER_NOISE
 ) -> Bool[np.ndarray, " cells"]:
     """Which cells of an effects table are `beyond_chance`."""
     over_seeds = (effects[name].to_numpy(float) for name in ("difference", "std", "seeds"))
@@ -197,17 +219,16 @@ def beyond_chance(
     difference: Float[np.ndarray, "*tables cells"],
     std: Float[np.ndarray, "*tables cells"],
     seeds: Num[np.ndarray, "*tables cells"],
-    test_users: Part | None = None,
+    test_users: Noise = NO_USER_NOISE,
 ) -> Bool[np.ndarray, "*tables cells"]:
     """Whether a paired difference is significant at 5% among all cells of its table.
 
-    Student's t over seeds, with the test users' part of the error where it is given; Holm's
-    adjustment over the cells, which holds although all of them share the base run. A difference
-    without any spread counts as a test, and is never beyond chance.
+    By seeds, and by test users where their noise is given (`inference.tail`); Holm's adjustment
+    over the cells holds although all of them share the base run. A difference without any spread
+    counts as a test, and is never beyond chance.
     """
-    error, df = welch([of_runs(std, seeds), *([test_users] if test_users else [])])
-    with np.errstate(divide="ignore", invalid="ignore"):
-        p = np.where(std > 0, 2 * t.sf(np.abs(difference) / error, df), 1.0)
+    p = tail(difference, of_runs(np.where(std > 0, std, np.nan), seeds), test_users)
+    p = np.where(std > 0, p, 1.0)
     return holm(np.where(np.isnan(std), np.nan, p)) < LEVEL
 
 
@@ -382,8 +403,10 @@ def effects_command(args: argparse.Namespace) -> None:
     layout = json_argument(args.layout, EFFECTS_LAYOUT)
     check_once((run["run"] for run in layout["runs"]), "layout")
     check_once((task["task"] for task in layout["tasks"]), "layout")
-    write_csv(args.out, measure(read_scores(args.scores), layout))
-    read = artifact.fingerprints([args.scores])
+    scores = read_scores(args.scores)
+    test_variance = of_test_users(scores, layout, args.predictions) if args.predictions else None
+    write_csv(args.out, measure(scores, layout, test_variance))
+    read = artifact.fingerprints([args.scores, *args.predictions])
     artifact.record(args.out, resolved(args) | {"layout": layout}, read)
 
 
@@ -402,6 +425,9 @@ def main(argv: list[str] | None = None) -> None:
 
     effects = commands.add_parser("effects", help="how far each switch moves each task")
     effects.add_argument("--scores", type=Path, required=True, help="CSV of report.tables scores")
+    effects.add_argument(
+        "--predictions", type=Path, nargs="*", action="extend", default=[], metavar="FILE"
+    )
     effects.add_argument("--layout", required=True, help="JSON text, or the file that holds it")
     effects.add_argument("--out", type=Path, required=True)
     effects.set_defaults(run=effects_command)

@@ -55,7 +55,7 @@ function showTip(button) {
   tipped = button;
   const cell = data.cells[button.dataset.cell];
   const lines = [
-    cell.interval ? `95% interval ${cell.interval}` : "one seed: no interval",
+    cell.interval ? `95% interval over seeds ${cell.interval}` : "one seed: no interval",
     `${cell.seeds.length} seed${cell.seeds.length === 1 ? "" : "s"}`,
     ...(cell.improvement === "–" ? [] : [`over ${data.baseline}: ${cell.improvement}%`]),
     cell.paper ? `published ${cell.paper}` : "not in the paper",
@@ -310,7 +310,7 @@ function open(key) {
   const cell = data.cells[key];
   const encoders = cell.seeds.map((seed) => data.encoders[seed.encoder]).filter((e) => e?.curve.length);
   const figures = [
-    ["mean", percent.format(cell.mean)], ["95% interval", cell.interval], ["seeds", cell.seeds.length],
+    ["mean", percent.format(cell.mean)], ["95% interval over seeds", cell.interval], ["seeds", cell.seeds.length],
     [`over ${data.baseline}`, cell.improvement === "–" ? null : `${cell.improvement}%`], ["published", cell.paper], ["verdict", cell.verdict],
   ].filter(([, value]) => value);
   const trained = cell.seeds.some((seed) => seed.best.epoch > 0);

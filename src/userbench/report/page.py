@@ -56,35 +56,40 @@ SECTIONS = (
     Section(
         "verdict",
         "Verdicts",
-        "Every published figure and ours: reproduced, better, worse, undecided or not comparable. "
-        "The 90% interval of the difference is held against a margin set before the run.",
+        "Every published value and ours: reproduced, better, worse, undecided or not comparable. "
+        "The 90% interval of the difference, over seeds and test users, is held against a margin "
+        "set before the run, task by task; so is the difference of the gains over None.",
         {
             "verdict.csv": (
                 *("method", "task", "verdict", "published_mean", "published_std", "mean", "low"),
-                *("high", "difference", "difference_low", "difference_high", "margin"),
-                *("seeds_needed", "reason"),
+                *("high", "difference", "difference_low", "difference_high", "margin", "reason"),
+                *("gain_verdict", "published_gain", "gain", "gain_difference", "margin_gain"),
+                "gain_reason",
             )
         },
         counted="verdict",
     ),
     Section(
         "statistics",
-        "What the seeds can tell",
-        "Intervals over seeds, paired tests against the baseline and the best other row, and, kept "
-        "apart, how far other test users would move a score.",
+        "Significance over seeds and test users",
+        "Means with 95% intervals over seeds and test users, tests of each row against the "
+        "baseline, and against all other rows at once. Paired by seed and by test user; p values "
+        "corrected over the tasks of a row, p_table over the whole table.",
         {
             "statistics.csv": (
-                *("row", "label", "mean", "low", "high", "test_std", "baseline.verdict"),
+                *("row", "label", "mean", "low", "high", "test_std", "note", "baseline.verdict"),
                 *("baseline.difference", "baseline.low", "baseline.high", "baseline.p_holm"),
-                *("best_other.run", "best_other.verdict", "best_other.difference"),
-                *("best_other.low", "best_other.high", "best_other.p_holm"),
+                *("baseline.p_table", "best_other.run", "best_other.verdict"),
+                *("best_other.difference", "best_other.p_holm"),
             )
         },
     ),
     Section(
         "aggregate",
         "All tasks at once",
-        "Average ranks, improvements and probabilities of improvement, with bootstrap intervals.",
+        "Average ranks and probabilities of improvement, each with the middle 95% of what comes "
+        "out when seeds and test users are drawn again (bootstrap; no confidence interval), and "
+        "improvements with their 95% interval over seeds and test users (Student's t of each).",
         {
             "aggregate.csv": (
                 *("row", "rank", "rank_low", "rank_high"),

@@ -1,21 +1,135 @@
 """How far a score would move with other test users: a bootstrap over users of saved predictions.
 
+`resample` does it for all runs of an experiment and says which seeds predict the same for everyone.
+
 Users are drawn with replacement, all examples of one together, as they are not independent (Davison
 and Hinkley, Bootstrap Methods and their Application, 1997, section 3.8). All files of a task see
 the same draws, so differences between runs are paired. This noise is not that of the seeds: all
 seeds of a task are tested on the same users, and more of them do not lower it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int, Num
 
+from userbench.predictions import Predictions, describe_predictions, read_predictions
+from userbench.report.inference import Noise, user_noise
+
 # Enough for a standard error (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, 6.4).
 RESAMPLES = 200
 SEED = 0
 WEIGHTS_AT_ONCE = 1 << 23  # bounds the memory of one (resamples, examples) matrix
+ONE_ANSWER = {
+    "classification": ("predicted", "predicts one class only"),
+    "binary": ("score", "gives every example one score"),
+}
+"""Column by kind of task, and the words for a seed in which all its values are the same. Ranks have
+no such column: they differ with the number of a user's known positives."""
+
+
+class Resampled(NamedTuple):
+    """Test scores of one task in percent, by run and seed, on the same draws of its test users.
+
+    `users` is the number of independent test users behind the metric, `kind` that of the task;
+    `collapsed` holds the (run, seed) that predict the same for every example.
+    """
+
+    draws: dict[tuple[str, int], Float[np.ndarray, " resamples"]]
+    users: int
+    kind: str
+    collapsed: frozenset[tuple[str, int]]
+
+    def noise(self, seeds: Iterable[int], run: str, over: str | None = None) -> Noise:
+        """What other test users would do to a run's mean over seeds, or to its difference."""
+        drawn = [
+            self.draws[run, seed] - (0 if over is None else self.draws[over, seed])
+            for seed in seeds
+        ]
+        return user_noise(np.mean(drawn, axis=0), self.users)
+
+
+def resample(
+    test: pd.DataFrame, tasks: Iterable[dict[str, Any]], paths: Sequence[Path]
+) -> dict[str, Resampled]:
+    """Every task of `tasks` that has test scores, from the predictions behind these scores.
+
+    `test` holds a row per run, task, seed and metric, as `report.statistics.gather_scores` makes
+    them. A failed fit has no score (NaN) and is left out.
+
+    Raises:
+        ValueError: predictions are missing, or not those that were scored.
+    """
+    files: dict[str, dict[tuple[str, int], Path]] = {}
+    for path in paths:
+        about = describe_predictions(path)
+        files.setdefault(about["task"], {})[about["run"], about["seed"]] = path
+    found = {}
+    for task in tasks:
+        name, metric = task["task"], task["metric"]
+        own = test[(test["task"] == name) & (test["metric"] == metric)].dropna(subset="value")
+        if len(own):
+            scored = own.set_index(["run", "seed"])["value"].to_dict()
+            found[name] = resample_task(name, metric, scored, files.get(name, {}))
+    return found
+
+
+def resample_task(
+    task: str,
+    metric: str,
+    scored: dict[tuple[str, int], float],
+    files: dict[tuple[str, int], Path],
+) -> Resampled:
+    """`resample` of one task; `scored` are its test scores."""
+    read: dict[tuple[str, int], Predictions] = {}
+    for (run, seed), score in scored.items():
+        if (run, seed) not in files:
+            raise ValueError(f"task {task!r}: no --predictions of run {run!r}, seed {seed}")
+        read[run, seed] = found = read_predictions(files[run, seed])
+        again = weighted_metric(found.rows, metric, np.ones((1, len(found.rows))))[0]
+        if not np.isclose(again, score, rtol=0, atol=1e-8):
+            raise ValueError(
+                f"task {task!r}, run {run!r}, seed {seed}: predictions of {metric} "
+                f"{100 * again:.4f}, but the score is {100 * score:.4f}. Fine-tune it again"
+            )
+    drawn = 100 * resampled([found.rows for found in read.values()], metric)
+    first = next(iter(read.values()))
+    return Resampled(
+        draws=dict(zip(read, drawn.T, strict=True)),
+        users=independent_users(first.rows, metric),
+        kind=first.kind,
+        collapsed=frozenset(key for key, found in read.items() if is_collapsed(found)),
+    )
+
+
+def describe_seeds(kind: str, failed: Iterable[int], collapsed: Iterable[int]) -> str:
+    """Names the seeds that failed or predict one thing for every example; empty where none does."""
+    _, words = ONE_ANSWER.get(kind, ("", ""))
+    said = [f"seed {seed} failed" for seed in failed]
+    return ", ".join([*said, *(f"seed {seed} {words}" for seed in collapsed)])
+
+
+def independent_users(rows: pd.DataFrame, metric: str) -> int:
+    """Number of users behind a metric; of an AUC, those of the rarer class."""
+    if metric == "auc":
+        return int(rows.groupby("label")["user"].nunique().min())
+    return rows["user"].nunique()
+
+
+def is_collapsed(predictions: Predictions) -> bool:
+    """Whether a model predicts one class, or one score, for every example.
+
+    Scores of one value differ by rounding, so what float32 cannot tell apart counts as one.
+    """
+    if predictions.kind not in ONE_ANSWER:
+        return False
+    column, _ = ONE_ANSWER[predictions.kind]
+    values = predictions.rows[column].to_numpy(np.float64)
+    scale = np.abs(values).max(initial=1.0)
+    return len(values) > 1 and bool(np.ptp(values) <= np.finfo(np.float32).resolution * scale)
 
 
 def resampled(files: Sequence[pd.DataFrame], metric: str) -> Float[np.ndarray, "resamples files"]:

@@ -4,31 +4,41 @@ Columns that all of them share, in percent where they are scores:
 
 task, task_label, metric   as in the layout
 data                       simulated or real
-seeds                      how many
+seeds                      how many; none where a fit failed, and then no value either
 mean, std                  over seeds, the latter the sample standard deviation (n - 1)
-low, high                  95% Student-t interval of the mean over seeds; empty for one seed
+low, high                  95% interval of the mean over seeds and test users (`inference`); empty
+                           for one seed, and where no seed differs
+note                       seeds that failed, or whose model predicts one class for everyone
 
 `combination` (Figure 3) has first: views (whose augmentations), run, label, combined (0 the method
 alone, 1 AdaptSSR with its views); last: difference, difference_low, difference_high (combined minus
-alone, paired over seeds, with its interval).
+alone, paired by seed and by test user, with its interval).
 `ablation` (Figure 4) has first: run, label, role (full, component or sweep; one run may be the
 latter two), coefficient (of a fixed one); last: difference.. (this run minus the full one).
 `worlds` (Figure 6) has first: run, over, their labels, source (the task's label), and one
-column per parameter of the world; mean.. are of the difference run minus over, paired over seeds.
+column per parameter of the world; mean.. are of the difference run minus over, paired.
 `labels` (Figure 7) has first: run, row (the run with all labels), label, share.
 `learning_curves` has: stage (pretrain, finetune), run, label, task (the corpus, in pre-training),
-task_label, metric ("loss" in pre-training), split, epoch; then data, seeds, mean, std, low, high.
+task_label, metric ("loss" in pre-training), split, epoch; then data, seeds, mean, std, low, high,
+the latter over seeds alone.
 """
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from userbench.artifact import check_recorded
-from userbench.report.inference import interval_of
+from userbench.report.inference import (
+    NO_USER_NOISE,
+    Noise,
+    Sample,
+    confidence_interval,
+    seed_noise,
+)
+from userbench.report.resampling import Resampled, describe_seeds, resample
 from userbench.report.statistics import (
     COUNT,
     METRIC,
@@ -128,30 +138,71 @@ def read_frame(path: Path) -> pd.DataFrame:
     return pd.read_csv(path, keep_default_na=False, na_values=[""])
 
 
-def over_seeds(values: pd.Series, prefix: str = "") -> dict[str, Any]:
+class Tested(NamedTuple):
+    """Test scores in percent, a row per seed and a column per (task, run), and what is behind them.
+
+    Scores of a failed fit are NaN; so are those of a seed that a run does not have, which are not
+    in `failed`.
+    """
+
+    scores: pd.DataFrame
+    resampled: dict[str, Resampled]
+    failed: pd.DataFrame
+
+    def over_seeds(self, task: str, run: str, over: str | None = None) -> dict[str, Any]:
+        """Statistics of a run's scores, or of the differences to another run, over common seeds.
+
+        A difference to or from a run with a note has no interval: it decides nothing.
+        """
+        runs = [run] if over is None else [run, over]
+        values = self.scores[task, run] - (0 if over is None else self.scores[task, over])
+        notes = {name: self.note(task, name) for name in runs}
+        told = [note if name == run else f"{name}: {note}" for name, note in notes.items() if note]
+        note = {"note": "; ".join(told)}
+        if any(self.failed[task, name].any() for name in runs):
+            # Why no mean of the others: seeds that survive are not drawn at random.
+            return over_seeds(values[:0]) | note
+        values = values.dropna()
+        if told and over is not None:
+            return over_seeds(values) | note | {"low": np.nan, "high": np.nan}
+        if values.empty:
+            return over_seeds(values) | note
+        return over_seeds(values, self.resampled[task].noise(values.index, *runs)) | note
+
+    def note(self, task: str, run: str) -> str:
+        """The seeds of a cell that failed or predict the same for every example; mostly empty."""
+        failed = self.failed.index[self.failed[task, run]]
+        if task not in self.resampled:  # all its fits failed
+            return describe_seeds("", failed, [])
+        found = self.resampled[task]
+        collapsed = sorted(seed for name, seed in found.collapsed if name == run)
+        return describe_seeds(found.kind, failed, collapsed)
+
+    def difference(self, task: str, run: str, over: str) -> dict[str, float]:
+        """Mean and interval of the difference of two runs, paired by seed and by test user."""
+        told = self.over_seeds(task, run, over)
+        return {
+            "difference": told["mean"],
+            "difference_low": told["low"],
+            "difference_high": told["high"],
+        }
+
+
+def over_seeds(values: pd.Series, users: Noise = NO_USER_NOISE) -> dict[str, Any]:
     """Number of seeds, mean, std and interval of one value per seed."""
-    values = values.dropna()
     mean, std = values.mean(), values.std()
-    low, high = interval_of(mean, std, len(values))
-    told = {"seeds": len(values), "mean": mean, "std": std, "low": low, "high": high}
-    return {prefix + name: value for name, value in told.items()}
+    noise = seed_noise(Sample(mean, np.array([std]), len(values)))
+    interval = confidence_interval(np.array([mean]), noise, users)
+    low, high = interval.low.item(), interval.high.item()
+    return {"seeds": len(values), "mean": mean, "std": std, "low": low, "high": high}
 
 
-def paired(one: pd.Series, other: pd.Series) -> dict[str, float]:
-    """Mean and interval of the difference of two runs, over the seeds that both have."""
-    told = over_seeds(one - other)
-    return {
-        "difference": told["mean"],
-        "difference_low": told["low"],
-        "difference_high": told["high"],
-    }
-
-
-def by_seed(scores: pd.DataFrame, layout: dict[str, Any]) -> pd.DataFrame:
-    """Test scores in percent: a row per seed, columns (task, run); an absent corpus's tasks miss.
+def tested(scores: pd.DataFrame, layout: dict[str, Any], predictions: Sequence[Path]) -> Tested:
+    """The test scores of a layout's runs; an absent corpus's tasks miss.
 
     Raises:
-        ValueError: a run lacks a task that others have, or runs differ in test examples.
+        ValueError: a run lacks a task that others have, runs differ in test examples, or
+            predictions are missing or not those of the scores.
     """
     runs = {row["run"] for row in layout["rows"]}
     test = scores[(scores["split"] == "test") & scores["run"].isin(runs)]
@@ -160,7 +211,11 @@ def by_seed(scores: pd.DataFrame, layout: dict[str, Any]) -> pd.DataFrame:
         own = test[test["task"] == task["task"]]
         check_comparable(own, task, layout["rows"])
         found.append(own[own["metric"] == task["metric"]])
-    return 100 * pd.concat(found).pivot(index="seed", columns=["task", "run"], values="value")
+    own = pd.concat(found)
+    values = own.pivot(index="seed", columns=["task", "run"], values="value")
+    lost = own.assign(lost=own["value"].isna())
+    lost = lost.pivot(index="seed", columns=["task", "run"], values="lost")
+    return Tested(100 * values, resample(own, layout["tasks"], predictions), lost.eq(True))
 
 
 def about(task: dict[str, Any]) -> dict[str, str]:
@@ -174,9 +229,9 @@ def about(task: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def scored_tasks(layout: dict[str, Any], table: pd.DataFrame) -> list[dict[str, Any]]:
+def scored_tasks(layout: dict[str, Any], found: Tested) -> list[dict[str, Any]]:
     """Tasks of the layout that have scores."""
-    having = set(table.columns.get_level_values("task"))
+    having = set(found.scores.columns.get_level_values("task"))
     return [task for task in layout["tasks"] if task["task"] in having]
 
 
@@ -185,25 +240,30 @@ def labels_of(layout: dict[str, Any]) -> dict[str, str]:
     return {row["run"]: row["label"] for row in layout["rows"]}
 
 
-def combination(scores: pd.DataFrame, layout: dict[str, Any]) -> pd.DataFrame:
+def combination(
+    scores: pd.DataFrame, layout: dict[str, Any], predictions: Sequence[Path]
+) -> pd.DataFrame:
     """Each method alone and AdaptSSR with its views, per task."""
-    table, labels = by_seed(scores, layout), labels_of(layout)
+    found, labels = tested(scores, layout, predictions), labels_of(layout)
     rows = []
     for pair in layout["pairs"]:
-        for task in scored_tasks(layout, table):
+        for task in scored_tasks(layout, found):
             name = task["task"]
             for combined, run in enumerate((pair["alone"], pair["combined"])):
                 first = {"views": pair["views"], "run": run, "label": labels[run]}
-                row = first | {"combined": combined} | about(task) | over_seeds(table[name, run])
+                row = first | {"combined": combined} | about(task) | found.over_seeds(name, run)
                 if combined:
-                    row |= paired(table[name, run], table[name, pair["alone"]])
+                    row |= found.difference(name, run, pair["alone"])
                 rows.append(row)
     return pd.DataFrame(rows).round(4)
 
 
-def ablation(scores: pd.DataFrame, layout: dict[str, Any]) -> pd.DataFrame:
+def ablation(
+    scores: pd.DataFrame, layout: dict[str, Any], predictions: Sequence[Path]
+) -> pd.DataFrame:
     """The full method, without each component, and with fixed coefficients, per task."""
-    table, labels, full = by_seed(scores, layout), labels_of(layout), layout["full"]
+    found, full = tested(scores, layout, predictions), layout["full"]
+    labels = labels_of(layout)
     fixed = {entry["run"]: entry["coefficient"] for entry in layout["sweep"]}
     roles: dict[str, list[str]] = {full: ["full"]}
     for role, runs in (("component", layout["components"]), ("sweep", fixed)):
@@ -211,8 +271,8 @@ def ablation(scores: pd.DataFrame, layout: dict[str, Any]) -> pd.DataFrame:
             roles.setdefault(run, []).append(role)
     rows = []
     for run, role in roles.items():
-        for task in scored_tasks(layout, table):
-            own = table[task["task"], run]
+        for task in scored_tasks(layout, found):
+            name = task["task"]
             rows.append(
                 {
                     "run": run,
@@ -220,16 +280,18 @@ def ablation(scores: pd.DataFrame, layout: dict[str, Any]) -> pd.DataFrame:
                     "role": " ".join(role),
                     "coefficient": fixed.get(run, np.nan),
                     **about(task),
-                    **over_seeds(own),
-                    **(paired(own, table[task["task"], full]) if run != full else {}),
+                    **found.over_seeds(name, run),
+                    **(found.difference(name, run, full) if run != full else {}),
                 }
             )
     return pd.DataFrame(rows).round(4)
 
 
-def worlds(scores: pd.DataFrame, layout: dict[str, Any]) -> pd.DataFrame:
+def worlds(
+    scores: pd.DataFrame, layout: dict[str, Any], predictions: Sequence[Path]
+) -> pd.DataFrame:
     """Differences of runs in simulated worlds, one row per difference, task and world."""
-    table, labels = by_seed(scores, layout), labels_of(layout)
+    found, labels = tested(scores, layout, predictions), labels_of(layout)
     rows = [
         {
             **difference,
@@ -238,19 +300,19 @@ def worlds(scores: pd.DataFrame, layout: dict[str, Any]) -> pd.DataFrame:
             "source": task["source"],
             **{name: task["parameters"][name] for name in layout["parameters"]},
             **about(task),
-            **over_seeds(
-                table[task["task"], difference["run"]] - table[task["task"], difference["over"]]
-            ),
+            **found.over_seeds(task["task"], difference["run"], difference["over"]),
         }
         for difference in layout["differences"]
-        for task in scored_tasks(layout, table)
+        for task in scored_tasks(layout, found)
     ]
     return pd.DataFrame(rows).round(4)
 
 
-def labels(scores: pd.DataFrame, layout: dict[str, Any]) -> pd.DataFrame:
+def labels(
+    scores: pd.DataFrame, layout: dict[str, Any], predictions: Sequence[Path]
+) -> pd.DataFrame:
     """Each row with each share of the labels, per task."""
-    table, names = by_seed(scores, layout), labels_of(layout)
+    found, names = tested(scores, layout, predictions), labels_of(layout)
     rows = [
         {
             "run": entry["run"],
@@ -258,15 +320,17 @@ def labels(scores: pd.DataFrame, layout: dict[str, Any]) -> pd.DataFrame:
             "label": names[entry["row"]],
             "share": entry["share"],
             **about(task),
-            **over_seeds(table[task["task"], entry["run"]]),
+            **found.over_seeds(task["task"], entry["run"]),
         }
         for entry in layout["shares"]
-        for task in scored_tasks(layout, table)
+        for task in scored_tasks(layout, found)
     ]
     return pd.DataFrame(rows).round(4)
 
 
-def learning_curves(scores: pd.DataFrame, layout: dict[str, Any]) -> pd.DataFrame:
+def learning_curves(
+    scores: pd.DataFrame, layout: dict[str, Any], predictions: Sequence[Path] = ()
+) -> pd.DataFrame:
     """Loss of each epoch of pre-training, and validation scores of each epoch of fine-tuning.
 
     Of several candidate checkpoints, the curve of the last epoch's fine-tuning is shown. A run that
@@ -305,7 +369,8 @@ def read_curve(curve: dict[str, Any]) -> pd.DataFrame:
     return points[["epoch", "split", "loss"]].assign(run=curve["run"], task=curve["corpus"])
 
 
-STUDIES: dict[str, Callable[[pd.DataFrame, dict[str, Any]], pd.DataFrame]] = {
+Study = Callable[[pd.DataFrame, dict[str, Any], Sequence[Path]], pd.DataFrame]
+STUDIES: dict[str, Study] = {
     "figure3": combination,
     "figure4": ablation,
     "figure6": worlds,
