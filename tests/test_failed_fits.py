@@ -33,6 +33,14 @@ def test_metrics_refuse_what_is_no_number(bad):
             ranks(scores, targets, targets[:, None], ties)
 
 
+def test_metrics_take_large_numbers():
+    """Wrong: scores whose sum alone is too large for a float are refused."""
+    from userbench.metrics import ranks
+
+    scores, targets = torch.tensor([[3e38, 2e38, 1e38]]), torch.tensor([1])
+    assert ranks(scores, targets, targets[:, None]).tolist() == [2]
+
+
 @pytest.mark.parametrize("kind", ["classification", "binary"])
 def test_label_tasks_predict_no_class_of_nan(kind):
     """Wrong: the highest of logits that are NaN is the first class."""

@@ -16,7 +16,8 @@ def numbers(scores: Float[Tensor, "*some"]) -> Float[Tensor, "*some"]:
     NotANumber where one is infinite or NaN: NaN is above and below nothing, so that a diverged
     model would rank all targets first, find class 0 everywhere, and be called good.
     """
-    if not bool(scores.isfinite().all()):
+    # Why the sum first: it is finite only where all are, and costs a thirtieth.
+    if not bool(scores.sum().isfinite()) and not bool(scores.isfinite().all()):
         raise NotANumber("a score is not a number")
     return scores
 
