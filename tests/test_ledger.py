@@ -312,6 +312,42 @@ def test_only_common_seeds_count(ledger, tmp_path):
         measure(ledger, tmp_path, scores=SCORES | {"cold": {"click": [2.5]}})
 
 
+def test_a_failed_fit_has_no_effect_and_is_named(ledger, tmp_path):
+    # Wrong: the mean of the seeds that are left stands for all, and perhaps bold.
+    from userbench.report.statistics import read_scores
+
+    scores_csv(tmp_path / "scores.csv")
+    scores = read_scores(tmp_path / "scores.csv")
+    lost = (scores["run"] == "cold") & (scores["task"] == "age") & (scores["seed"] == 1)
+    scores.loc[lost & (scores["split"] == "test"), "value"] = np.nan
+    found = next(ledger.measure(scores, LAYOUT).query("run == 'cold'").itertuples())
+    assert np.isnan([found.difference, found.std]).all() and not found.clear
+    assert ledger.effect_cell(found) == "–"
+
+
+def test_effects_count_the_test_users_behind_their_scores(ledger, tmp_path):
+    # Wrong: the command forgets them, or takes those of another pair of runs.
+    from userbench.predictions import write_predictions
+    from userbench.report.statistics import SCORE_COLUMNS, read_scores
+
+    users, right = np.arange(100), {"adaptssr": (50, 60), "cold": (80, 90), "distinct": (50, 61)}
+    files, rows = [], []
+    for run, by_seed in right.items():
+        for seed, n in enumerate(by_seed):
+            columns = {"example": users, "user": users, "label": 0 * users}
+            columns["predicted"] = (users >= n).astype(int)
+            about = {"run": run, "task": "age", "corpus": "ttl", "seed": seed}
+            files.append(tmp_path / f"{run}.{seed}.parquet")
+            write_predictions(files[-1], columns, {**about, "kind": "classification"})
+            score = {"metric": "accuracy", "split": "test", "pretrain_epoch": 1, "epoch": 1}
+            rows.append({**about, **score, "examples": 100, "width": 8, "value": n / 100})
+    pd.DataFrame(rows)[list(SCORE_COLUMNS)].to_csv(tmp_path / "scores.csv", index=False)
+    found = ledger.of_test_users(read_scores(tmp_path / "scores.csv"), LAYOUT, files)
+    assert set(found) == {("cold", "age"), ("distinct", "age")}
+    variance, _ = found["cold", "age"]
+    assert variance == pytest.approx(100**2 * 0.3 * 0.7 / 100, rel=0.3)  # 30 of 100 users differ
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [

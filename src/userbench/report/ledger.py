@@ -137,9 +137,10 @@ def measure(
     """How far each run of the layout is from the base run: a row (EFFECT_COLUMNS) per task.
 
     Differences of test scores in points, over the seeds of both; `std` is their sample standard
-    deviation (NaN of one seed), `clear` is `beyond_chance`. A task the base has no score of (its
-    corpus is absent) is left out. `test_variance` says, by run and task, what other test users
-    would add to the variance of the mean difference, and of how many users that was estimated.
+    deviation (NaN of one seed), both are NaN where a fit failed; `clear` is `beyond_chance`. A task
+    the base has no score of (its corpus is absent) is left out. `test_variance` says, by run and
+    task, what other test users would add to the variance of the mean difference, and of how many
+    users that was estimated.
 
     Raises:
         ValueError: a run and the base have no seed of a task in common.
@@ -166,8 +167,9 @@ def measure(
                     **{key: task[key] for key in ("task", "label", "metric", "simulated")},
                     "data": layout["caption_data"],
                     "seeds": len(points),
-                    "difference": round(points.mean(), 4),
-                    "std": round(points.std(), 4),
+                    # Why not of the seeds that are left where a fit failed: it flatters.
+                    "difference": round(points.mean(skipna=False), 4),
+                    "std": round(points.std(skipna=False), 4),
                     "clear": False,
                     "examples": paired["examples"].iloc[0],
                     "base_examples": paired["examples_base"].iloc[0],
@@ -240,7 +242,10 @@ def read_effects(path: Path, entries: list[dict[str, Any]]) -> pd.DataFrame:
     """
     try:
         effects = pd.read_csv(
-            path, dtype=EFFECT_COLUMNS, keep_default_na=False, na_values={"std": [""]}
+            path,
+            dtype=EFFECT_COLUMNS,
+            keep_default_na=False,
+            na_values={"std": [""], "difference": [""]},
         )
     except ValueError as error:
         raise ValueError(f"{path}: {error}. Make it again with the command effects.") from error
