@@ -184,6 +184,7 @@ def test_a_collapsed_seed_is_named_and_decides_nothing(comparison, tmp_path):
     assert table.loc[("age", "none"), "note"] == "seed 1 predicts one class only"
     said = "undecided: NONE: seed 1 predicts one class only"
     assert table.loc[("age", "adaptssr"), "baseline.verdict"] == said
+    assert np.isnan(table.loc[("age", "adaptssr"), "baseline.low"])
     assert table.loc[("age", "adaptssr"), "best_other.verdict"] == "undecided"  # NONE is another
     assert table.loc[("age", "mlm"), "best_other.verdict"] == "worse"  # than ADAPTSSR
     assert table["baseline.p_table"].notna().sum() == 1  # ADAPTSSR and NONE on life
@@ -212,6 +213,14 @@ def test_a_failed_seed_empties_its_cell(comparison, tmp_path):
     assert np.isnan(cell["mean"]) and cell["note"] == "seed 2 failed"
     assert cell["baseline.verdict"] == "undecided: ADAPTSSR: seed 2 failed"
     assert table.loc[("age", "mlm"), "best_other.verdict"] == "undecided"
+    # Nor is a row better than every other while one of them has no score.
+    make(tmp_path, {**RIGHT, ("mlm", "age"): [160, 161, 163]})
+    better = pd.read_csv(tmp_path / "scores.csv").assign(value=lambda s: s["value"].mask(failed))
+    better.loc[failed, ["pretrain_epoch", "epoch"]] = 0
+    better.to_csv(tmp_path / "scores.csv", index=False)
+    cell = run(comparison, "statistics", tmp_path, layout()).set_index(["task", "run"])
+    assert cell.loc[("age", "mlm"), "baseline.verdict"] == "better"
+    assert cell.loc[("age", "mlm"), "best_other.verdict"] == "undecided"
     whole = run(comparison, "aggregate", tmp_path, layout())
     assert whole["tasks"].tolist() == [1, 1, 1]
 

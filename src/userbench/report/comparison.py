@@ -274,7 +274,7 @@ def over_baseline(found: Scores) -> dict[str, Any]:
         Noise(*(np.broadcast_to(part, tested.mean.shape)[..., 0] for part in noise))
         for noise in (tested.seeds, tested.users)
     )
-    bounds = confidence_interval(mean, seeds, users)
+    bounds = confidence_interval(np.where(np.isnan(p), np.nan, mean), seeds, users)
     p_holm = holm(p.T).T
     strictest = LEVEL / np.isfinite(p).sum(0).clip(1)  # of the levels that Holm goes through
     level = np.broadcast_to(strictest, p.shape)
@@ -310,7 +310,9 @@ def over_baseline(found: Scores) -> dict[str, Any]:
 def over_others(found: Scores) -> dict[str, Any]:
     """Columns of `statistics` on all other rows at once; empty for a lone row."""
     tested = differences(found, np.arange(found.n_rows))
-    p = against_all_others(tested.mean, tested.p)
+    itself = np.eye(len(found.entries), found.n_rows, dtype=bool)
+    # Why 0: nobody is better than every other row while one of them has a failed fit.
+    p = against_all_others(np.where(itself, np.nan, np.nan_to_num(tested.mean)), tested.p)
     p_holm = holm(p.T).T
     shortfall = np.where(np.isnan(tested.mean), np.inf, tested.mean)
     best = shortfall.argmin(-1)  # the row of the highest mean is the one least exceeded
