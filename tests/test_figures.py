@@ -270,6 +270,21 @@ def test_worlds_compare_runs_in_the_same_world(tmp_path):
     assert frame.loc[(4, 0.3), "mean"] == pytest.approx((ours - base).mean(), abs=1e-3)
 
 
+def test_a_difference_to_a_collapsed_run_has_no_interval(tmp_path):
+    """Wrong: one run that answers the same for everybody puts a bar beside zero."""
+    from userbench.report import studies
+
+    measured = scores(["adaptssr", "none"], WORLD_TASKS)
+    collapsed = (measured["task"] == "age_4_3") & (measured["run"] == "none")
+    collapsed &= (measured["seed"] == 0) & (measured["split"] == "test")
+    measured.loc[collapsed, "value"] = 0.0
+    frame = studies.worlds(measured, WORLDS, predictions(tmp_path, measured))
+    frame = frame.set_index(["diversity", "noise"])
+    assert frame.loc[(4, 0.3), ["low", "high"]].isna().all()
+    assert frame.loc[(4, 0.3), "note"] == "none: seed 0 predicts one class only"
+    assert frame.drop((4, 0.3))[["low", "high"]].notna().all(axis=None)
+
+
 def test_a_failed_or_collapsed_seed_is_named_and_a_failed_cell_is_empty(figures, tmp_path):
     """Wrong: the seeds that survive stand for all, or nobody learns what a mark is made of."""
     from userbench.report import studies
