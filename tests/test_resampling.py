@@ -114,3 +114,10 @@ def test_a_draw_of_one_class_has_no_auc(resampling):
     found = resampling.resampled([rows], "auc")
     assert set(found[~np.isnan(found)]) == {1.0}
     assert np.isnan(found).any()
+
+
+def test_an_auc_has_as_many_independent_users_as_its_rarer_class(resampling):
+    # Wrong: 3 positives among 1,000 users count as 1,000 and the noise as well known.
+    rows = pd.DataFrame({"user": np.arange(1000), "label": np.arange(1000) < 3})
+    assert resampling.independent_users(rows, "auc") == 3
+    assert resampling.independent_users(pd.concat([rows, rows]), "accuracy") == 1000

@@ -118,6 +118,16 @@ def finetune_settings(run):
     return of_task
 
 
+def predictions_of(runs):
+    """What these runs predict of every test example, all tasks and seeds."""
+    return expand(
+        f"{OUT}/finetune/{{run}}/{{task}}/seed{{seed}}.predictions.parquet",
+        run=runs,
+        task=TASKS,
+        seed=SEEDS,
+    )
+
+
 def reference_files(tasks, ending):
     """What the simple references write of these tasks; they do not depend on the seed."""
     return [

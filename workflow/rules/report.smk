@@ -143,12 +143,7 @@ rule effects:
     """How far each switch of the ambiguity ledger moves each task."""
     input:
         scores=f"{OUT}/scores.csv",
-        predictions=expand(
-            f"{OUT}/finetune/{{run}}/{{task}}/seed{{seed}}.predictions.parquet",
-            run=[config.get("sensitivity"), *ALTERNATIVES],
-            task=TASKS,
-            seed=SEEDS,
-        ),
+        predictions=predictions_of([config.get("sensitivity"), *ALTERNATIVES]),
         code=code("report.ledger"),
     output:
         csv=f"{OUT}/effects.csv",

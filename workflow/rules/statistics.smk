@@ -7,12 +7,7 @@ rule statistics:
     """Every cell: intervals over seeds, paired tests, and the noise of the test users."""
     input:
         scores=f"{OUT}/scores.csv",
-        predictions=expand(
-            f"{OUT}/finetune/{{run}}/{{task}}/seed{{seed}}.predictions.parquet",
-            run=config.get("table2", {}).get("rows", []),
-            task=TASKS,
-            seed=SEEDS,
-        ),
+        predictions=predictions_of(config.get("table2", {}).get("rows", [])),
         references=reference_files(TASKS, "predictions.parquet"),
         code=code("report.comparison"),
     output:
@@ -38,12 +33,7 @@ rule aggregate:
     """All tasks at once: ranks, improvements, and probabilities of being better."""
     input:
         scores=f"{OUT}/scores.csv",
-        predictions=expand(
-            f"{OUT}/finetune/{{run}}/{{task}}/seed{{seed}}.predictions.parquet",
-            run=config.get("table2", {}).get("rows", []),
-            task=TASKS,
-            seed=SEEDS,
-        ),
+        predictions=predictions_of(config.get("table2", {}).get("rows", [])),
         references=reference_files(TASKS, "predictions.parquet"),
         code=code("report.comparison"),
     output:

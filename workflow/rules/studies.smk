@@ -120,12 +120,7 @@ def figure_inputs(figure):
         return {"scores": f"{OUT}/scores.csv", "curves": list(dict.fromkeys(files))}
     return {
         "scores": f"{OUT}/{figure}_scores.csv",
-        "predictions": expand(
-            f"{OUT}/finetune/{{run}}/{{task}}/seed{{seed}}.predictions.parquet",
-            run=runs_in(figure),
-            task=TASKS,
-            seed=SEEDS,
-        ),
+        "predictions": predictions_of(runs_in(figure)),
     }
 
 
