@@ -97,12 +97,15 @@ def write_score_files(folder: Path, contents: list[dict]) -> list[str]:
     return [str(path) for path in paths]
 
 
-def make_table2(tables, folder: Path, layout: dict = LAYOUT, contents=CONTENT) -> dict[str, str]:
+def make_table2(
+    tables, folder: Path, layout: dict = LAYOUT, contents=CONTENT, more=()
+) -> dict[str, str]:
     """Run both commands; the text of table 2 by markup."""
     scores, out = folder / "scores.csv", {markup: folder / f"t.{markup}" for markup in MARKUPS}
     tables.main(["scores", "--scores", *write_score_files(folder, contents), "--out", str(scores)])
     flags = [word for markup in MARKUPS for word in (f"--{markup}", str(out[markup]))]
-    tables.main(["table2", "--scores", str(scores), "--layout", json.dumps(layout), *flags])
+    flags += ["--layout", json.dumps(layout), *more]
+    tables.main(["table2", "--scores", str(scores), *flags])
     return {markup: path.read_text(encoding="utf-8") for markup, path in out.items()}
 
 
@@ -255,7 +258,7 @@ def test_a_task_of_an_absent_corpus_stays_empty(tables, tmp_path):
     texts = make_table2(tables, tmp_path)
     table = read_csv(tmp_path / "t.csv")
     assert table[["cvr.mean", "cvr.std", "cvr.seeds", "cvr.improvement"]].isna().all(axis=None)
-    assert "| AdaptSSR | **66.00±8.49** | 20.00 | **3.00±0.00** | 50.00 | – | – |" in texts["md"]
+    assert "| AdaptSSR | 66.00±8.49 | 20.00 | 3.00±0.00 | 50.00 | – | – |" in texts["md"]
 
 
 def test_a_table_without_any_score_is_still_a_table(tables, tmp_path):
@@ -314,33 +317,59 @@ def test_the_layout_may_be_a_file(tables, tmp_path):
 # ---------------------------------------------------------------- table 2: as shown
 
 
-def test_best_is_bold_second_underlined_references_neither(tables, tmp_path):
-    # Wrong: a reference (here the highest age score) is ranked, or a block ranks another's rows.
-    texts = make_table2(tables, tmp_path)
+def statistics_csv(folder: Path, verdicts: dict[tuple[str, str], str]) -> list[str]:
+    """The flag of a file of statistics in which rows are so against all others."""
+    rows = [
+        {"run": run, "task": task, "ranked": int(run != "bag-of-items"), "best_other.verdict": said}
+        for (run, task), said in verdicts.items()
+    ]
+    pd.DataFrame(rows).to_csv(folder / "statistics.csv", index=False)
+    return ["--statistics", str(folder / "statistics.csv")]
+
+
+def test_bold_is_what_is_better_than_every_other_row(tables, tmp_path):
+    # Wrong: the highest mean is bold though chance explains it, or a reference is.
+    verdicts = {
+        ("adaptssr", "age"): "better",
+        ("mlm", "age"): "worse",
+        ("adaptssr", "click"): "undecided",
+        ("bag-of-items", "age"): "better",
+    }
+    texts = make_table2(tables, tmp_path, more=statistics_csv(tmp_path, verdicts))
     md, tex, html = texts["md"], texts["tex"], texts["html"]
-    assert "| **66.00±8.49** |" in md
-    assert "| <ins>56.00±1.41</ins> |" in md
-    assert "| 55.00±7.07 |" in md
-    assert "| bag-of-items | 90.00 | 63.64 | – |" in md
-    assert r"\textbf{66.00$\pm$8.49}" in tex
-    assert r"\underline{56.00$\pm$1.41}" in tex
-    assert r"bag-of-items & 90.00 & 63.64 & --" in tex
-    assert "<strong>66.00±8.49</strong>" in html
-    assert "<u>56.00±1.41</u>" in html
-    assert "<td>90.00</td>" in html
-    assert "| AdaptSSR | **65.53±0.04** | 4.23 | **2.61±0.03** | 31.16 |" in md
-    assert md.count("**") == 2 * (2 + 3)  # two measured tasks, three published
-
-
-def test_figures_that_look_equal_share_their_place(tables, tmp_path):
-    # Wrong: one of two rows showing 66.00 is bold because of a digit nobody sees.
-    almost = [c for c in CONTENT if (c["run"], c["task"]) != ("mlm", "age")]
-    almost += [score_file("mlm", "age", 0, "accuracy", 0.660001)]
-    md = make_table2(tables, tmp_path, contents=almost)["md"]
     measured = md[: md.index("References")]
     assert "| **66.00±8.49** |" in measured
-    assert "| **66.00** |" in measured
-    assert "| 55.00±7.07 |" in measured
+    assert measured.count("**") == 2 and "<ins>" not in measured
+    assert "| bag-of-items | 90.00 | 63.64 | – |" in md
+    assert r"\textbf{66.00$\pm$8.49}" in tex
+    assert r"bag-of-items & 90.00 & 63.64 & --" in tex
+    assert "<strong>66.00±8.49</strong>" in html
+    assert "<td>90.00</td>" in html
+    told = json.loads((tmp_path / "t.csv.provenance.json").read_text())
+    assert {Path(name).name for name in told["inputs"]} == {"scores.csv", "statistics.csv"}
+
+
+def test_nothing_measured_is_bold_without_statistics(tables, tmp_path):
+    # Wrong: a table that was never tested claims a winner.
+    md = make_table2(tables, tmp_path)["md"]
+    assert "**" not in md[: md.index("References")]
+
+
+def test_published_rows_are_marked_as_in_the_paper(tables, tmp_path):
+    # Wrong: the paper's table is not shown as it was printed.
+    texts = make_table2(tables, tmp_path)
+    published = texts["md"][texts["md"].index("*Published") :]
+    assert "| AdaptSSR | **65.53±0.04** | 4.23 | **2.61±0.03** | 31.16 |" in published
+    assert published.count("**") == 2 * 3
+    assert published.count("<ins>") == 3
+    assert texts["tex"].count(r"\underline{") == texts["html"].count("<u>") == 3
+
+
+def test_other_files_than_statistics_are_refused(tables, tmp_path):
+    # Wrong: a traceback, or a table without its bold cells.
+    (tmp_path / "statistics.csv").write_text("run,task\nnone,age\n")
+    with pytest.raises(SystemExit, match="no column best_other.verdict, ranked. Make it again"):
+        make_table2(tables, tmp_path, more=["--statistics", str(tmp_path / "statistics.csv")])
 
 
 def test_unequal_numbers_of_seeds_are_said(tables, tmp_path):

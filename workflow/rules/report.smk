@@ -54,6 +54,7 @@ rule table2:
     """Table 2: mean and standard deviation over seeds, beside the published values."""
     input:
         scores=f"{OUT}/scores.csv",
+        statistics=f"{OUT}/statistics.csv",
         references=reference_files(TASKS, "json"),
         code=code("report.tables"),
         published="src/userbench/report/paper_table2.csv",
@@ -84,7 +85,7 @@ rule table2:
         "Make Table 2"
     shell:
         "python -m userbench.report.tables table2 --scores {input.scores}"
-        " --references {input.references} --layout {params.layout:q} --csv {output.csv}"
+        " --statistics {input.statistics} --references {input.references} --layout {params.layout:q} --csv {output.csv}"
         " --md {output.md} --tex {output.tex} --html {output.html} > {log} 2>&1"
 
 

@@ -32,7 +32,7 @@ from userbench import artifact
 from userbench.mistakes import command
 from userbench.report.inference import interval_of
 from userbench.report.statistics import read_layout, read_scores, summarise
-from userbench.report.tables import arrange, number, resolved
+from userbench.report.tables import arrange, number, read_best, resolved
 
 HERE = Path(__file__).parent
 VEGA_LITE = "6.4"
@@ -601,8 +601,10 @@ def table2_of(folder: Path, config: Sequence[str]) -> dict[str, Any]:
     facts = {one.score["task"]: one.score["facts"] for one in stories if "facts" in one.score}
     cells = describe_cells(summary, layout, stories, config)
     add_verdicts(cells, folder / "verdict.csv", layout)
+    statistics = folder / "statistics.csv"
+    best = read_best(statistics) if statistics.exists() else ()
     return {
-        "table": arrange(summary, scores, layout, facts),
+        "table": arrange(summary, scores, layout, facts, best),
         "layout": layout,
         "baseline": labels[layout["baseline"]],
         "cells": cells,

@@ -2,7 +2,7 @@
 
 python -m userbench.report.tables scores --scores FILE... --out scores.csv
 python -m userbench.report.tables table2 --scores scores.csv --layout JSON --csv .. --md .. --tex ..
-    --html .. [--references FILE...]
+    --html .. [--statistics statistics.csv] [--references FILE...]
 python -m userbench.report.tables table1 --store ttl=ttl/manifest.json --tasks JSON
     --simulated ttl --out table1.csv
 """
@@ -11,7 +11,7 @@ import argparse
 import html
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -51,7 +51,7 @@ LATEX = str.maketrans(
 
 
 class Cell(NamedTuple):
-    """One task of one row, as shown: score, its place among the ranked (0: none), improvement."""
+    """One task of one row, as shown: score, place (1 bold, 2 underlined), improvement."""
 
     score: str
     place: int
@@ -87,16 +87,19 @@ def arrange(
     scores: pd.DataFrame,
     layout: dict[str, Any],
     facts: dict[str, dict[str, Any]] | None = None,
+    best: Collection[tuple[str, str]] = (),
 ) -> Table:
-    """Table 2 as shown: measured runs, references and published figures, one block each.
+    """Table 2 as shown: measured runs, references and published values, one block each.
 
-    `facts` of tasks, as `read_facts` gives them, are told in the notes.
+    `facts` of tasks, as `read_facts` gives them, are told in the notes. `best` are the (run, task)
+    of measured cells that are bold, by `read_best`: nothing is that chance explains.
     """
     tasks = layout["tasks"]
-    columns = [
-        show(*(summary[f"{task['task']}.{number}"] for number in NUMBERS), summary["ranked"])
-        for task in tasks
-    ]
+    columns = []
+    for task in tasks:
+        numbers = (summary[f"{task['task']}.{number}"] for number in NUMBERS)
+        places = [int((run, task["task"]) in best) for run in summary["run"]]
+        columns.append(show(*numbers, places))
     rows = [Row(label, cells) for label, *cells in zip(summary["label"], *columns, strict=True)]
     ranked = len(layout["rows"])
     blocks = [
@@ -110,8 +113,9 @@ def arrange(
     baseline = next(row["label"] for row in layout["rows"] if row["run"] == layout["baseline"])
     return Table(
         caption=f"{data_statement(layout)}. Test scores in percent, mean±std over seeds; "
-        f"{IMPROVEMENT} is the relative improvement over {baseline}. Best of a block bold, second "
-        "underlined.",
+        f"{IMPROVEMENT} is the relative improvement over {baseline}. Bold among the measured: "
+        "better than every other row over seeds and test users (statistics.md). Of the published "
+        "the best is bold, the second underlined.",
         tasks=[task["label"] + SIMULATED * task["simulated"] for task in tasks],
         metrics=[{"accuracy": "Acc"}.get(task["metric"], task["metric"].upper()) for task in tasks],
         blocks=[block for block in blocks if block.rows],
@@ -131,18 +135,34 @@ def published_rows(layout: dict[str, Any]) -> list[Row]:
     published, columns = published_table2(), []
     for task in layout["tasks"]:
         own = published.reindex(keys((method, task["paper"]) for method in methods))
-        numbers = (own[f"{number}_percent"].reset_index(drop=True) for number in NUMBERS)
-        columns.append(show(*numbers, ranked=pd.Series(True, index=range(len(methods)))))
+        numbers = [own[f"{number}_percent"].reset_index(drop=True) for number in NUMBERS]
+        places = numbers[0].rank(ascending=False, method="min").fillna(0).astype(int)
+        columns.append(show(*numbers, places))
     return [Row(method, cells) for method, *cells in zip(methods, *columns, strict=True)]
 
 
-def show(mean: pd.Series, std: pd.Series, improvement: pd.Series, ranked: pd.Series) -> list[Cell]:
-    """Cells of one task, a row each; figures that look equal share their place."""
-    places = mean.where(ranked).round(2).rank(ascending=False, method="min").fillna(0).astype(int)
+def show(
+    mean: pd.Series, std: pd.Series, improvement: pd.Series, places: Iterable[int]
+) -> list[Cell]:
+    """Cells of one task, a row each."""
     return [
         Cell(number(m) + (f"±{s:.2f}" if pd.notna(s) else ""), place, number(i))
         for m, s, i, place in zip(mean, std, improvement, places, strict=True)
     ]
+
+
+def read_best(path: Path) -> set[tuple[str, str]]:
+    """The (run, task) of `statistics.csv` that are better than every other row.
+
+    Raises:
+        ValueError: the file is damaged, or not made by `report.comparison statistics`.
+    """
+    artifact.check_recorded(path)
+    table = pd.read_csv(path, keep_default_na=False)
+    if lacking := {"run", "task", "ranked", "best_other.verdict"} - {*table.columns}:
+        raise ValueError(f"{path}: no column {', '.join(sorted(lacking))}. Make it again")
+    best = table[(table["best_other.verdict"] == "better") & (table["ranked"] == 1)]
+    return set(zip(best["run"], best["task"], strict=True))
 
 
 def number(value: float) -> str:
@@ -446,12 +466,15 @@ def table2_command(args: argparse.Namespace) -> None:
     """Write Table 2 as CSV, Markdown, LaTeX and HTML."""
     layout, scores = read_layout(args.layout), read_scores(args.scores)
     summary = summarise(scores, layout)
-    table = arrange(summary, scores, layout, read_facts(args.references))
+    best = read_best(args.statistics) if args.statistics else ()
+    table = arrange(summary, scores, layout, read_facts(args.references), best)
     write_csv(args.csv, summary)
     artifact.write_text(args.md, to_markdown(table))
     artifact.write_text(args.tex, to_latex(table))
     artifact.write_text(args.html, PAGE.format(table=to_html(table)))
-    told = artifact.fingerprints([args.scores, *filter(Path.exists, args.references)])
+    read = [args.scores, *filter(Path.exists, args.references)]
+    read += [args.statistics] if args.statistics else []
+    told = artifact.fingerprints(read)
     beside = [args.md, args.tex, args.html]
     artifact.record(args.csv, resolved(args) | {"layout": layout}, told, beside)
 
@@ -501,6 +524,9 @@ def main(argv: list[str] | None = None) -> None:
     table2.add_argument("--scores", type=Path, required=True, help="CSV of the command scores")
     table2.add_argument(
         "--references", type=Path, nargs="*", default=[], metavar="FILE", help="their score files"
+    )
+    table2.add_argument(
+        "--statistics", type=Path, help="CSV of report.comparison: which cells are bold"
     )
     table2.add_argument("--layout", required=True, help="JSON text, or the file that holds it")
     for markup in ("csv", "md", "tex", "html"):
