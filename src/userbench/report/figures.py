@@ -196,8 +196,8 @@ def figure4(frame: pd.DataFrame, layout: dict[str, Any]) -> Figure:
     told = BARS + " Dotted line: the full method."
     if swept:
         told += (
-            " Below: the same scores where one coefficient λ is fixed for all users (bars: std); "
-            "dotted line and band: the adaptive one, its mean and std."
+            " Below: the same scores where one coefficient λ is fixed for all users, with the same "
+            "intervals; dotted line and band: the adaptive one, its mean and interval."
         )
     caption(figure, layout, frame, told)
     return figure
@@ -207,19 +207,11 @@ def coefficient_panel(axes: Axes, own: pd.DataFrame, full: str, method: str) -> 
     """Scores of one task over the fixed coefficient, and the adaptive one as a band."""
     colour = look(method).colour
     adaptive = own[own["run"] == full].iloc[0]
-    std = 0.0 if math.isnan(adaptive["std"]) else adaptive["std"]
-    axes.axhspan(
-        adaptive["mean"] - std, adaptive["mean"] + std, color=lightened(colour, 0.8), linewidth=0
-    )
+    if not math.isnan(adaptive["low"]):
+        axes.axhspan(adaptive["low"], adaptive["high"], color=lightened(colour, 0.8), linewidth=0)
     axes.axhline(adaptive["mean"], color=colour, linewidth=0.8, linestyle=":")
     swept = own.dropna(subset="coefficient").sort_values("coefficient")
-    axes.vlines(
-        swept["coefficient"],
-        swept["mean"] - swept["std"],
-        swept["mean"] + swept["std"],
-        color=colour,
-        linewidth=1.2,
-    )
+    axes.vlines(swept["coefficient"], swept["low"], swept["high"], color=colour, linewidth=0.6)
     axes.plot(
         swept["coefficient"],
         swept["mean"],
@@ -348,7 +340,7 @@ def figure6(frame: pd.DataFrame, layout: dict[str, Any]) -> Figure:
         axes.set_xticks(sorted(set(frame[across])))
     told = (
         "Difference of test scores, paired over {seeds} and over test users; bars: its 95% "
-        "interval over both."
+        "interval over both. A mark without a bar decides nothing."
     )
     caption(figure, layout, frame, told)
     return figure
@@ -388,8 +380,7 @@ def figure7(frame: pd.DataFrame, layout: dict[str, Any]) -> Figure:
     for axes, (label, metric, own) in zip(panels_for(figure, len(tasks)), tasks, strict=True):
         lines_by_row(axes, own, "at", methods, "row")
         colours = [face(*methods[row]) for row in own["row"]]
-        low, high = own["mean"] - own["std"], own["mean"] + own["std"]
-        axes.vlines(own["at"], low, high, color=colours, linewidth=0.8)
+        axes.vlines(own["at"], own["low"], own["high"], color=colours, linewidth=0.8)
         axes.set_xscale("log")
         axes.set_xticks(shares, [f"{100 * share:g}%" for share in shares])
         axes.xaxis.set_minor_locator(NullLocator())
@@ -398,8 +389,8 @@ def figure7(frame: pd.DataFrame, layout: dict[str, Any]) -> Figure:
     names = dict(zip(frame["row"], frame["label"], strict=True))
     legend(figure, [handle(*methods[row], names[row]) for row in rows], min(6, len(rows)))
     told = (
-        "Marks: mean; bars: std, over {seeds}. Every share gets as many steps; validation and test "
-        "examples are all used."
+        "Marks: mean; bars: its 95% interval, over {seeds} and test users. Every share gets as "
+        "many steps; validation and test examples are all used."
     )
     caption(figure, layout, frame, told)
     return figure
