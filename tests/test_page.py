@@ -107,6 +107,12 @@ def add_results(folder: Path) -> None:
     row = {"task": "T5", "run": "adaptssr", "method": "AdaptSSR", "verdict": "not comparable"}
     verdicts = pd.DataFrame([{**row, "reason": HOSTILE, "mean": 67.3, "seeds_needed": 40}])
     verdicts.to_csv(folder / "verdict.csv", index=False)
+    rows = {"run": ["none", "adaptssr", "clue"], "row": ["None", HOSTILE, "CLUE"]}
+    against = {"baseline.run": ["", "none", "none"], "baseline.difference": [np.nan, 3.0, 2.0]}
+    against |= {"baseline.p_table": [np.nan, 0.001, 0.2]}
+    against["best_other.verdict"] = ["worse", "better", "undecided"]
+    of_task = {"task": "gender", "label": "T5 Gender", "ranked": 1}
+    pd.DataFrame({**rows, **against, **of_task}).to_csv(folder / "statistics.csv", index=False)
     pd.DataFrame({"run": ["None"], "mean": [-0.5]}).to_csv(folder / "ablation.csv", index=False)
     svg = '<svg xmlns="http://www.w3.org/2000/svg" width="400" height="150">'
     (folder / "figure4.svg").write_text(f'{svg}<circle cx="90" cy="75" r="50"/></svg>')
@@ -199,7 +205,7 @@ def test_the_policy_allows_the_pages_own_scripts_and_no_request(page, reports):
 def test_sections_without_data_are_left_out(reports):
     table2 = ["table2", "agreement", "curves", "time", "environment"]
     assert Parsed(reports[1]["second"]).sections == table2
-    more = [*table2[:1], "verdict", "agreement", "ablation", *table2[2:]]
+    more = [*table2[:1], "verdict", "statistics", "agreement", "ablation", *table2[2:]]
     assert Parsed(reports[1]["first"]).sections == more
 
 
@@ -244,7 +250,10 @@ def test_a_cell_tells_its_story(reports):
     assert verdicts.pop("adaptssr/gender") == "not comparable"
     assert set(verdicts.values()) == {None}
     # Wrong: sixty verdicts, and the reader has to count them.
-    assert "<strong>Here: 1 not comparable.</strong>" in reports[1]["first"]
+    assert "<strong>Here, values: 1 not comparable.</strong>" in reports[1]["first"]
+    # Wrong: what may be said of the whole table stands nowhere, or unescaped.
+    said = "<strong>Over the whole table, 2 comparisons corrected together, better than None: &lt;"
+    assert said in reports[1]["first"]
 
 
 def test_the_rule_is_that_of_the_process(page):

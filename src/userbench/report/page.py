@@ -16,7 +16,7 @@ import base64
 import hashlib
 import json
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -30,6 +30,7 @@ import yaml
 
 from userbench import artifact
 from userbench.mistakes import command
+from userbench.report.comparison import whole_table
 from userbench.report.inference import interval_of
 from userbench.report.statistics import read_layout, read_scores, summarise
 from userbench.report.tables import arrange, number, read_best, resolved
@@ -49,7 +50,23 @@ class Section(NamedTuple):
     caption: str
     tables: dict[str, tuple[str, ...]] = {}  # file: columns to show; none: all
     figures: tuple[str, ...] = ()
-    counted: str = ""  # a column: above the tables stands how often each of its values occurs
+    summary: Callable[[pd.DataFrame], str] | None = None  # of a table, in a sentence above it
+
+
+def counts(verdicts: pd.DataFrame) -> str:
+    """How often each verdict occurs, on levels and on gains."""
+    said = []
+    for column, name in (("verdict", "values"), ("gain_verdict", "gains over None")):
+        if column in verdicts:
+            found = verdicts[column].value_counts()
+            said.append(f"{name}: " + ", ".join(f"{n} {verdict}" for verdict, n in found.items()))
+    return "Here, " + "; ".join(said) + "."
+
+
+def claims(statistics: pd.DataFrame) -> str:
+    """What may be said of the whole table."""
+    baseline = statistics.loc[statistics["baseline.run"].isna(), "row"].iloc[0]
+    return whole_table(statistics, baseline)
 
 
 SECTIONS = (
@@ -67,7 +84,7 @@ SECTIONS = (
                 "gain_reason",
             )
         },
-        counted="verdict",
+        summary=counts,
     ),
     Section(
         "statistics",
@@ -77,12 +94,13 @@ SECTIONS = (
         "corrected over the tasks of a row, p_table over the whole table.",
         {
             "statistics.csv": (
-                *("row", "label", "mean", "low", "high", "test_std", "note", "baseline.verdict"),
+                *("row", "label", "mean", "low", "high", "test_std", "baseline.verdict"),
                 *("baseline.difference", "baseline.low", "baseline.high", "baseline.p_holm"),
                 *("baseline.p_table", "best_other.run", "best_other.verdict"),
-                *("best_other.difference", "best_other.p_holm"),
+                *("best_other.difference", "best_other.p_holm", "note"),
             )
         },
+        summary=claims,
     ),
     Section(
         "aggregate",
@@ -524,14 +542,9 @@ def filled(folder: Path) -> Iterator[dict[str, Any]]:
         }
         tables = [shown(name, frame, section.tables[name]) for name, frame in frames.items()]
         pictures = [p for name in section.figures if (p := picture(folder, name))]
-        counts = [
-            f"{count} {value}"
-            for frame in frames.values()
-            if section.counted in frame
-            for value, count in frame[section.counted].value_counts().items()
-        ]
+        said = " ".join(map(section.summary, frames.values())) if section.summary else ""
         if tables or pictures:
-            yield section._asdict() | {"tables": tables, "pictures": pictures, "counts": counts}
+            yield section._asdict() | {"tables": tables, "pictures": pictures, "summary": said}
 
 
 # ------------------------------------------------------------------------------------------- page
