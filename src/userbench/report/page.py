@@ -53,6 +53,12 @@ class Section(NamedTuple):
     summary: Callable[[pd.DataFrame], str] | None = None  # of a table, in a sentence above it
 
 
+GUESS = (
+    "Seeds needed are a guess, in brackets its 90% interval; who adds seeds until a difference "
+    "shows is wrong more often than in 5%."
+)
+
+
 def counts(verdicts: pd.DataFrame) -> str:
     """How often each verdict occurs, on levels and on gains."""
     said = []
@@ -75,7 +81,7 @@ SECTIONS = (
         "Verdicts",
         "Every published value and ours: reproduced, better, worse, undecided or not comparable. "
         "The 90% interval of the difference, over seeds and test users, is held against a margin "
-        "set before the run, task by task; so is the difference of the gains over None.",
+        "set before the run, task by task; so is the difference of the gains over None. " + GUESS,
         {
             "verdict.csv": (
                 *("method", "task", "verdict", "published_mean", "published_std", "mean", "low"),
@@ -91,7 +97,7 @@ SECTIONS = (
         "Significance over seeds and test users",
         "Means with 95% intervals over seeds and test users, tests of each row against the "
         "baseline, and against all other rows at once. Paired by seed and by test user; p values "
-        "corrected over the tasks of a row, p_table over the whole table.",
+        "corrected over the tasks of a row, p_table over the whole table. " + GUESS,
         {
             "statistics.csv": (
                 *("row", "label", "mean", "low", "high", "test_std", "baseline.verdict"),
