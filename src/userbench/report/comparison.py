@@ -11,6 +11,7 @@ of noise: that of the seeds, and that of the test users (`inference`, docs/stati
 
 import argparse
 from collections.abc import Iterable, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -125,27 +126,25 @@ def collect(scores: pd.DataFrame, layout: dict[str, Any], predictions: Sequence[
     test = test.merge(pd.DataFrame(tasks)[["task", "metric"]])
     seeds = sorted(test.loc[test["run"].isin(rows), "seed"].unique().tolist())
     there = set(zip(test["task"], test["run"], test["seed"], strict=True))
-    for task in tasks:
-        for run in rows:
-            for seed in seeds:
-                if (task["task"], run, seed) not in there:
-                    raise ValueError(missing_seed(task["task"], run, seed))
+    names = [task["task"] for task in tasks]
+    for cell in product(names, rows, seeds):
+        if cell not in there:
+            raise ValueError(missing_seed(*cell))
     found = resample(test, tasks, predictions)
     shape = (len(tasks), len(rows) + len(references), len(seeds))
     values, collapsed = np.full(shape, np.nan), np.zeros(shape, dtype=bool)
     draws = np.full((RESAMPLES, *shape), np.nan)
     scored = test.set_index(["task", "run", "seed"])["value"].to_dict()
     for (task, run, seed), value in scored.items():
-        at = [name["task"] for name in tasks].index(task), (rows + references).index(run)
+        at = names.index(task), (rows + references).index(run)
         # A reference was scored once, with any seed, and is the same for all.
         at = (*at, seeds.index(seed) if run in rows else slice(None))
         values[at] = 100 * value
         if np.isfinite(value):
             own: Resampled = found[task]
             collapsed[at] = (run, seed) in own.collapsed
-            place = draws[:, *at]
-            place[...] = own.draws[run, seed].reshape(RESAMPLES, *[1] * (place.ndim - 1))
-    done = [found.get(task["task"]) for task in tasks]
+            draws[:, *at].T[...] = own.draws[run, seed]
+    done = [found.get(name) for name in names]
     return Scores(
         tasks,
         layout["rows"] + layout["references"],
@@ -190,10 +189,8 @@ def statistics(
     found = collect(scores, layout, predictions)
     over_seeds = sample(found.values)
     users = user_noise(found.draws.mean(-1), found.users[:, None])
-    estimate, shape = (
-        confidence_interval(over_seeds.mean, seed_noise(over_seeds), users),
-        over_seeds.mean.shape,
-    )
+    estimate = confidence_interval(over_seeds.mean, seed_noise(over_seeds), users)
+    shape = over_seeds.mean.shape
     ranked = np.broadcast_to(np.arange(shape[1]) < found.n_rows, shape)
     columns = {
         **{key: column(found.tasks, key, shape, axis=0) for key in ("task", "label", "metric")},
