@@ -367,7 +367,8 @@ def verdict(difference: float, std: float, p: float, note: str, guess: Guess) ->
     if np.isnan(std):
         return "undecided: one seed has no spread"
     if std <= NO_SPREAD:
-        return "undecided: " + ("all seeds differ by the same" if difference else "no difference")
+        same = abs(difference) <= NO_SPREAD
+        return "undecided: " + ("no difference" if same else "all seeds differ by the same")
     if p < LEVEL:
         return "better" if difference > 0 else "worse"
     if guess.few_users:
