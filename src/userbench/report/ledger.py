@@ -80,7 +80,8 @@ EFFECTS_LAYOUT = an_object(
 EFFECT_COLUMNS = {
     **{"entry": str, "value": str, "against": str, "run": str, "base": str},
     **{"task": str, "label": str, "metric": str, "data": str, "simulated": bool, "seeds": int},
-    **{"difference": float, "std": float, "clear": bool, "examples": int, "base_examples": int},
+    **{"difference": float, "std": float, "test_std": float, "test_users": int, "clear": bool},
+    **{"examples": int, "base_examples": int},
 }
 RUN_STUDY = "snakemake --cores 8 --configfile workflow/config/sensitivity.yaml"
 INTRODUCTION = f"""# Ambiguities
@@ -140,12 +141,12 @@ def measure(
     deviation (NaN of one seed), both are NaN where a fit failed; `clear` is `beyond_chance`. A task
     the base has no score of (its corpus is absent) is left out. `test_variance` says, by run and
     task, what other test users would add to the variance of the mean difference, and of how many
-    users that was estimated.
+    users that was estimated: `test_std` (NaN where not known) and `test_users`.
 
     Raises:
         ValueError: a run and the base have no seed of a task in common.
     """
-    test = scores[scores["split"] == "test"]
+    test, known = scores[scores["split"] == "test"], test_variance or {}
     rows = []
     for run in layout["runs"]:
         for task in layout["tasks"]:
@@ -160,6 +161,7 @@ def measure(
                     "common. Fine-tune both with the same seeds."
                 )
             points = 100 * (paired["value"] - paired["value_base"])
+            variance, users = known.get((run["run"], task["task"]), (np.nan, 0))
             rows.append(
                 {
                     **{"entry": run["entry"], "run": run["run"], "base": layout["base"]},
@@ -170,16 +172,15 @@ def measure(
                     # Why not of the seeds that are left where a fit failed: it flatters.
                     "difference": round(points.mean(skipna=False), 4),
                     "std": round(points.std(skipna=False), 4),
+                    "test_std": round(np.sqrt(variance), 4),
+                    "test_users": users,
                     "clear": False,
                     "examples": paired["examples"].iloc[0],
                     "base_examples": paired["examples_base"].iloc[0],
                 }
             )
     effects = pd.DataFrame(rows, columns=list(EFFECT_COLUMNS)).astype(EFFECT_COLUMNS)
-    known = test_variance or {}
-    cells = zip(effects["run"], effects["task"], strict=True)
-    added = np.array([known.get(cell, (0.0, 2)) for cell in cells]).reshape(-1, 2)
-    return effects.assign(clear=clear_cells(effects, Noise(added[:, 0], added[:, 1] - 1)))
+    return effects.assign(clear=clear_cells(effects))
 
 
 def of_test_users(
@@ -209,12 +210,12 @@ def scores_by_seed(test: pd.DataFrame, run: str, task: dict[str, Any]) -> pd.Dat
     return test[own].set_index("seed")[["value", "examples"]]
 
 
-def clear_cells(
-    effects: pd.DataFrame, test_users: Noise = NO_USER_NOISE
-) -> Bool[np.ndarray, " cells"]:
+def clear_cells(effects: pd.DataFrame) -> Bool[np.ndarray, " cells"]:
     """Which cells of an effects table are `beyond_chance`."""
     over_seeds = (effects[name].to_numpy(float) for name in ("difference", "std", "seeds"))
-    return beyond_chance(*over_seeds, test_users)
+    variance = effects["test_std"].fillna(0).to_numpy() ** 2
+    users = Noise(variance, np.maximum(effects["test_users"].to_numpy(float) - 1, 1))
+    return beyond_chance(*over_seeds, users)
 
 
 def beyond_chance(
@@ -245,7 +246,7 @@ def read_effects(path: Path, entries: list[dict[str, Any]]) -> pd.DataFrame:
             path,
             dtype=EFFECT_COLUMNS,
             keep_default_na=False,
-            na_values={"std": [""], "difference": [""]},
+            na_values=dict.fromkeys(("std", "difference", "test_std"), [""]),
         )
     except ValueError as error:
         raise ValueError(f"{path}: {error}. Make it again with the command effects.") from error
@@ -314,9 +315,10 @@ def beyond_statement(clear: pd.Series) -> str:
     """What bold means, and how many cells are."""
     how_many = {0: "none is", 1: "1 is"}.get(clear.sum(), f"{clear.sum()} are")
     return (
-        "Bold: beyond chance, that is, Student's paired t test is significant at 5% after Holm's "
-        f"adjustment for all cells; of {len(clear)} cells, {how_many}. A difference that is not "
-        "bold may be there, but these seeds cannot tell it from none."
+        "Bold: beyond chance, that is, the test paired by seed and by test user "
+        "(docs/statistics.md) is significant at 5% after Holm's adjustment for all cells; of "
+        f"{len(clear)} cells, {how_many}. A difference that is not bold may be there, but these "
+        "seeds and test users cannot tell it from none."
     )
 
 
