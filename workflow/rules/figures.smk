@@ -65,7 +65,8 @@ for figure, (_, numbers) in STUDIES.items():
                 f"Draw {figure}"
             shell:
                 "python -m userbench.report.figures {params.figure} --scores {input.scores}"
-                " {params.predictions} --layout {params.layout:q} --csv {output.csv} --out {params.out} > {log} 2>&1"
+                " {params.predictions} --layout {params.layout:q} --csv {output.csv}"
+                " --out {params.out} > {log} 2>&1"
 
     rule:
         name:

@@ -85,8 +85,8 @@ rule table2:
         "Make Table 2"
     shell:
         "python -m userbench.report.tables table2 --scores {input.scores}"
-        " --statistics {input.statistics} --references {input.references} --layout {params.layout:q} --csv {output.csv}"
-        " --md {output.md} --tex {output.tex} --html {output.html} > {log} 2>&1"
+        " --statistics {input.statistics} --references {input.references}"
+        " --layout {params.layout:q} --csv {output.csv} --md {output.md} --tex {output.tex} --html {output.html} > {log} 2>&1"
 
 
 rule agreement:
