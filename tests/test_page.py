@@ -111,7 +111,7 @@ def add_results(folder: Path) -> None:
     against = {"baseline.run": ["", "none", "none"], "baseline.difference": [np.nan, 3.0, 2.0]}
     against |= {"baseline.p_table": [np.nan, 0.001, 0.2]}
     against["best_other.verdict"] = ["worse", "better", "undecided"]
-    of_task = {"task": "gender", "label": "T5 Gender", "ranked": 1}
+    of_task = {"task": "gender", "label": "T5 Gender", "ranked": 1, "mean": 60.0, "note": ""}
     pd.DataFrame({**rows, **against, **of_task}).to_csv(folder / "statistics.csv", index=False)
     pd.DataFrame({"run": ["None"], "mean": [-0.5]}).to_csv(folder / "ablation.csv", index=False)
     svg = '<svg xmlns="http://www.w3.org/2000/svg" width="400" height="150">'

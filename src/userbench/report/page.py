@@ -33,7 +33,7 @@ from userbench.mistakes import command
 from userbench.report.comparison import whole_table
 from userbench.report.inference import interval_of
 from userbench.report.statistics import read_layout, read_scores, summarise
-from userbench.report.tables import arrange, number, read_best, resolved
+from userbench.report.tables import UNTESTED, arrange, number, read_significance, resolved
 
 HERE = Path(__file__).parent
 VEGA_LITE = "6.4"
@@ -621,9 +621,9 @@ def table2_of(folder: Path, config: Sequence[str]) -> dict[str, Any]:
     cells = describe_cells(summary, layout, stories, config)
     add_verdicts(cells, folder / "verdict.csv", layout)
     statistics = folder / "statistics.csv"
-    best = read_best(statistics) if statistics.exists() else ()
+    significance = read_significance(statistics) if statistics.exists() else UNTESTED
     return {
-        "table": arrange(summary, scores, layout, facts, best),
+        "table": arrange(summary, scores, layout, facts, significance),
         "layout": layout,
         "baseline": labels[layout["baseline"]],
         "cells": cells,

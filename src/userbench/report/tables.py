@@ -11,7 +11,7 @@ import argparse
 import html
 import json
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -72,6 +72,17 @@ class Block(NamedTuple):
     rows: list[Row]
 
 
+class Significance(NamedTuple):
+    """What `statistics.csv` says of measured cells.
+
+    `best` are the (run, task) that are better than every other row; `doubts` is a sentence on each
+    cell whose seeds decide nothing.
+    """
+
+    best: Collection[tuple[str, str]] = ()
+    doubts: Sequence[str] = ()
+
+
 class Table(NamedTuple):
     """A table as shown, before any markup: plain texts, to be escaped by the renderers."""
 
@@ -82,23 +93,26 @@ class Table(NamedTuple):
     notes: list[str]
 
 
+UNTESTED = Significance()
+
+
 def arrange(
     summary: pd.DataFrame,
     scores: pd.DataFrame,
     layout: dict[str, Any],
     facts: dict[str, dict[str, Any]] | None = None,
-    best: Collection[tuple[str, str]] = (),
+    significance: Significance = UNTESTED,
 ) -> Table:
     """Table 2 as shown: measured runs, references and published values, one block each.
 
-    `facts` of tasks, as `read_facts` gives them, are told in the notes. `best` are the (run, task)
-    of measured cells that are bold, by `read_best`: nothing is that chance explains.
+    `facts` of tasks, as `read_facts` gives them, are told in the notes. By the `significance` of
+    `read_significance` measured cells are bold: none is that chance explains.
     """
     tasks = layout["tasks"]
     columns = []
     for task in tasks:
         numbers = (summary[f"{task['task']}.{number}"] for number in NUMBERS)
-        places = [int((run, task["task"]) in best) for run in summary["run"]]
+        places = [int((run, task["task"]) in significance.best) for run in summary["run"]]
         columns.append(show(*numbers, places))
     rows = [Row(label, cells) for label, *cells in zip(summary["label"], *columns, strict=True)]
     ranked = len(layout["rows"])
@@ -121,6 +135,7 @@ def arrange(
         blocks=[block for block in blocks if block.rows],
         notes=[
             *measurement_notes(summary, scores, layout),
+            *significance.doubts,
             *fact_notes(facts or {}, layout),
             *layout["notes"],
         ],
@@ -151,18 +166,27 @@ def show(
     ]
 
 
-def read_best(path: Path) -> set[tuple[str, str]]:
-    """The (run, task) of `statistics.csv` that are better than every other row.
+def read_significance(path: Path) -> Significance:
+    """What `statistics.csv` says of measured cells.
 
     Raises:
         ValueError: the file is damaged, or not made by `report.comparison statistics`.
     """
     artifact.check_recorded(path)
     table = pd.read_csv(path, keep_default_na=False)
-    if lacking := {"run", "task", "ranked", "best_other.verdict"} - {*table.columns}:
+    needed = {*("run", "row", "task", "label", "ranked", "mean", "note"), "best_other.verdict"}
+    if lacking := needed - {*table.columns}:
         raise ValueError(f"{path}: no column {', '.join(sorted(lacking))}. Make it again")
     best = table[(table["best_other.verdict"] == "better") & (table["ranked"] == 1)]
-    return set(zip(best["run"], best["task"], strict=True))
+    # Of a failed seed, which has no score, the notes on missing scores speak.
+    doubtful = table[(table["note"] != "") & (table["mean"] != "")]
+    return Significance(
+        set(zip(best["run"], best["task"], strict=True)),
+        [
+            f"{cell.row} on {cell.label}: {cell.note}, so its comparisons are undecided."
+            for cell in doubtful.itertuples()
+        ],
+    )
 
 
 def number(value: float) -> str:
@@ -466,8 +490,8 @@ def table2_command(args: argparse.Namespace) -> None:
     """Write Table 2 as CSV, Markdown, LaTeX and HTML."""
     layout, scores = read_layout(args.layout), read_scores(args.scores)
     summary = summarise(scores, layout)
-    best = read_best(args.statistics) if args.statistics else ()
-    table = arrange(summary, scores, layout, read_facts(args.references), best)
+    significance = read_significance(args.statistics) if args.statistics else UNTESTED
+    table = arrange(summary, scores, layout, read_facts(args.references), significance)
     write_csv(args.csv, summary)
     artifact.write_text(args.md, to_markdown(table))
     artifact.write_text(args.tex, to_latex(table))
