@@ -127,7 +127,10 @@ def test_statistics_of_known_differences(comparison, tmp_path):
     assert table.loc[("age", "none"), "baseline.verdict"] == ""
     page = (tmp_path / "statistics.md").read_text()
     assert "SIMULATED" not in page
-    assert "3 comparisons corrected together, better than NONE: ADAPTSSR on Task age; worse" in page
+    gain = f"ADAPTSSR on Task age (+{(ours - base).mean():.2f})"
+    assert (
+        f"3 comparisons corrected together, better than NONE: {gain}; worse than NONE: none" in page
+    )
     assert page.count("| ADAPTSSR |") == 2
 
 
@@ -233,6 +236,7 @@ def test_one_seed_decides_nothing_and_warns_of_nothing(comparison, tmp_path):
         whole = run(comparison, "aggregate", tmp_path, layout(simulated=True))
     others = table[table["run"] != "none"]
     assert set(others["baseline.verdict"]) == {"undecided: one seed has no spread"}
+    assert "No row can be compared with NONE" in (tmp_path / "statistics.md").read_text()
     assert table[["std", "low", "high"]].isna().all(axis=None)
     assert whole["rank_low"].isna().all() and whole["baseline.probability_low"].isna().all()
     assert (tmp_path / "statistics.md").read_text().count("SIMULATED") == 3

@@ -21,6 +21,7 @@ from jaxtyping import Bool, Float, Int
 
 from userbench import artifact
 from userbench.mistakes import command
+from userbench.report.headline import whole_table
 from userbench.report.inference import (
     LEVEL,
     MOST_SEEDS,
@@ -379,32 +380,6 @@ def verdict(difference: float, std: float, p: float, note: str, guess: Guess) ->
     return f"undecided: about {guess.seeds:.0f} seeds needed ({guess.low:.0f} to {high})"
 
 
-def claims(table: pd.DataFrame) -> pd.DataFrame:
-    """The cells of `statistics` that one sentence about the whole table may call better or worse.
-
-    Columns `task`, `label`, `run`, `row`, `difference`, `p_table` and `verdict`. All cells of the
-    table are corrected together (Holm), so that any such claim is false in 5% of tables at most.
-    """
-    own = table[table["baseline.p_table"] < LEVEL]
-    side = np.where(own["baseline.difference"] > 0, "better", "worse")
-    named = own[["task", "label", "run", "row"]].assign(
-        difference=own["baseline.difference"], p_table=own["baseline.p_table"], verdict=side
-    )
-    return named.reset_index(drop=True)
-
-
-def whole_table(table: pd.DataFrame, baseline: str) -> str:
-    """One sentence on all cells of `statistics` against the baseline, corrected together."""
-    made = claims(table)
-    compared = int(table["baseline.p_table"].notna().sum())
-    parts = []
-    for side in ("better", "worse"):
-        own = made[made["verdict"] == side]
-        cells = [f"{cell.row} on {cell.label}" for cell in own.itertuples()]
-        parts.append(f"{side} than {baseline}: {', '.join(cells) or 'none'}")
-    return f"Over the whole table, {compared} comparisons corrected together, {'; '.join(parts)}."
-
-
 # --------------------------------------------------------------------------------------- aggregate
 
 
@@ -500,10 +475,9 @@ def statistics_page(table: pd.DataFrame, layout: dict[str, Any]) -> str:
     """`statistics` as Markdown: a table per task."""
     header = ["Row", "Mean", "Over the baseline", "p", "", "Best other", "Over it", "p", ""]
     rule = ["---", "---:", "---:", "---:", "---", "---", "---:", "---:", "---"]
-    baseline = next(row["label"] for row in layout["rows"] if row["run"] == layout["baseline"])
     parts = [
         f"{markdown_text(data_statement(layout))}. In percent and points.",
-        markdown_text(whole_table(table, baseline)),
+        markdown_text(whole_table(table)),
     ]
     for (label, metric, data), cells in table.groupby(["label", "metric", "data"], sort=False):
         title = label + SIMULATED * (data == "simulated")

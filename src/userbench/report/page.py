@@ -30,7 +30,7 @@ import yaml
 
 from userbench import artifact
 from userbench.mistakes import command
-from userbench.report.comparison import whole_table
+from userbench.report.headline import whole_table
 from userbench.report.inference import interval_of
 from userbench.report.statistics import read_layout, read_scores, summarise
 from userbench.report.tables import UNTESTED, arrange, number, read_significance, resolved
@@ -69,12 +69,6 @@ def counts(verdicts: pd.DataFrame) -> str:
     return "Here, " + "; ".join(said) + "."
 
 
-def claims(statistics: pd.DataFrame) -> str:
-    """What may be said of the whole table."""
-    baseline = statistics.loc[statistics["baseline.run"].isna(), "row"].iloc[0]
-    return whole_table(statistics, baseline)
-
-
 SECTIONS = (
     Section(
         "verdict",
@@ -106,7 +100,7 @@ SECTIONS = (
                 *("best_other.difference", "best_other.p_holm", "note"),
             )
         },
-        summary=claims,
+        summary=whole_table,
     ),
     Section(
         "aggregate",

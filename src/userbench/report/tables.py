@@ -20,6 +20,7 @@ import pandas as pd
 
 from userbench import artifact
 from userbench.mistakes import command
+from userbench.report.headline import whole_table
 from userbench.report.statistics import (
     describe_corpora,
     gather_scores,
@@ -75,10 +76,11 @@ class Block(NamedTuple):
 class Significance(NamedTuple):
     """What `statistics.csv` says of measured cells.
 
-    `best` are the (run, task) that are better than every other row; `doubts` is a sentence on each
-    cell whose seeds decide nothing.
+    `headline` is a sentence on the whole table, `best` are the (run, task) that are better than
+    every other row, `doubts` is a sentence on each cell whose seeds decide nothing.
     """
 
+    headline: str = ""
     best: Collection[tuple[str, str]] = ()
     doubts: Sequence[str] = ()
 
@@ -126,10 +128,10 @@ def arrange(
     ]
     baseline = next(row["label"] for row in layout["rows"] if row["run"] == layout["baseline"])
     return Table(
-        caption=f"{data_statement(layout)}. Test scores in percent, mean±std over seeds; "
-        f"{IMPROVEMENT} is the relative improvement over {baseline}. Bold among the measured: "
-        "better than every other row over seeds and test users (statistics.md). Of the published "
-        "the best is bold, the second underlined.",
+        caption=f"{data_statement(layout)}. {significance.headline}Test scores in percent, "
+        f"mean±std over seeds; {IMPROVEMENT} is the relative improvement over {baseline}. Bold "
+        "among the measured: better than every other row over seeds and test users "
+        "(statistics.md). Of the published the best is bold, the second underlined.",
         tasks=[task["label"] + SIMULATED * task["simulated"] for task in tasks],
         metrics=[{"accuracy": "Acc"}.get(task["metric"], task["metric"].upper()) for task in tasks],
         blocks=[block for block in blocks if block.rows],
@@ -173,14 +175,17 @@ def read_significance(path: Path) -> Significance:
         ValueError: the file is damaged, or not made by `report.comparison statistics`.
     """
     artifact.check_recorded(path)
-    table = pd.read_csv(path, keep_default_na=False)
-    needed = {*("run", "row", "task", "label", "ranked", "mean", "note"), "best_other.verdict"}
+    figures = dict.fromkeys(("mean", "baseline.difference", "baseline.p_table"), [""])
+    table = pd.read_csv(path, keep_default_na=False, na_values=figures)
+    needed = {*("run", "row", "task", "label", "ranked", "note"), *figures}
+    needed |= {"baseline.run", "best_other.verdict"}
     if lacking := needed - {*table.columns}:
         raise ValueError(f"{path}: no column {', '.join(sorted(lacking))}. Make it again")
     best = table[(table["best_other.verdict"] == "better") & (table["ranked"] == 1)]
     # Of a failed seed, which has no score, the notes on missing scores speak.
-    doubtful = table[(table["note"] != "") & (table["mean"] != "")]
+    doubtful = table[(table["note"] != "") & table["mean"].notna()]
     return Significance(
+        f"{whole_table(table)} ",
         set(zip(best["run"], best["task"], strict=True)),
         [
             f"{cell.row} on {cell.label}: {cell.note}, so its comparisons are undecided."
