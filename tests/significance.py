@@ -78,8 +78,7 @@ def table_of(
         values=100 * right.mean(-1),
         draws=100 * drawn,
         users=np.full(tasks, users),
-        kinds=["classification"] * tasks,
-        collapsed=collapsed,
+        notes=np.where(collapsed.any(-1), "a seed predicts one class only", ""),
         n_rows=rows,
         baseline=0,
     )

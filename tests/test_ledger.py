@@ -278,14 +278,23 @@ def test_test_users_are_a_part_of_the_error(ledger, tmp_path):
     from userbench.report.statistics import read_scores
 
     scores = read_scores(tmp_path / "scores.csv")
-    of_users = {("cold", "age"): (25.0, 200)}  # 10 points are two standard errors of these
+    of_users = {
+        ("cold", "age"): ledger.OtherUsers(25.0, 200)
+    }  # 10 points are two standard errors of these
     found = ledger.measure(scores, LAYOUT, of_users).set_index(["run", "task"])["clear"]
     assert ledger.measure(scores, LAYOUT)["clear"].sum() == 1
     assert found.sum() == 0
-    few = {("cold", "age"): (4.0, 3)}  # five errors: p = .04 of two degrees, .16 of four cells
-    many = {("cold", "age"): (4.0, 200)}
+    few = {
+        ("cold", "age"): ledger.OtherUsers(4.0, 3)
+    }  # five errors: p = .04 of two degrees, .16 of four cells
+    many = {("cold", "age"): ledger.OtherUsers(4.0, 200)}
     assert ledger.measure(scores, LAYOUT, few)["clear"].sum() == 0
     assert ledger.measure(scores, LAYOUT, many)["clear"].sum() == 1
+    # Nor is one of which a seed answers the same for everybody.
+    collapsed = {("cold", "age"): ledger.OtherUsers(4.0, 200, collapsed=True)}
+    found = ledger.measure(scores, LAYOUT, collapsed)
+    assert found["clear"].sum() == 0
+    assert ledger.effects_table(found).count("‡") == 2
     no_spread = of_cells(np.array([[1.0, 1.0, 1.0]]))
     users = ledger.Noise(np.array([0.01]), np.array([199.0]))
     assert ledger.beyond_chance(*no_spread, users).tolist() == [False]
@@ -344,8 +353,10 @@ def test_effects_count_the_test_users_behind_their_scores(ledger, tmp_path):
     pd.DataFrame(rows)[list(SCORE_COLUMNS)].to_csv(tmp_path / "scores.csv", index=False)
     found = ledger.of_test_users(read_scores(tmp_path / "scores.csv"), LAYOUT, files)
     assert set(found) == {("cold", "age"), ("distinct", "age")}
-    variance, _ = found["cold", "age"]
-    assert variance == pytest.approx(100**2 * 0.3 * 0.7 / 100, rel=0.3)  # 30 of 100 users differ
+    assert not any(cell.collapsed for cell in found.values())
+    assert found["cold", "age"].variance == pytest.approx(
+        100**2 * 0.3 * 0.7 / 100, rel=0.3
+    )  # 30 of 100 users differ
 
 
 @pytest.mark.parametrize(

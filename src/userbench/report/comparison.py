@@ -45,7 +45,7 @@ from userbench.report.inference import (
     upper_power,
     user_noise,
 )
-from userbench.report.resampling import RESAMPLES, Resampled, describe_seeds, resample
+from userbench.report.resampling import RESAMPLES, describe_seeds, resample
 from userbench.report.statistics import check_comparable, origin, read_layout, read_scores
 from userbench.report.tables import (
     SIMULATED,
@@ -94,8 +94,8 @@ class Scores(NamedTuple):
     """Test scores in percent of rows, then references, by seed; of the tasks that have any.
 
     NaN where a fit failed, and where a reference does not do a task; it does not depend on the
-    seed. `draws` are the same scores on draws of test users, `users` their number by task,
-    `collapsed` says which models predict the same for every example.
+    seed. `draws` are the same scores on draws of test users, `users` their number by task, `notes`
+    name the seeds of a cell that failed or predict the same for every example; mostly empty.
     """
 
     tasks: list[dict[str, Any]]
@@ -104,8 +104,7 @@ class Scores(NamedTuple):
     values: Float[np.ndarray, "tasks entries seeds"]
     draws: Float[np.ndarray, "resamples tasks entries seeds"]
     users: Int[np.ndarray, " tasks"]
-    kinds: list[str]
-    collapsed: Bool[np.ndarray, "tasks entries seeds"]
+    notes: np.ndarray
     n_rows: int
     baseline: int
 
@@ -133,7 +132,7 @@ def collect(scores: pd.DataFrame, layout: dict[str, Any], predictions: Sequence[
             raise ValueError(missing_seed(*cell))
     found = resample(test, tasks, predictions)
     shape = (len(tasks), len(rows) + len(references), len(seeds))
-    values, collapsed = np.full(shape, np.nan), np.zeros(shape, dtype=bool)
+    values, notes = np.full(shape, np.nan), np.full(shape[:2], "", dtype=object)
     draws = np.full((RESAMPLES, *shape), np.nan)
     scored = test.set_index(["task", "run", "seed"])["value"].to_dict()
     for (task, run, seed), value in scored.items():
@@ -142,19 +141,18 @@ def collect(scores: pd.DataFrame, layout: dict[str, Any], predictions: Sequence[
         at = (*at, seeds.index(seed) if run in rows else slice(None))
         values[at] = 100 * value
         if np.isfinite(value):
-            own: Resampled = found[task]
-            collapsed[at] = (run, seed) in own.collapsed
-            draws[:, *at].T[...] = own.draws[run, seed]
-    done = [found.get(name) for name in names]
+            draws[:, *at].T[...] = found[task].draws[run, seed]
+    lost = test[test["value"].isna()].groupby(["task", "run"])["seed"].apply(list).to_dict()
+    for (place, task), (entry, run) in product(enumerate(names), enumerate(rows + references)):
+        notes[place, entry] = describe_seeds(found.get(task), run, lost.get((task, run), ()))
     return Scores(
         tasks,
         layout["rows"] + layout["references"],
         seeds,
         values,
         draws,
-        np.array([own.users if own else 0 for own in done]),
-        [own.kind if own else "" for own in done],
-        collapsed,
+        np.array([found[name].users if name in found else 0 for name in names]),
+        notes,
         len(rows),
         rows.index(layout["baseline"]),
     )
@@ -205,7 +203,7 @@ def statistics(
         "low": np.where(ranked, estimate.low, np.nan),
         "high": np.where(ranked, estimate.high, np.nan),
         "test_std": np.sqrt(users.variance),
-        "note": notes(found),
+        "note": found.notes,
     }
     compared = {"baseline": over_baseline(found), "best_other": over_others(found)}
     for name, told in compared.items():
@@ -223,20 +221,6 @@ def column(
     return np.broadcast_to(np.expand_dims(values, 1 - axis), shape)
 
 
-def notes(found: Scores) -> np.ndarray:
-    """Of every cell, which of its seeds failed or predict the same for everyone; mostly empty."""
-    failed = np.isnan(found.values)
-    failed[:, found.n_rows :] = False  # a reference does not do every task
-    said = np.full(failed.shape[:2], "", dtype=object)
-    for task, entry in np.argwhere((failed | found.collapsed).any(-1)):
-        bad = (
-            [found.seeds[seed] for seed in np.flatnonzero(part[task, entry])]
-            for part in (failed, found.collapsed)
-        )
-        said[task, entry] = describe_seeds(found.kinds[task], *bad)
-    return said
-
-
 class Differences(NamedTuple):
     """Differences of entries to opponents, the last axis; noise and p values of their means.
 
@@ -252,7 +236,7 @@ class Differences(NamedTuple):
 
 def differences(found: Scores, others: Int[np.ndarray, " others"]) -> Differences:
     """Every entry compared with each of these rows, paired by seed and by test user."""
-    noted = notes(found) != ""
+    noted = found.notes != ""
     over_seeds = sample(found.values[:, :, None] - found.values[:, None, others])
     itself = np.arange(len(found.entries))[:, None] == others
     mean = np.where(itself, np.nan, over_seeds.mean)
@@ -277,15 +261,14 @@ def over_baseline(found: Scores) -> dict[str, Any]:
     strictest = LEVEL / np.isfinite(p).sum(0).clip(1)  # of the levels that Holm goes through
     level = np.broadcast_to(strictest, p.shape)
     guesses = guess_seeds(mean, std, len(found.seeds), level, users)
-    said = notes(found)
     runs = [entry["run"] for entry in found.entries]
     other = np.arange(len(runs)) != found.baseline
     verdicts = np.full(p.shape, "", dtype=object)
     for task, entry in np.argwhere(np.broadcast_to(other, p.shape)):
         why = [
-            f"{found.entries[of]['label']}: {said[task, of]}"
+            f"{found.entries[of]['label']}: {found.notes[task, of]}"
             for of in (entry, found.baseline)
-            if said[task, of]
+            if found.notes[task, of]
         ]
         guess = Guess(*(part[task, entry] for part in guesses))
         verdicts[task, entry] = verdict(

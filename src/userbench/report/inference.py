@@ -159,10 +159,12 @@ def confidence_interval(
     return Estimate(mean, mean - far, mean + far)
 
 
-def interval_of(mean: float, std: float, seeds: int) -> tuple[float, float]:
-    """95% interval of one mean over seeds alone (Student's t); NaN where no seed differs."""
+def interval_of(
+    mean: float, std: float, seeds: int, users: Noise = NO_USER_NOISE
+) -> tuple[float, float]:
+    """`confidence_interval` of one mean; NaN where no seed differs."""
     noise = seed_noise(Sample(mean, np.array([std]), seeds))
-    _, low, high = confidence_interval(np.array([mean]), noise)
+    _, low, high = confidence_interval(np.array([mean]), noise, users)
     return low.item(), high.item()
 
 

@@ -14,7 +14,7 @@ import argparse
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -80,8 +80,8 @@ EFFECTS_LAYOUT = an_object(
 EFFECT_COLUMNS = {
     **{"entry": str, "value": str, "against": str, "run": str, "base": str},
     **{"task": str, "label": str, "metric": str, "data": str, "simulated": bool, "seeds": int},
-    **{"difference": float, "std": float, "test_std": float, "test_users": int, "clear": bool},
-    **{"examples": int, "base_examples": int},
+    **{"difference": float, "std": float, "test_std": float, "test_users": int},
+    **{"collapsed": bool, "clear": bool, "examples": int, "base_examples": int},
 }
 RUN_STUDY = "snakemake --cores 8 --configfile workflow/config/sensitivity.yaml"
 INTRODUCTION = f"""# Ambiguities
@@ -130,23 +130,31 @@ def read_ledger(path: Path) -> list[dict[str, Any]]:
 # --------------------------------------------------------------------------------------- effects
 
 
+class OtherUsers(NamedTuple):
+    """What other test users would add to the variance of a mean difference, and the number of users
+    that was estimated of; whether a seed of it predicts the same for every example."""
+
+    variance: float = np.nan
+    users: int = 0
+    collapsed: bool = False
+
+
 def measure(
     scores: pd.DataFrame,
     layout: dict[str, Any],
-    test_variance: Mapping[tuple[str, str], tuple[float, int]] | None = None,
+    other_users: Mapping[tuple[str, str], OtherUsers] | None = None,
 ) -> pd.DataFrame:
     """How far each run of the layout is from the base run: a row (EFFECT_COLUMNS) per task.
 
     Differences of test scores in points, over the seeds of both; `std` is their sample standard
     deviation (NaN of one seed), both are NaN where a fit failed; `clear` is `beyond_chance`. A task
-    the base has no score of (its corpus is absent) is left out. `test_variance` says, by run and
-    task, what other test users would add to the variance of the mean difference, and of how many
-    users that was estimated: `test_std` (NaN where not known) and `test_users`.
+    the base has no score of (its corpus is absent) is left out. `test_std` (NaN where not known),
+    `test_users` and `collapsed` are of `other_users`, by run and task.
 
     Raises:
         ValueError: a run and the base have no seed of a task in common.
     """
-    test, known = scores[scores["split"] == "test"], test_variance or {}
+    test, known = scores[scores["split"] == "test"], other_users or {}
     rows = []
     for run in layout["runs"]:
         for task in layout["tasks"]:
@@ -161,7 +169,7 @@ def measure(
                     "common. Fine-tune both with the same seeds."
                 )
             points = 100 * (paired["value"] - paired["value_base"])
-            variance, users = known.get((run["run"], task["task"]), (np.nan, 0))
+            others = known.get((run["run"], task["task"]), OtherUsers())
             rows.append(
                 {
                     **{"entry": run["entry"], "run": run["run"], "base": layout["base"]},
@@ -172,8 +180,9 @@ def measure(
                     # Why not of the seeds that are left where a fit failed: it flatters.
                     "difference": round(points.mean(skipna=False), 4),
                     "std": round(points.std(skipna=False), 4),
-                    "test_std": round(np.sqrt(variance), 4),
-                    "test_users": users,
+                    "test_std": round(np.sqrt(others.variance), 4),
+                    "test_users": others.users,
+                    "collapsed": others.collapsed,
                     "clear": False,
                     "examples": paired["examples"].iloc[0],
                     "base_examples": paired["examples_base"].iloc[0],
@@ -185,22 +194,23 @@ def measure(
 
 def of_test_users(
     scores: pd.DataFrame, layout: dict[str, Any], predictions: Sequence[Path]
-) -> dict[tuple[str, str], tuple[float, int]]:
-    """The `test_variance` of `measure`, by resampling the predictions of its runs.
+) -> dict[tuple[str, str], OtherUsers]:
+    """The `other_users` of `measure`, by resampling the predictions of its runs.
 
     Raises:
         ValueError: predictions are missing, or not those of the scores.
     """
-    runs = [run["run"] for run in layout["runs"]]
-    test = scores[(scores["split"] == "test") & scores["run"].isin([layout["base"], *runs])]
+    runs, base = [run["run"] for run in layout["runs"]], layout["base"]
+    test = scores[(scores["split"] == "test") & scores["run"].isin([base, *runs])]
     found = {}
     for task, resampled in resample(test, layout["tasks"], predictions).items():
-        seeds = {run: {s for name, s in resampled.draws if name == run} for run in runs}
-        based = {seed for name, seed in resampled.draws if name == layout["base"]}
         for run in runs:
-            if common := seeds[run] & based:
-                noise = resampled.noise(common, run, layout["base"])
-                found[run, task] = (float(noise.variance), round(float(noise.df)) + 1)
+            common = resampled.seeds(run) & resampled.seeds(base)
+            if common:
+                noise = resampled.noise(common, run, base)
+                bad = resampled.collapsed_seeds(run) | resampled.collapsed_seeds(base)
+                users = round(float(noise.df)) + 1
+                found[run, task] = OtherUsers(float(noise.variance), users, bool(bad & common))
     return found
 
 
@@ -211,8 +221,9 @@ def scores_by_seed(test: pd.DataFrame, run: str, task: dict[str, Any]) -> pd.Dat
 
 
 def clear_cells(effects: pd.DataFrame) -> Bool[np.ndarray, " cells"]:
-    """Which cells of an effects table are `beyond_chance`."""
-    over_seeds = (effects[name].to_numpy(float) for name in ("difference", "std", "seeds"))
+    """Which cells of an effects table are `beyond_chance`; none of which a seed has collapsed."""
+    trusted = effects.assign(std=effects["std"].mask(effects["collapsed"], 0.0))
+    over_seeds = (trusted[name].to_numpy(float) for name in ("difference", "std", "seeds"))
     variance = effects["test_std"].fillna(0).to_numpy() ** 2
     users = Noise(variance, np.maximum(effects["test_users"].to_numpy(float) - 1, 1))
     return beyond_chance(*over_seeds, users)
@@ -308,6 +319,8 @@ def effects_table(effects: pd.DataFrame) -> str:
         lines.append(markdown_line([name, code(flow(json.loads(against))), *shown]))
     if (effects["examples"] != effects["base_examples"]).any():
         lines.append("\n† Over other test examples than the base run: two splits are compared.")
+    if effects["collapsed"].any():
+        lines.append("\n‡ A seed of either run predicts one class only: the cell decides nothing.")
     return "\n".join(line for line in lines if line)
 
 
@@ -327,7 +340,7 @@ def effect_cell(effect: Any) -> str:
     sign = "+" if round(effect.difference, 2) > 0 else ""
     spread = "" if pd.isna(effect.std) else f"±{effect.std:.2f}"
     shown = f"{sign}{number(effect.difference)}{spread}"
-    mark = "" if effect.examples == effect.base_examples else "†"
+    mark = "†" * (effect.examples != effect.base_examples) + "‡" * effect.collapsed
     return (f"**{shown}**" if effect.clear else shown) + mark
 
 
@@ -411,8 +424,8 @@ def effects_command(args: argparse.Namespace) -> None:
     check_once((run["run"] for run in layout["runs"]), "layout")
     check_once((task["task"] for task in layout["tasks"]), "layout")
     scores = read_scores(args.scores)
-    test_variance = of_test_users(scores, layout, args.predictions) if args.predictions else None
-    write_csv(args.out, measure(scores, layout, test_variance))
+    others = of_test_users(scores, layout, args.predictions) if args.predictions else None
+    write_csv(args.out, measure(scores, layout, others))
     read = artifact.fingerprints([args.scores, *args.predictions])
     artifact.record(args.out, resolved(args) | {"layout": layout}, read)
 

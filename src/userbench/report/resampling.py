@@ -43,6 +43,14 @@ class Resampled(NamedTuple):
     kind: str
     collapsed: frozenset[tuple[str, int]]
 
+    def seeds(self, run: str) -> set[int]:
+        """The seeds of a run that have a score."""
+        return {seed for name, seed in self.draws if name == run}
+
+    def collapsed_seeds(self, run: str) -> set[int]:
+        """The seeds of a run that predict the same for every example."""
+        return {seed for name, seed in self.collapsed if name == run}
+
     def noise(self, seeds: Iterable[int], run: str, over: str | None = None) -> Noise:
         """What other test users would do to a run's mean over seeds, or to its difference."""
         drawn = [
@@ -105,11 +113,15 @@ def resample_task(
     )
 
 
-def describe_seeds(kind: str, failed: Iterable[int], collapsed: Iterable[int]) -> str:
-    """Names the seeds that failed or predict one thing for every example; empty where none does."""
-    _, words = ONE_ANSWER.get(kind, ("", ""))
+def describe_seeds(found: Resampled | None, run: str, failed: Iterable[int]) -> str:
+    """Names a run's seeds that failed or predict one thing for every example; mostly empty.
+
+    `found` is its task, None where all fits of it failed.
+    """
     said = [f"seed {seed} failed" for seed in failed]
-    return ", ".join([*said, *(f"seed {seed} {words}" for seed in collapsed)])
+    for seed in sorted(found.collapsed_seeds(run)) if found else ():
+        said.append(f"seed {seed} {ONE_ANSWER[found.kind][1]}")
+    return ", ".join(said)
 
 
 def independent_users(rows: pd.DataFrame, metric: str) -> int:

@@ -31,13 +31,7 @@ import numpy as np
 import pandas as pd
 
 from userbench.artifact import check_recorded
-from userbench.report.inference import (
-    NO_USER_NOISE,
-    Noise,
-    Sample,
-    confidence_interval,
-    seed_noise,
-)
+from userbench.report.inference import NO_USER_NOISE, Noise, interval_of
 from userbench.report.resampling import Resampled, describe_seeds, resample
 from userbench.report.statistics import (
     COUNT,
@@ -172,11 +166,7 @@ class Tested(NamedTuple):
     def note(self, task: str, run: str) -> str:
         """The seeds of a cell that failed or predict the same for every example; mostly empty."""
         failed = self.failed.index[self.failed[task, run]]
-        if task not in self.resampled:  # all its fits failed
-            return describe_seeds("", failed, [])
-        found = self.resampled[task]
-        collapsed = sorted(seed for name, seed in found.collapsed if name == run)
-        return describe_seeds(found.kind, failed, collapsed)
+        return describe_seeds(self.resampled.get(task), run, failed)
 
     def difference(self, task: str, run: str, over: str) -> dict[str, float]:
         """Mean and interval of the difference of two runs, paired by seed and by test user."""
@@ -191,9 +181,7 @@ class Tested(NamedTuple):
 def over_seeds(values: pd.Series, users: Noise = NO_USER_NOISE) -> dict[str, Any]:
     """Number of seeds, mean, std and interval of one value per seed."""
     mean, std = values.mean(), values.std()
-    noise = seed_noise(Sample(mean, np.array([std]), len(values)))
-    interval = confidence_interval(np.array([mean]), noise, users)
-    low, high = interval.low.item(), interval.high.item()
+    low, high = interval_of(mean, std, len(values), users)
     return {"seeds": len(values), "mean": mean, "std": std, "low": low, "high": high}
 
 

@@ -127,11 +127,14 @@ def arrange(
         ),
     ]
     baseline = next(row["label"] for row in layout["rows"] if row["run"] == layout["baseline"])
+    legend = (
+        f"Test scores in percent, mean±std over seeds; {IMPROVEMENT} is the relative improvement "
+        f"over {baseline}. Bold among the measured: better than every other row over seeds and "
+        "test users (statistics.md). Of the published the best is bold, the second underlined."
+    )
+    said = (f"{data_statement(layout)}.", significance.headline, legend)
     return Table(
-        caption=f"{data_statement(layout)}. {significance.headline}Test scores in percent, "
-        f"mean±std over seeds; {IMPROVEMENT} is the relative improvement over {baseline}. Bold "
-        "among the measured: better than every other row over seeds and test users "
-        "(statistics.md). Of the published the best is bold, the second underlined.",
+        caption=" ".join(filter(None, said)),
         tasks=[task["label"] + SIMULATED * task["simulated"] for task in tasks],
         metrics=[{"accuracy": "Acc"}.get(task["metric"], task["metric"].upper()) for task in tasks],
         blocks=[block for block in blocks if block.rows],
@@ -185,7 +188,7 @@ def read_significance(path: Path) -> Significance:
     # Of a failed seed, which has no score, the notes on missing scores speak.
     doubtful = table[(table["note"] != "") & table["mean"].notna()]
     return Significance(
-        f"{whole_table(table)} ",
+        whole_table(table),
         set(zip(best["run"], best["task"], strict=True)),
         [
             f"{cell.row} on {cell.label}: {cell.note}, so its comparisons are undecided."
