@@ -132,7 +132,20 @@ def test_labelled_rows_at_full_scale_are_those_of_the_paper():
         facts = simulate.FORMATS[format]
         assert facts.users == full
         for name, (rows, *_) in tasks.items():
-            assert round(facts.labelled[name] * full) == rows
+            assert round(getattr(facts.world, facts.labelled[name]) * full) == rows
+
+
+def test_a_larger_share_of_thumb_ups_changes_no_other_file(tmp_path):
+    # Else a world with more thumb-ups would also have other behaviours, or other clicks.
+    users = 500
+    for name, share in {"few": 0.2, "many": 0.6}.items():
+        world = simulate.choose_world("ttl", users, like_labelled=share)
+        simulate.simulate("ttl", world, users, 3, tmp_path / name)
+    like = "original_desen_finetune_like_nouserID.csv"
+    rows = {name: len(read_lines(tmp_path / name / like)) for name in ("few", "many")}
+    assert rows == {"few": 100, "many": 300}
+    for name in set(simulate.FORMATS["ttl"].labelled) - {like}:
+        assert (tmp_path / "few" / name).read_bytes() == (tmp_path / "many" / name).read_bytes()
 
 
 def test_world_json_says_what_was_simulated(corpora):

@@ -88,17 +88,28 @@ class World:
     target_tail: float = 1.05  # as `tail`, for targets
     conversion_rate: float = 0.2  # share of positive CVR labels, nearly (App)
     conversion_strength: float = 1.2  # slope of the CVR log odds on the user's interests (App)
+    age_labelled: float = 1_470_147 / TTL_USERS  # share of the users whose age is known
+    life_labelled: float = 1_020_277 / TTL_USERS  # the same for life status
+    gender_labelled: float = 0.9984  # the same for gender
+    click_labelled: float = 1_397_197 / TTL_USERS  # share of the users with clicks to recommend
+    like_labelled: float = 255_646 / TTL_USERS  # the same for thumb-ups
+    cvr_labelled: float = 564_940 / APP_USERS  # share of the users with a CVR label (App)
 
     def __post_init__(self) -> None:
         """Refuse a value outside its range with a ValueError."""
         shares = ["persistence", "drift", "noise", "rare", "target_recency", "target_noise"]
         shares += [f"{name}_{kind}" for name in ATTRIBUTES for kind in ("reveal", "label_noise")]
+        labelled = [f.name for f in fields(self) if f.name.endswith("_labelled")]
         priors = [f"{name}_prior" for name in ATTRIBUTES]
         strengths = [f"{name}_interest" for name in ATTRIBUTES] + ["conversion_strength"]
         clusters = self.interests + sum(len(getattr(self, name)) for name in priors)
         reveals = sum(getattr(self, f"{name}_reveal") for name in ATTRIBUTES)
         rules = {
             **{f"{name} must lie in 0..1": 0 <= getattr(self, name) <= 1 for name in shares},
+            **{
+                f"{name} must be above 0 and at most 1": 0 < getattr(self, name) <= 1
+                for name in labelled
+            },
             **{
                 f"{name} must be positive shares that sum to 1": is_prior(getattr(self, name))
                 for name in priors
@@ -164,6 +175,7 @@ APP = World(
     gender_interest=0.6,
     gender_reveal=0.01,
     gender_label_noise=0.08,
+    gender_labelled=1_178_603 / APP_USERS,
 )
 
 
@@ -502,7 +514,7 @@ class Format(NamedTuple):
     users: int  # at full scale
     least: dict[str, int]  # catalogues that shrink with the users, down to this size
     pretrain: str
-    labelled: dict[str, float]  # share of the users in each task file
+    labelled: dict[str, str]  # task files, and the parameter that says which share of users has one
     tails: Callable[[World, Population, People, np.random.Generator], Tails]
 
 
@@ -513,11 +525,11 @@ FORMATS = {
         {"items": 2_000, "click_targets": 400, "like_targets": 200},
         "original_desen_pretrain.csv",
         {
-            "original_desen_age.csv": 1_470_147 / TTL_USERS,
-            "original_desen_lifestatus.csv": 1_020_277 / TTL_USERS,
-            "original_desen_gender.csv": 0.9984,
-            "original_desen_finetune_click_nouserID.csv": 1_397_197 / TTL_USERS,
-            "original_desen_finetune_like_nouserID.csv": 255_646 / TTL_USERS,
+            "original_desen_age.csv": "age_labelled",
+            "original_desen_lifestatus.csv": "life_labelled",
+            "original_desen_gender.csv": "gender_labelled",
+            "original_desen_finetune_click_nouserID.csv": "click_labelled",
+            "original_desen_finetune_like_nouserID.csv": "like_labelled",
         },
         ttl_tails,
     ),
@@ -526,7 +538,7 @@ FORMATS = {
         APP_USERS,
         {},
         "app_pretrain.csv",
-        {"app_gender.csv": 1_178_603 / APP_USERS, "app_cvr.csv": 564_940 / APP_USERS},
+        {"app_gender.csv": "gender_labelled", "app_cvr.csv": "cvr_labelled"},
         app_tails,
     ),
 }
@@ -594,7 +606,8 @@ def simulate(format: str, world: World, users: int, seed: int, out: Path) -> Non
             tails = facts.tails(world, population, people, rng)
             lines = render_rows(cells, people.items)
             pretrain.writelines(line + b"\n" for line in lines)
-            for file, (name, share) in zip(tasks, facts.labelled.items(), strict=True):
+            for file, (name, parameter) in zip(tasks, facts.labelled.items(), strict=True):
+                share = getattr(world, parameter)
                 # Why: rounding the running total makes the count of the whole file exact.
                 holders = round(share * end) - round(share * first)
                 holding = np.sort(rng.choice(end - first, holders, replace=False))
