@@ -142,6 +142,7 @@ def test_same_validation_draws_at_every_epoch(tiny):
 
     store = BehaviourStore.open(tiny / "store", 20, "cpu")
     method = mlm.Method(UserEncoder(EncoderConfig(store.n_items, 8), 0.5), mlm.Config())
+    method.prepare(store, torch.arange(len(store.lengths)))
     torch.manual_seed(3)
     first = validate(method, store, torch.arange(40), 16)
     drawn = torch.rand(1)

@@ -14,10 +14,12 @@ import torch
 
 import userbench
 from userbench import contract
+from userbench.augment import mask
 from userbench.contract import CHECKS, EVERYONE, SIZES
 from userbench.encoder import AttentionPooling
 from userbench.losses import nt_xent
 from userbench.method import Objective, PretrainMethod, TrainingConfig, load_method
+from userbench.pretrain import no_more_than_popularity
 
 NAMES = sorted(
     path.stem
@@ -85,7 +87,7 @@ def test_mlm_sampled_form_trains_too(store):
 
 def test_mlm_hides_what_it_says(store):
     """ceil(0.3 n) behaviours of every user are predicted, all of them replaced by the mask."""
-    from userbench.augment import mask, proper_share
+    from userbench.augment import proper_share
 
     torch.manual_seed(0)
     batch = store.batch(EVERYONE)
@@ -100,6 +102,35 @@ def test_mlm_may_start_at_item_frequencies(store):
     assert method.bias.exp().tolist() == pytest.approx((counts / counts.sum()).tolist())
     with pytest.raises(ValueError, match="bias_start"):
         build("mlm", store, bias_start="popular")
+
+
+def test_mlm_logs_what_frequencies_alone_would_lose(store):
+    """Else a warm start that knows nothing but popularity would pass for a trained one."""
+    method = build("mlm", store, bias_start="frequency").eval()
+    batch = store.batch(EVERYONE)
+    torch.manual_seed(0)
+    view = mask(batch.items, method.config.mask_ratio, SIZES.mask_id)
+    hidden = batch.items[view != batch.items]
+    counts = np.bincount(store.items.numpy(), minlength=SIZES.n_items + 1) + 1
+    expected = -np.log(counts[hidden.numpy()] / counts.sum()).mean()
+    torch.manual_seed(0)
+    _, logs = method(batch, 0.0)
+    assert float(logs["unigram"]) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("last", "told"),
+    [
+        ({"loss": 6.0, "unigram": 6.5}, False),
+        ({"loss": 6.47, "unigram": 6.5}, True),
+        ({"loss": 7.0, "unigram": 6.5}, True),
+        ({"loss": 7.0}, False),
+    ],
+)
+def test_a_training_that_learnt_popularity_alone_is_told(last, told):
+    """A method without such a log is never told; where nothing is told, rows measure popularity."""
+    curve = [{"loss": 1.0, "unigram": 9.0}, {"split": "validation", **last}]
+    assert ("frequencies alone" in no_more_than_popularity(curve)) == told
 
 
 # ---------------------------------------------------------------- does each check catch anything?

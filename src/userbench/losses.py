@@ -232,6 +232,14 @@ def log_frequency(counts: Int[Tensor, " outputs"]) -> Float[Tensor, " outputs"]:
     return ((counts + 1) / (counts + 1).sum()).log()
 
 
+def unigram_loss(
+    targets: Int[Tensor, " predictions"], log_frequency: Float[Tensor, " outputs"]
+) -> Float[Tensor, ""]:
+    """Mean cross-entropy of predicting `targets`, but where they are 0, by frequency alone."""
+    asked = targets != 0
+    return -(log_frequency[targets] * asked).sum() / asked.sum().clamp(min=1)
+
+
 def finite(
     loss: Tensor, weights: Iterable[Tensor], where: str, lr: float, good: Path | None
 ) -> float:

@@ -9,6 +9,7 @@ each of them: --seed 0 1 2 --out results/adaptssr/seed{seed}
 
 import argparse
 import logging
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -45,6 +46,8 @@ from userbench.together import WAYS, Run, Together, arguments_of, check_outputs,
 
 log = logging.getLogger("userbench")
 
+# Nats below a unigram model's validation loss: from here on an encoder has learnt more than that.
+LEAST_GAIN = 0.05
 SECONDS_BETWEEN_LINES = 30.0
 
 
@@ -233,6 +236,8 @@ def train_seed(args: argparse.Namespace, store: BehaviourStore, together: Togeth
             facts = {"inputs": read, "drawn_anew": new, **together.facts(args.seed)}
             save(path, trained_tensors(method), resolved, epoch=epoch, **facts)
             written.append(path)
+    if told_nothing := no_more_than_popularity(curve):
+        log.warning("%s, seed %d: %s", args.method, args.seed, told_nothing)
     write_json(args.out / "curve.json", curve)
     record(args.out / "curve.json", resolved, inputs=read, **together.facts(args.seed))
 
@@ -246,6 +251,21 @@ def inputs(args: argparse.Namespace) -> list[Path]:
         elif isinstance(value, str) and "/" in value and Path(value).exists():
             files.append(Path(value))
     return [args.store, args.splits, *([args.init] if args.init else []), *files]
+
+
+def no_more_than_popularity(curve: list[dict[str, Any]]) -> str:
+    """What to say of a training that ends on the unigram plateau, of a method that logs `unigram`.
+
+    Items by their frequency alone are what the first steps learn; user vectors come later.
+    """
+    last = curve[-1]
+    if last["loss"] < last.get("unigram", math.inf) - LEAST_GAIN:
+        return ""
+    return (
+        f"its validation loss, {last['loss']:.3f}, is not {LEAST_GAIN} below that of the items' "
+        f"frequencies alone, {last['unigram']:.3f}: it has learnt what is popular and nothing of "
+        "users. Train longer, or at a higher learning rate"
+    )
 
 
 def tested_users(store: Path, splits: Path, task: str) -> Int[Tensor, " users"]:

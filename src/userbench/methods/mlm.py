@@ -14,7 +14,7 @@ from userbench.augment import mask, places_of
 from userbench.data.store import Batch, BehaviourStore
 from userbench.encoder import UserEncoder
 from userbench.item_softmax import ItemSoftmax, predictions
-from userbench.losses import BIAS_STARTS
+from userbench.losses import BIAS_STARTS, unigram_loss
 from userbench.method import Objective, PretrainMethod, TrainingConfig
 
 
@@ -50,13 +50,19 @@ class Method(PretrainMethod):
     def prepare(self, store: BehaviourStore, users: Int[Tensor, " users"]) -> None:
         """Count items: for negatives, and for the bias where it starts at their frequency."""
         self.softmax.prepare(store, users)
+        self.popularity = self.softmax.log_frequency()
         if self.config.bias_start == "frequency":
-            self.bias.data.copy_(self.softmax.log_frequency())
+            self.bias.data.copy_(self.popularity)
 
     def forward(self, batch: Batch, progress: float) -> Objective:
-        """Mean cross-entropy over the masked behaviours of the batch."""
+        """Mean cross-entropy over the masked behaviours of the batch.
+
+        Logs `unigram`, that of the items' frequencies alone on the same behaviours: where the loss
+        is not below it, the encoder has learnt what is popular and nothing of its users.
+        """
         view = mask(batch.items, self.config.mask_ratio, self.encoder.config.mask_id)
         hidden = self.encoder.hidden(view, batch.bounds)
         masked = places_of(view != batch.items, batch.at_most(self.config.mask_ratio))
         asked = predictions(hidden, batch.items, masked)
-        return Objective(self.softmax(*asked, self.encoder, self.bias))
+        loss = self.softmax(*asked, self.encoder, self.bias)
+        return Objective(loss, {"unigram": unigram_loss(asked.targets, self.popularity)})
