@@ -220,6 +220,23 @@ def test_how_a_gpu_is_used_is_told_to_both_loops(checkout):
     assert all("--precision bf16 --capture graph" in line for line in loops)
 
 
+def test_figure_5_encodes_as_the_config_says(checkout):
+    """Wrong: a key of the study is lost, or dropout is in other places than in pre-training."""
+    study = {"corpus": "ttl", "rows": ["cl4srec", "adaptssr"]}
+    for keys, flags in (
+        ({"encode": "training"}, "--encode training --seed"),
+        ({"encode": "evaluation", "dropout": 0.3}, "--encode evaluation --dropout 0.3 --seed"),
+    ):
+        protocol = {"attention_dropout": False}
+        words = config(checkout, seeds=[0], similarity={**study, **keys}, protocol=protocol)
+        status, said = snakemake(checkout, "-n", "-p", *words, "results/figure5.pdf")
+        assert status == 0, said
+        measured = [line for line in said.splitlines() if "userbench.similarity " in line]
+        assert len(measured) == 2
+        assert all(flags in line for line in measured)
+        assert all('"attention_dropout": false' in line for line in measured)
+
+
 def test_paper_config_without_app_says_so(checkout, tmp_path):
     """T5 and T6 stay empty where App is absent, in one line; they are never simulated."""
     (tmp_path / "original_desen_pretrain.csv").write_text("0,1\n")
@@ -284,6 +301,21 @@ def test_absent_real_data_is_one_clear_line(checkout, name):
         ),
         ({"similarity": {"corpus": "ttl", "rows": ["none"]}}, "run 'none' pre-trains nothing"),
         ({"similarity": {"corpus": "tt", "rows": ["clue"]}}, "no corpus 'tt'"),
+        (
+            {"similarity": {"corpus": "ttl", "rows": ["clue"], "encode": "train"}},
+            "similarity.encode: 'train' is not one of",
+        ),
+        (
+            {
+                "similarity": {
+                    "corpus": "ttl",
+                    "rows": ["clue"],
+                    "encode": "training",
+                    "dropout": 0.1,
+                }
+            },
+            "similarity.dropout: with encode: training, the rate is that of each pre-training",
+        ),
         (
             {"worlds": {"parameters": ["noise"], "differences": [["clue", "none"]]}},
             "simulate.set lacks 'noise'",
