@@ -184,12 +184,32 @@ def test_sensitivity_runs_every_other_choice_of_the_ledger(checkout):
     ledger = yaml.safe_load((ROOT / "workflow/ambiguities.yaml").read_text())
     others = {"pretrain": 0, "finetune": 0}
     for entry in ledger:
-        if entry["where"] != "none":
+        if entry["where"] != "none" and "methods" not in entry:
             others[entry["stage"]] += len(entry["choices"]) - 1
     counts = job_counts(said)
     seeds = len(yaml.safe_load((ROOT / "workflow/config/sensitivity.yaml").read_text())["seeds"])
     assert counts["finetune_ttl"] == seeds * (1 + others["pretrain"] + others["finetune"])
     assert counts["pretrain"] == seeds * 2 * (2 + others["pretrain"])  # and AdaptSSR, and its start
+
+
+def test_sensitivity_of_another_method_runs_its_own_switches(checkout):
+    """Wrong: AdaptSSR's switches are set for a method that lacks them, or its own are left out."""
+    words = config(checkout, sensitivity="duorec", seeds=[0])
+    status, said = snakemake(checkout, "-n", "-p", *words, "results/ambiguities.md")
+    assert status == 0, said
+    ledger = yaml.safe_load((ROOT / "workflow/ambiguities.yaml").read_text())
+    of_adaptssr = [e["id"] for e in ledger if e["where"] == "method" and "methods" not in e]
+    assert not any(f"duorec--{entry}" in said for entry in of_adaptssr)
+    trained = {
+        name: json.loads(changes)
+        for changes, name in re.findall(
+            r"--set '(.*?)' .*--out results/smoke/pretrain/duorec--(\w+)-1/ttl/", said
+        )
+    }
+    assert trained["compared_dropout"] == {"dropout": 0.5}
+    assert trained["compared_lr"] == {"lr": 0.001}
+    assert trained["contrast_similarity"] == {"similarity": "cosine", "temperature": 0.2}
+    assert "warm_start" in said and trained["order"] == {}
 
 
 def test_a_run_may_have_its_own_batch_size(checkout):
@@ -363,7 +383,7 @@ def test_tuning_and_sensitivity_run_to_their_pages(checkout):
     assert measured == {
         (entry["id"], json.dumps(choice["value"]))
         for entry in ledger
-        if entry["where"] != "none"
+        if entry["where"] != "none" and "methods" not in entry
         for choice in entry["choices"][1:]
     }
     assert "SIMULATED" in (checkout / "results/ambiguities.md").read_text().upper()
