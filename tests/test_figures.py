@@ -129,7 +129,8 @@ def cosines(run, seed=0, users=50):
 
     rng = np.random.default_rng([seed, len(run)])
     centres = {"implicit": 0.95, "crop": 0.6, "reorder": 0.9, "mask": 0.7, "other": 0.1}
-    table = {"run": run, "corpus": "ttl", "seed": seed, "user": np.repeat(np.arange(users), 2)}
+    table = {"run": run, "corpus": "ttl", "seed": seed, "encode": "evaluation", "dropout": 0.1}
+    table["user"] = np.repeat(np.arange(users), 2)
     table["draw"] = np.tile([0, 1], users)
     for tier in TIERS:
         table[tier] = np.clip(rng.normal(centres[tier], 0.1, 2 * users), -1, 1)
@@ -378,6 +379,32 @@ def test_figure5_from_parquet_to_pictures(figures, tmp_path):
     assert len(pd.read_csv(tmp_path / "figure5.csv")) == 2 * 5
     with pytest.raises(SystemExit, match="error: run clue, corpus ttl, seed 0: read twice"):
         command(figures, tmp_path, "figure5", SIMILARITY, files=[files[0], *files])
+
+
+def test_figure5_says_what_was_encoded_under_dropout(figures, tmp_path):
+    """Wrong: two ways to encode pass for one, or the reader is not told which it is."""
+
+    def draw(*changes):
+        files = []
+        for run, change in zip(("clue", "adaptssr"), changes, strict=True):
+            files.append(tmp_path / f"{run}.parquet")
+            cosines(run).assign(**change).to_parquet(files[-1], index=False)
+        command(figures, tmp_path, "figure5", SIMILARITY, files=files)
+        drawn = " ".join((tmp_path / "figure5.svg").read_text().split())
+        return drawn, pd.read_csv(tmp_path / "figure5.csv")
+
+    svg, numbers = draw({}, {})
+    assert "The dropout twin alone is encoded under dropout (0.1 for every method)" in svg
+    assert set(numbers["encode"]) == {"evaluation"} and set(numbers["dropout"]) == {0.1}
+    training = {"encode": "training"}
+    svg, numbers = draw(training | {"dropout": 0.5}, training)
+    assert "Every vector is encoded under dropout" in svg and "(0.1 or 0.5)" in svg
+    rates = numbers.drop_duplicates("run").set_index("run")["dropout"].to_dict()
+    assert rates == {"clue": 0.5, "adaptssr": 0.1}
+    with pytest.raises(SystemExit, match="cosines of encode training and evaluation"):
+        draw(training, {})
+    with pytest.raises(SystemExit, match="cosines of dropout 0.5 and 0.1"):
+        draw({"dropout": 0.5}, {})
 
 
 def test_fonts_of_the_pdf_are_embedded(figures, tmp_path):

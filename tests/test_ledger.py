@@ -34,18 +34,26 @@ def test_the_ledger_is_well_formed(ledger):
 
 
 def test_method_switches_are_those_of_the_method(ledger):
-    # Wrong: the ledger documents a switch that AdaptSSR does not have, or another default.
+    # Wrong: the ledger documents a switch that a method does not have, or another default.
     from userbench.method import configure, load_method
 
-    module = load_method("adaptssr")
-    default = module.Config()
+    entries = [e for e in ledger.read_ledger(LEDGER_FILE) if e["where"] == "method"]
+    assert any("key" not in entry for entry in entries)
+    for entry in entries:
+        for method in entry.get("methods", ["adaptssr"]):
+            module = load_method(method)
+            for choice in entry["choices"]:
+                config = configure(module, ledger.change(entry, choice["value"]))
+                is_default = choice["value"] == entry["default"]
+                assert (config == module.Config()) == is_default, (entry["id"], choice["value"])
+
+
+def test_differences_of_compared_methods_are_marked_in_their_files(ledger):
+    # Wrong: who reads the method does not learn that its authors' code is another.
     for entry in ledger.read_ledger(LEDGER_FILE):
-        if entry["where"] != "method":
-            continue
-        for choice in entry["choices"]:
-            config = configure(module, {entry["key"]: choice["value"]})
-            is_default = choice["value"] == entry["default"]
-            assert (config == default) == is_default, (entry["id"], choice["value"])
+        for method in entry.get("methods", []):
+            file = LEDGER_FILE.parents[1] / f"src/userbench/methods/{method}.py"
+            assert entry["id"] in file.read_text(encoding="utf-8"), (method, entry["id"])
 
 
 def test_protocol_switches_are_those_of_the_tasks(ledger):
@@ -96,6 +104,15 @@ RATE = SWITCH | {
     "choices": [{"value": 0.5, "means": "half"}, {"value": 0.1, "means": "less"}],
     "legal": {"type": "number", "exclusiveMaximum": 1},
 }
+COMPARED = SWITCH | {
+    **{"id": "contrast", "where": "method", "methods": ["duorec", "coserec", "ccl"]},
+    "default": {"similarity": "dot", "temperature": 1.0},
+    "choices": [
+        {"value": {"similarity": "dot", "temperature": 1.0}, "means": "published"},
+        {"value": {"similarity": "cosine", "temperature": 0.2}, "means": "tuned"},
+    ],
+}
+del COMPARED["key"]
 OPEN = {
     **{
         "id": "labels",
@@ -106,7 +123,7 @@ OPEN = {
     },
     **{"where": "none", "here": "Sorted_ones."},
 }
-ENTRIES = [SWITCH, VIEWS, RATE, OPEN]
+ENTRIES = [SWITCH, VIEWS, COMPARED, RATE, OPEN]
 
 
 def without(entry: dict, *fields: str) -> dict:
@@ -126,6 +143,10 @@ def without(entry: dict, *fields: str) -> dict:
         ([RATE | {"legal": {"type": "integer"}}], "rate: .*0.5 is not of type 'integer'"),
         ([SWITCH, SWITCH], "'warm_start' is named twice"),
         ([OPEN | {"key": "labels"}], "'key' was unexpected"),
+        ([SWITCH | {"methods": ["clue"]}], "'methods' was unexpected"),
+        ([without(SWITCH, "key")], "'key' is a required property"),
+        ([COMPARED | {"methods": []}], "should be non-empty"),
+        ([without(SWITCH, "key") | {"where": "method"}], "warm_start: .*'mlm' is not of type"),
         ([without(OPEN, "here")], "'here' is a required property"),
         ([], "should be non-empty"),
     ],
@@ -387,7 +408,10 @@ def page(ledger, folder: Path, *more: str, entries=ENTRIES) -> str:
 def test_every_entry_has_its_section(ledger, tmp_path):
     # Wrong: an entry or one of its values is missing, or a bar in a text shifts the cells.
     text = page(ledger, tmp_path)
-    assert re.findall("^### (.*)$", text, re.M) == ["warm_start", "operators", "rate", "labels"]
+    names = ["warm_start", "operators", "contrast", "rate", "labels"]
+    assert re.findall("^### (.*)$", text, re.M) == names
+    assert "under a run of AdaptSSR." in text
+    assert "under a run of `duorec`, `coserec` or `ccl`." in text
     assert text.index("## Without a switch") < text.index("### labels")
     assert "| Silent. | Yes \\| no. | `mlm`: warm (default) |" in text
     assert "| Silent. | First. | Sorted\\_ones. |" in text
@@ -404,6 +428,7 @@ def test_the_shown_yaml_sets_the_switch(ledger, tmp_path):
     assert [yaml.safe_load(block) for block in blocks] == [
         {"protocol": {"warm_start": "none"}},
         {"set": {"views": {"distinct": True}}},
+        {"set": {"similarity": "cosine", "temperature": 0.2}},
         {"protocol": {"rate": 0.1}},
     ]
 

@@ -1,7 +1,9 @@
 import math
 
+import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from conftest import encoder_with
 from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -145,6 +147,57 @@ def test_nt_xent_without_excluded_negatives():
         scores = torch.stack([views[i] @ views[j] / 0.5 for j in allowed])
         total += scores.logsumexp(0) - views[i] @ views[(i + 3) % 6] / 0.5
     assert nt_xent(first, second, "dot", 0.5, excluded).item() == pytest.approx(total.item() / 6)
+
+
+@pytest.mark.parametrize("similarity", ["dot", "cosine"])
+@pytest.mark.parametrize("groups", [[0, 1, 2, 3, 4, 5], [0, 1, 2, 3, 4, 4]])
+def test_nt_xent_has_all_digits_of_a_float32(similarity, groups):
+    """Wrong: of a tiny loss, or of its gradient, rounding leaves noise."""
+    from userbench.losses import nt_xent
+
+    torch.manual_seed(0)
+    groups = torch.tensor(groups)
+    excluded = groups[:, None] == groups
+
+    def in_float64(first, second, temperature):
+        """Row by row, log(1 + sum_j exp(S(i, j) - S(i, p)))."""
+        views = torch.cat([first, second])
+        if similarity == "cosine":
+            views = views / views.norm(dim=1, keepdim=True)
+        scores, total = views @ views.T / temperature, 0.0
+        for i in range(12):
+            others = [j for j in range(12) if groups[j % 6] != groups[i % 6]]
+            total += (scores[i, others] - scores[i, (i + 6) % 12]).exp().sum().log1p()
+        return total / 12
+
+    one = F.normalize(torch.randn(6, 8), dim=1)
+    sizes = []
+    for other in (one + 0.05 * torch.randn(6, 8), one.roll(1, 0)):  # near the own, another
+        for temperature in np.geomspace(0.01, 1, 24).tolist():
+            exact = [view.double().requires_grad_() for view in (one, other)]
+            expected = in_float64(*exact, temperature)
+            expected.backward()
+            views = [view.clone().requires_grad_() for view in (one, other)]
+            loss = nt_xent(*views, similarity, temperature, excluded)
+            loss.backward()
+            assert_close(loss.item(), expected.item(), rtol=1e-7, atol=0)
+            for view, reference in zip(views, exact, strict=True):
+                assert_close(view.grad.double(), reference.grad, rtol=1e-7, atol=0)
+            sizes.append(expected.item())
+    assert min(sizes) < 1e-6
+    assert max(sizes) > 10
+    assert np.diff(np.log10(np.sort(sizes))).max() < 2  # no wide gap between them
+
+
+def test_nt_xent_without_any_negative():
+    """Wrong: a batch whose users are all excluded from each other ends the training by a NaN."""
+    from userbench.losses import nt_xent
+
+    views = [view.requires_grad_() for view in torch.randn(2, 3, 4)]
+    loss = nt_xent(*views, "dot", 1.0, torch.ones(3, 3, dtype=torch.bool))
+    loss.backward()
+    assert loss == 0
+    assert all((view.grad == 0).all() for view in views)
 
 
 def test_nt_xent_of_vectors_that_say_nothing():

@@ -4,17 +4,21 @@ python -m userbench.similarity --store DATA --splits SPLITS --run adaptssr --met
     --checkpoint epoch20.safetensors --seed 0 --out seed0.parquet
 
 The three tiers of AdaptSSR (Yu et al., NeurIPS 2023, Figure 5), of users whom pre-training held
-out: cosines of a user's vector with that of the same sequence, of the sequence under each operator,
-and of another held-out user. Every vector has a dropout mask of its own, as in pre-training, so
-that tiers differ by what they compare and not by noise.
+out: cosines of a user's vector with that of the same sequence under dropout (the dropout twin), of
+the sequence under each operator, and of another held-out user. The paper does not say which of them
+are encoded under dropout. `--encode evaluation`: the twin alone, at one rate for all methods, so
+that methods are compared on equal terms. `--encode training`: every vector, with a mask of its own,
+at the rate of its pre-training, so that tiers differ by what they compare and not by noise.
 
-One row per user and draw. Columns: run, corpus, seed, user (number in the store), draw (from 0),
-and the cosines: implicit (the dropout twin), crop, reorder, mask (explicit augmentations), other.
+One row per user and draw. Columns: run, corpus, seed, encode (of the flag), dropout (the rate),
+user (number in the store), draw (from 0), and the cosines: implicit (the dropout twin), crop,
+reorder, mask (explicit augmentations), other.
 """
 
 import argparse
 import logging
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pandas as pd
@@ -30,7 +34,7 @@ from userbench.data.splits import VALIDATION, check_store, load_split
 from userbench.data.store import BehaviourStore
 from userbench.encoder import Items, UserEncoder, UserVectors, pick_device
 from userbench.lease import lease_gpu
-from userbench.method import check_fields, configure, encoder_sizes, load_method
+from userbench.method import TrainingConfig, check_fields, configure, encoder_sizes, load_method
 from userbench.mistakes import at_least, command, json_object
 from userbench.views import operators
 
@@ -39,6 +43,11 @@ log = logging.getLogger("userbench")
 # Why: nothing is kept for a gradient, so batches may be larger than those of training.
 ENCODED_AT_ONCE = 512
 FEWEST_USERS = 2
+# Which of `sequences` are encoded in training mode, under dropout; the others in evaluation mode.
+UNDER_DROPOUT = {
+    "evaluation": ("implicit",),
+    "training": ("own", "implicit", "crop", "reorder", "mask"),
+}
 
 
 def flags() -> argparse.ArgumentParser:
@@ -51,6 +60,18 @@ def flags() -> argparse.ArgumentParser:
     parser.add_argument("--set", type=json_object, default={}, help="fields of its Config, as JSON")
     parser.add_argument("--encoder", type=json_object, default={}, help="encoder sizes, as JSON")
     parser.add_argument("--checkpoint", type=Path, required=True)
+    parser.add_argument(
+        "--encode",
+        choices=list(UNDER_DROPOUT),
+        default="evaluation",
+        help="all but the dropout twin in evaluation mode (default), or all in training mode",
+    )
+    parser.add_argument(
+        "--dropout",
+        type=float,
+        help="rate of the dropout twin in evaluation mode, whatever the method "
+        f"(default {TrainingConfig.dropout}); in training mode it is that of the pre-training",
+    )
     parser.add_argument("--views", type=json_object, default={}, help="ratios, as JSON")
     parser.add_argument("--users", type=int, default=2000, help="at most so many held-out users")
     parser.add_argument("--draws", type=at_least(1), default=4, help="augmentations of each user")
@@ -88,31 +109,49 @@ def measure(args: argparse.Namespace) -> None:
     encoder.to(device)
     drawn = []
     for draw in range(args.draws):
-        found = cosines(encoder, store, users, views)
+        found = cosines(encoder, store, users, views, args.encode)
         frame = pd.DataFrame({name: values.cpu().numpy() for name, values in found.items()})
         frame.insert(0, "user", users.cpu().numpy().astype("int32"))
         frame.insert(1, "draw", draw)
         drawn.append(frame)
     table = pd.concat(drawn, ignore_index=True).astype({"draw": "int16"})
-    for place, (name, value) in enumerate(
-        {"run": args.run, "corpus": args.store.name, "seed": args.seed}.items()
-    ):
+    rate = encoder.dropout.p
+    about = {"run": args.run, "corpus": args.store.name, "seed": args.seed}
+    about |= {"encode": args.encode, "dropout": rate}
+    for place, (name, value) in enumerate(about.items()):
         table.insert(place, name, value)
     with atomic(args.out) as partial:
         table.to_parquet(partial, index=False)
     inputs = fingerprints([args.store, args.splits, args.checkpoint])
-    record(args.out, {**vars(args), "views": asdict(views)}, inputs, held_out=len(held_out))
+    settings = {**vars(args), "views": asdict(views), "dropout": rate}
+    record(args.out, settings, inputs, held_out=len(held_out))
     means = ", ".join(f"{name} {table[name].mean():.3f}" for name in found)
     log.info("%s on %s: %d users, cosines: %s", args.run, args.store.name, len(users), means)
 
 
 def untrained_encoder(n_items: int, args: argparse.Namespace) -> UserEncoder:
-    """The encoder as its method reads it, dropout on at the rate of its pre-training."""
+    """The encoder as its method reads it, with the dropout that the flags ask for."""
     module = load_method(args.method)
     config = configure(module, args.set)
+    config = replace(config, dropout=dropout_rate(args, config.dropout))
     encoder = UserEncoder(encoder_sizes(args.encoder, n_items), config.dropout)
     module.Method.adapt(encoder, config)
-    return encoder.train()
+    return encoder
+
+
+def dropout_rate(args: argparse.Namespace, of_pretraining: float) -> float:
+    """The rate that `--encode` and `--dropout` ask for; ValueError for one that cannot be."""
+    if args.encode == "training":
+        if args.dropout is not None:
+            raise ValueError(
+                f"--dropout {args.dropout}: in training mode the rate is that of each method's "
+                "pre-training. Leave it out, or use --encode evaluation"
+            )
+        return of_pretraining
+    rate = TrainingConfig.dropout if args.dropout is None else args.dropout
+    if not 0 <= rate < 1:
+        raise ValueError(f"--dropout {rate}: must be 0 or more, and below 1")
+    return rate
 
 
 @torch.no_grad()
@@ -121,12 +160,13 @@ def cosines(
     store: BehaviourStore,
     users: Int[Tensor, " users"],
     views: operators.Options,
+    encode: str,
 ) -> dict[str, Float[Tensor, " users"]]:
     """Cosine of each user's vector with the dropout twin, each augmentation, and the next user."""
-    parts = [
-        directions(encoder, sequences(store.batch(part).items, views, encoder.config.mask_id))
-        for part in users.split(ENCODED_AT_ONCE)
-    ]
+    parts = []
+    for part in users.split(ENCODED_AT_ONCE):
+        drawn = sequences(store.batch(part).items, views, encoder.config.mask_id)
+        parts.append(directions(encoder, drawn, UNDER_DROPOUT[encode]))
     vectors = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     own = vectors.pop("own")
     vectors["other"] = own.roll(-1, dims=0)
@@ -144,10 +184,19 @@ def sequences(items: Items, views: operators.Options, mask_id: int) -> dict[str,
     }
 
 
-def directions(encoder: UserEncoder, items: dict[str, Items]) -> dict[str, UserVectors]:
-    """Vectors of length 1 of all these sequences, by one pass of the encoder."""
-    vectors = F.normalize(encoder(torch.cat(list(items.values()))), dim=-1)
-    return dict(zip(items, vectors.chunk(len(items)), strict=True))
+def directions(
+    encoder: UserEncoder, items: dict[str, Items], under_dropout: Sequence[str]
+) -> dict[str, UserVectors]:
+    """Vectors of length 1 of all these sequences, by one pass of the encoder in each mode."""
+    vectors = {}
+    for training in (False, True):
+        names = [name for name in items if (name in under_dropout) == training]
+        if names:
+            # Why the mode is a matter of dropout alone: only heads have batch norms (CLUE's).
+            encoder.train(training)
+            encoded = encoder(torch.cat([items[name] for name in names]))
+            vectors |= zip(names, F.normalize(encoded, dim=-1).chunk(len(names)), strict=True)
+    return {name: vectors[name] for name in items}
 
 
 if __name__ == "__main__":

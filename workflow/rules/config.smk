@@ -159,6 +159,11 @@ def check_studies():
     if "similarity" in config:
         if config["similarity"]["corpus"] not in config["corpora"]:
             raise wrong("similarity.corpus", f"no corpus {config['similarity']['corpus']!r}")
+        if config["similarity"].get("encode") == "training" and "dropout" in config["similarity"]:
+            raise wrong(
+                "similarity.dropout",
+                "with encode: training, the rate is that of each pre-training. Leave it out",
+            )
         for run in config["similarity"]["rows"]:
             if "method" not in config["runs"][run]:
                 raise wrong("similarity.rows", f"run {run!r} pre-trains nothing: no checkpoint")

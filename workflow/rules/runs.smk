@@ -55,6 +55,11 @@ def trials():
     }
 
 
+def has_switch(run, entry):
+    """Whether a run has a switch of the ledger: one of its method, or of the protocol."""
+    return entry["where"] == "protocol" or run.get("method") in entry.get("methods", ["adaptssr"])
+
+
 def alternatives():
     """Every other choice of the ledger for the run of `sensitivity`, named <run>--<entry>-<number>."""
     base = config.get("sensitivity")
@@ -63,6 +68,8 @@ def alternatives():
     protocol = resolved(base, config["runs"][base])["protocol"]
     found = {}
     for entry in LEDGER:
+        if not has_switch(config["runs"][base], entry):
+            continue
         is_protocol = entry["where"] == "protocol"
         current = protocol[entry["key"]] if is_protocol else entry["default"]
         for number, choice in enumerate(entry["choices"]):
@@ -82,7 +89,8 @@ def other_choice(base, entry, value, **_):
         run.pop("init_from", None)
         run.setdefault("encoder_of", base)
     where = {"protocol": "protocol", "method": "set"}[entry["where"]]
-    return {**run, where: merged(run.get(where, {}), {entry["key"]: value})}
+    change = {entry["key"]: value} if "key" in entry else value
+    return {**run, where: merged(run.get(where, {}), change)}
 
 
 def fewer_labels():

@@ -25,9 +25,14 @@ rule similarity:
         **needs("similarity"),
     params:
         method=method_flags,
-        encoder=json.dumps(config["encoder"]),
+        encoder=encoder,
         views=json.dumps(config.get("similarity", {}).get("views", {})),
         users=config.get("similarity", {}).get("users", 2000),
+        under_dropout=" ".join(
+            f"--{key} {value}"
+            for key, value in config.get("similarity", {}).items()
+            if key in ("encode", "dropout")
+        ),
         device=device,
     message:
         "Measure the similarities of {wildcards.run} on {wildcards.corpus}, seed {wildcards.seed}"
@@ -35,4 +40,4 @@ rule similarity:
         "python -m userbench.similarity --store {input.store} --splits {input.splits}"
         " --run {wildcards.run} {params.method} --checkpoint {input.checkpoint}"
         " --encoder {params.encoder:q} --views {params.views:q} --users {params.users}"
-        " --seed {wildcards.seed} --device {params.device} --out {output.parquet} > {log} 2>&1"
+        " {params.under_dropout} --seed {wildcards.seed} --device {params.device} --out {output.parquet} > {log} 2>&1"

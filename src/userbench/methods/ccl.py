@@ -23,7 +23,11 @@ from userbench.views import fill
 
 @dataclass(frozen=True)
 class Config(TrainingConfig):
-    """Cosine and linear head of the authors' code."""
+    """Cosine and linear head of the authors' code.
+
+    Deviation: dropout, 0.1, and learning rate, 2e-4, are those of all contrastive methods here; the
+    authors' are 0.5 and 1e-3 (docs/ambiguities.md: compared_dropout, compared_lr).
+    """
 
     views: ViewOptions = fill.Options()
     similarity: str = "cosine"

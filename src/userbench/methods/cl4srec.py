@@ -29,6 +29,7 @@ class Config(TrainingConfig):
     """
 
     views: ViewOptions = operators.Options()
+    # Why dot at 1: ports of the method; our tuning prefers others (ledger: contrast_similarity).
     similarity: str = "dot"
     temperature: float = 1.0
     projection: str = "none"

@@ -26,12 +26,15 @@ from userbench.views import informative
 class Config(TrainingConfig):
     """Loss of the authors' code, which trains with `rec_weight` 1 and `contrast_weight` 0.1.
 
-    Deviation: the contrast alone by default, as all contrastive methods are pre-trained here.
+    Deviation: the contrast alone by default, as all contrastive methods are pre-trained here; so
+    are dropout, 0.1, and learning rate, 2e-4: the authors' are 0.5 and 1e-3 (docs/ambiguities.md:
+    compared_dropout, compared_lr).
     """
 
     views: ViewOptions = informative.Options()
     # Deviation: the authors compare the hidden states of all positions, padding too, side by side;
     # here user vectors are compared, the ones that the downstream tasks read.
+    # Why dot at 1: the authors' code; our tuning prefers others (ledger: contrast_similarity).
     similarity: str = "dot"
     temperature: float = 1.0
     contrast_weight: float = 1.0

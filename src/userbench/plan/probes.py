@@ -343,9 +343,10 @@ def probe_similarity(words: list[str], scale: float) -> tuple[float, float]:
     held_out = (splits.load_split(args.splits, "pretrain") == VALIDATION).nonzero()[:, 0]
     some = held_out[: similarity.ENCODED_AT_ONCE].to(device)
     views = operators.Options(**args.views)
-    per_user = seconds_of(lambda _: similarity.cosines(encoder, behaviours, some, views)) / len(
-        some
+    seconds = seconds_of(
+        lambda _: similarity.cosines(encoder, behaviours, some, views, args.encode)
     )
+    per_user = seconds / len(some)
     return args.draws * min(args.users, scale * len(held_out)) * per_user, 0.0
 
 

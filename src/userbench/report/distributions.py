@@ -22,14 +22,16 @@ COSINES = np.linspace(-1, 1, 1001)
 """Where densities are evaluated."""
 # Why: a few steps of that grid, or the area of a peak narrower than a step would be missed.
 LEAST_BANDWIDTH = 0.006
-COLUMNS = ["run", "corpus", "seed", "user", "draw", *TIERS]
+COLUMNS = ["run", "corpus", "seed", "encode", "dropout", "user", "draw", *TIERS]
+ONE_COSINE = ["run", "corpus", "seed", "user", "draw"]
 
 
 def read_cosines(paths: Sequence[Path]) -> pd.DataFrame:
     """The files of `userbench.similarity` as one frame (COLUMNS).
 
     Raises:
-        ValueError: a file is not one of them, or holds what another one holds.
+        ValueError: a file is not one of them, holds what another one holds, or was encoded in
+            another way.
     """
     frames = []
     for path in paths:
@@ -42,13 +44,26 @@ def read_cosines(paths: Sequence[Path]) -> pd.DataFrame:
             raise ValueError(f"{path}: the columns must be {', '.join(COLUMNS)}. Make it again")
         frames.append(frame)
     table = pd.concat(frames, ignore_index=True)
-    again = table[table.duplicated(COLUMNS[:5])]
+    again = table[table.duplicated(ONE_COSINE)]
     if len(again):
         row = again.iloc[0]
         raise ValueError(
             f"run {row['run']}, corpus {row['corpus']}, seed {row['seed']}: read twice"
         )
+    compared = ["encode", "dropout"] if "evaluation" in set(table["encode"]) else ["encode"]
+    for column in compared:
+        if table[column].nunique() > 1:
+            found = " and ".join(f"{value}" for value in table[column].unique())
+            raise ValueError(f"cosines of {column} {found}: measure all with one --{column}")
     return table
+
+
+def encoding_statement(cosines: pd.DataFrame) -> str:
+    """Which vectors were encoded under dropout, and at which rate: a sentence."""
+    rates = " or ".join(f"{rate:g}" for rate in sorted(cosines["dropout"].unique()))
+    if cosines["encode"].iloc[0] == "evaluation":
+        return f"The dropout twin alone is encoded under dropout ({rates} for every method)"
+    return f"Every vector is encoded under dropout, at the rate of its pre-training ({rates})"
 
 
 def density(values: np.ndarray) -> np.ndarray:
@@ -80,11 +95,12 @@ def densities(cosines: pd.DataFrame, run: str) -> dict[str, np.ndarray]:
 def summarise_cosines(cosines: pd.DataFrame, layout: dict[str, Any]) -> pd.DataFrame:
     """One row per run and tier, in the order of the layout.
 
-    `mean` is over users, draws and seeds, `low` and `high` its 95% Student-t interval over seeds,
-    `std` the spread of single cosines. `overlap_implicit` and `overlap_other` are the overlap
-    coefficients with the twin's and the other users' densities. `below_implicit` and `above_other`
-    say how often, over users and draws, the orders of the ranking hold: this cosine is below the
-    twin's, and above that of another user. Empty where a tier would be compared with itself.
+    `encode` and `dropout` are those of `userbench.similarity`. `mean` is over users, draws and
+    seeds, `low` and `high` its 95% Student-t interval over seeds, `std` the spread of single
+    cosines. `overlap_implicit` and `overlap_other` are the overlap coefficients with the twin's and
+    the other users' densities. `below_implicit` and `above_other` say how often, over users and
+    draws, the orders of the ranking hold: this cosine is below the twin's, and above that of
+    another user. Empty where a tier would be compared with itself.
 
     Raises:
         ValueError: a run of the layout without cosines.
@@ -103,6 +119,8 @@ def summarise_cosines(cosines: pd.DataFrame, layout: dict[str, Any]) -> pd.DataF
                 "label": entry["label"],
                 "corpus": own["corpus"].iloc[0],
                 "data": "simulated" if layout["simulated"] else "real",
+                "encode": own["encode"].iloc[0],
+                "dropout": own["dropout"].iloc[0],
                 "tier": tier,
                 "seeds": len(means),
                 "users": own["user"].nunique(),

@@ -259,7 +259,7 @@ def figure5(frame: pd.DataFrame, layout: dict[str, Any], cosines: pd.DataFrame) 
         grid[last, column].set_xlabel("cosine with the user's own vector")
     for axes in grid[:, 0]:
         axes.set_ylabel("density")
-    handles = [Line2D([], [], color="black", label="same sequence, other dropout")]
+    handles = [Line2D([], [], color="black", label="same sequence, dropout twin")]
     handles += [
         Line2D([], [], color=GREY, linestyle=line, label=name) for name, line in TIER_LINES.items()
     ]
@@ -269,8 +269,9 @@ def figure5(frame: pd.DataFrame, layout: dict[str, Any], cosines: pd.DataFrame) 
     told = (
         f"Densities of area 1 (square-root axis) of held-out users, {{seeds}}; crop keeps "
         f"{ratios['crop_ratio']} of a sequence, reorder and mask change {ratios['reorder_ratio']} "
-        f"and {ratios['mask_ratio']}. Percentages: how often an augmented sequence is farther away "
-        "than the dropout twin / nearer than another user, mean of the three operators."
+        f"and {ratios['mask_ratio']}. {distributions.encoding_statement(cosines)}. Percentages: "
+        "how often an augmented sequence is farther away than the dropout twin / nearer than "
+        "another user, mean of the three operators."
     )
     caption(figure, layout, frame, told)
     return figure

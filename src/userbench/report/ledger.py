@@ -49,21 +49,23 @@ NAME = {"type": "string", "pattern": "^[a-z][a-z0-9_]*$"}
 TOLD = {"id": NAME, "question": TEXT, "paper": TEXT, "released": TEXT, "why": TEXT}
 OPEN = an_object(TOLD | {"where": {"const": "none"}, "here": TEXT}) | NOTHING_ELSE
 CHOICE = an_object({"value": {}, "means": TEXT}) | NOTHING_ELSE
-SWITCH = (
-    an_object(
-        TOLD
-        | {
-            "where": {"enum": ["protocol", "method"]},
-            "key": NAME,
-            "default": {},
-            "choices": a_list(CHOICE, at_least=2),
-            "stage": {"enum": ["pretrain", "finetune"]},
-        },
-        legal={"type": "object"},
-    )
+SWITCH = TOLD | {
+    "where": {"enum": ["protocol", "method"]},
+    "default": {},
+    "choices": a_list(CHOICE, at_least=2),
+    "stage": {"enum": ["pretrain", "finetune"]},
+}
+OF_PROTOCOL = an_object(SWITCH | {"key": NAME}, legal={"type": "object"}) | NOTHING_ELSE
+OF_METHODS = (
+    an_object(SWITCH, key=NAME, methods=a_list(NAME, at_least=1), legal={"type": "object"})
     | NOTHING_ELSE
 )
-ENTRY = {"if": {"properties": {"where": {"const": "none"}}}, "then": OPEN, "else": SWITCH}
+OF_SWITCH = {"if": {"properties": {"where": {"const": "method"}}}, "then": OF_METHODS}
+ENTRY = {
+    "if": {"properties": {"where": {"const": "none"}}},
+    "then": OPEN,
+    "else": OF_SWITCH | {"else": OF_PROTOCOL},
+}
 LEDGER = a_list({"type": "object", "required": ["id", "where"]} | ENTRY, at_least=1)
 EFFECTS_TASK = an_object(
     {"task": TEXT, "label": TEXT, "metric": METRIC, "simulated": {"type": "boolean"}}
@@ -86,10 +88,11 @@ EFFECT_COLUMNS = {
 RUN_STUDY = "snakemake --cores 8 --configfile workflow/config/sensitivity.yaml"
 INTRODUCTION = f"""# Ambiguities
 
-Every place we know of where the paper leaves open what to do, or where it and its released code
-disagree: what each says, what this suite does, why, and how to run the other choice. Where both
-speak, the paper wins; where the paper is silent, the released code does. "Silent" means: nothing
-on it in the paper's method, tables and figures as known to us.
+Every place we know of where the paper leaves open what to do, where it and its released code
+disagree, or where a compared method is not as in its own authors' code: what each says, what this
+suite does, why, and how to run the other choice. Where both speak, the paper wins; where the paper
+is silent, the released code does. "Silent" means: nothing on it in the paper's method, tables and
+figures as known to us.
 
 Generated from `workflow/ambiguities.yaml`, which the configs' schema reads, too: edit that file,
 not this one. How far each switch moves each task:
@@ -124,7 +127,13 @@ def read_ledger(path: Path) -> list[dict[str, Any]]:
             raise ValueError(f"{place}: the default must be the first choice")
         for value in values:
             check(value, entry.get("legal", {}), place)
+            check(change(entry, value), {"type": "object"}, place)
     return entries
+
+
+def change(entry: dict[str, Any], value: Any) -> Any:
+    """What a value of a switch sets: fields and their values."""
+    return {entry["key"]: value} if "key" in entry else value
 
 
 # --------------------------------------------------------------------------------------- effects
@@ -347,12 +356,12 @@ def effect_cell(effect: Any) -> str:
 def switch_section(entry: dict[str, Any]) -> str:
     """Question, the three answers, the switch, why, and the legal values."""
     meanings = {flow(choice["value"]): choice["means"] for choice in entry["choices"]}
-    default, other = list(meanings)[:2]
+    default = next(iter(meanings))
     here = f"{code(default)}: {markdown_text(meanings[default])}"
     where = {"protocol": "protocol", "method": "set"}[entry["where"]]
     place = {
         "protocol": "at the top of a config for all runs, or under one run",
-        "method": "under a run of AdaptSSR",
+        "method": f"under a run of {methods_of(entry)}",
     }[entry["where"]]
     again = {"pretrain": "pre-training and fine-tuning", "finetune": "fine-tuning"}[entry["stage"]]
     values = [f"- {code(value)}: {markdown_text(means)}" for value, means in meanings.items()]
@@ -366,7 +375,7 @@ def switch_section(entry: dict[str, Any]) -> str:
             f"The switch, {place}. A change runs {again} again:",
             "",
             "```yaml",
-            f"{where}: {{{entry['key']}: {other}}}",
+            f"{where}: {flow(change(entry, entry['choices'][1]['value']))}",
             "```",
             "",
             f"Why this default: {markdown_text(entry['why'])}",
@@ -374,6 +383,12 @@ def switch_section(entry: dict[str, Any]) -> str:
             *values,
         ]
     )
+
+
+def methods_of(entry: dict[str, Any]) -> str:
+    """The methods that have a switch of `method`, in words."""
+    *others, last = [code(name) for name in entry.get("methods", [])] or ["AdaptSSR"]
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def open_section(entry: dict[str, Any]) -> str:
