@@ -271,6 +271,29 @@ def test_gpu_config_and_its_cut_are_planned(checkout, files, seeds, items, how):
     assert all(how in loop for loop in loops)
 
 
+@pytest.mark.long
+def test_the_cut_of_the_gpu_config_runs_to_its_tables_and_figures(checkout):
+    """All of its runs on a CPU; here with fewer users and one epoch of everything."""
+    smaller = {
+        "corpora": {name: {"simulate": {"users": 300}} for name in ("ttl", "app")},
+        "pretrain": {"epochs": 1},
+        "finetune": {"epochs": 1, "from_epochs": [1]},
+    }
+    (checkout / "smaller.yaml").write_text(yaml.safe_dump(smaller))
+    status, said = snakemake(checkout, "--configfile", *GPU, "smaller.yaml")
+    assert status == 0, said
+    with (checkout / "results/table2.csv").open() as file:
+        rows = {row["run"]: row for row in csv.DictReader(file)}
+    assert list(rows) == [*ROWS, "bag-of-items", "popularity"]
+    for task in ("age", "life_status", "click", "like", "gender", "cvr"):
+        for run in ROWS:
+            assert 0 <= float(rows[run][f"{task}.mean"]) <= 100
+    assert "SIMULATED" in (checkout / "results/table2.md").read_text()
+    for figure in ("figure3", "figure4", "figure5", "learning_curves"):
+        assert (checkout / f"results/{figure}.pdf").stat().st_size > 10_000
+    shutil.rmtree(checkout / "results")
+
+
 @pytest.mark.parametrize("name", ["paper", "ttl10k"])
 def test_absent_real_data_is_one_clear_line(checkout, name):
     words = ["-n", "--configfile", f"workflow/config/{name}.yaml", "--", "results/table2.csv"]
