@@ -39,7 +39,7 @@ def store():
 
 
 def build(case, store, **changes):
-    name, settings_of_case = CASES[case]
+    name, settings_of_case = {**CASES, **STUDIED}[case]
     module = load_method(name)
     config = replace(configure(module, settings_of_case), **changes)
     return contract.build(contract.Case(module, config, store))
@@ -185,9 +185,13 @@ def test_target_0_is_nothing_to_predict(kept, monkeypatch):
 
 # Operators whose result has to reach the host before the next line can run.
 WAITING = ("_local_scalar_dense", "nonzero", "_unique2", "masked_select", "repeat_interleave")
+# Every tensor that the host makes of its own numbers passes this one. A GPU is sent it in a copy,
+# which the host waits for and which no CUDA graph may hold.
+WAITING += ("lift_fresh",)
 ALLOWED = {
     # On a GPU the partners' sequences are padded to the longest of the corpus instead.
-    "duorec": {"_local_scalar_dense"},
+    case: {"_local_scalar_dense"}
+    for case in ("duorec", "adaptssr same_target")
 }
 
 
@@ -219,19 +223,37 @@ def test_waits_are_seen():
         (lambda: items.unique(), "_unique2"),
         (lambda: items.masked_select(items > 0), "masked_select"),
         (lambda: items.repeat_interleave(items), "repeat_interleave"),
+        (lambda: items.__setitem__(0, 1), "lift_fresh"),
+        (lambda: items[[0, 1]], "lift_fresh"),
+        (lambda: torch.tensor([0, 1]), "lift_fresh"),
     ):
         with Waits() as waits:
             wait()
         assert waits.seen == {name}
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_no_step_waits_for_the_device(case, store, monkeypatch):
-    """Batch, views, loss, gradients and optimizer of a step: the host may run ahead of a GPU."""
+# What else Figures 3 and 4 train.
+STUDIED = {
+    "adaptssr all pairs": ("adaptssr", {"pairs": "all"}),
+    "adaptssr released": ("adaptssr", {"coefficient": "released"}),
+    "adaptssr fill": ("adaptssr", {"views": {"kind": "fill"}}),
+    "adaptssr informative": ("adaptssr", {"views": {"kind": "informative"}}),
+    "adaptssr same_target": ("adaptssr", {"views": {"kind": "same_target"}}),
+}
+
+
+@pytest.fixture
+def unpacked(monkeypatch):
+    """Encoders leave no padding out, as on a GPU."""
     from userbench import encoder
 
-    places = encoder.Places  # which a GPU does not pack either
+    places = encoder.Places
     monkeypatch.setattr(encoder, "Places", lambda items, packed: places(items, False))
+
+
+@pytest.mark.parametrize("case", [*CASES, *STUDIED])
+def test_no_step_waits_for_the_device(case, store, unpacked):
+    """Batch, views, loss, gradients and optimizer of a step: the host may run ahead of a GPU."""
     method = build(case, store)
     optimizer = Adam(method, 1e-3, "dense", method.encoder.items)
     users = contract.EVERYONE[:16]
@@ -241,6 +263,29 @@ def test_no_step_waits_for_the_device(case, store, monkeypatch):
         loss, _ = method(batch, progress=0.5)
         optimizer.step(loss)
     assert waits.seen == ALLOWED.get(case, set())
+
+
+@pytest.mark.parametrize(("name", "kind"), [("age", "classification"), ("click", "top_n")])
+def test_no_step_of_fine_tuning_waits_for_the_device(tiny, name, kind, unpacked):
+    """Its graph holds the loss of a task, too, with the negatives that are drawn for it."""
+    from userbench.data.splits import load_split
+    from userbench.data.store import BehaviourStore
+    from userbench.encoder import EncoderConfig, UserEncoder
+    from userbench.tasks import Task, build_head, load_examples
+
+    store = BehaviourStore.open(tiny / "store", 20, "cpu")
+    encoder = UserEncoder(EncoderConfig(store.n_items, dim=8, max_length=20), dropout=0.1)
+    task = Task(name, kind, lr=1e-3, batch_size=16, epochs=1)
+    examples = load_examples(task, tiny / "store", torch.device("cpu"))
+    stages = load_split(tiny / "splits", name)
+    head = build_head(task, examples, stages, encoder.width, 8, seed=0)
+    model = torch.nn.ModuleDict({"encoder": encoder, "head": head})
+    optimizer = Adam(model, task.lr, "dense", encoder.items)
+    picked = torch.arange(16)
+    batch = store.bounded_batch(examples.users[picked])
+    with Waits() as waits:
+        optimizer.step(head.loss(encoder(batch.items, batch.bounds), picked))
+    assert waits.seen == set()
 
 
 # ---------------------------------------------------------------------------------------- precision

@@ -64,6 +64,68 @@ def test_what_is_given_as_a_file_is_left_out():
     assert without_files(given) == {"lr": 1e-3, "views": {"max_ratio": 0.3}}
 
 
+def test_what_a_gpu_is_to_do_is_planned_for_a_cpu_without_it():
+    """No step could be measured otherwise; and whoever reads the plan is told of it."""
+    from userbench.plan.jobs import on_a_cpu
+
+    asked = job("clue")
+    fast = ["--precision", "bf16", "--capture", "graph"]
+    cpu, gpu = (
+        replace(asked, words=[*asked.words, "--device", device, *fast])
+        for device in ("cpu", "cuda")
+    )
+    assert cpu.wants_gpu == {"precision": "bf16", "capture": "graph"}
+    assert on_a_cpu(cpu).words[-4:] == ["--precision", "fp32", "--capture", "none"]
+    assert on_a_cpu(cpu).wants_gpu == gpu.wants_gpu == asked.wants_gpu == {}
+    assert on_a_cpu(gpu) == gpu
+
+
+def test_captured_steps_are_measured_as_the_loops_take_them(tiny, monkeypatch):
+    """Uncaptured, a step of a GPU takes several times as long, and the plan would be of those."""
+    from test_acceleration import Recorded
+
+    from userbench import finetune, pretrain
+    from userbench.plan import probes
+
+    monkeypatch.setattr(probes, "SECONDS_PER_PROBE", 0.0)
+    recorded = []
+    monkeypatch.setattr(
+        probes, "Graphs", lambda step: recorded.append(Recorded(step)) or recorded[-1]
+    )
+    for loop in (pretrain, finetune):
+        monkeypatch.setattr(loop, "accelerate", lambda *_: None)  # it wants a GPU
+    data = ["--store", str(tiny / "store"), "--splits", str(tiny / "splits"), "--encoder", SMALL]
+    common = [*data, "--seed", "0", "--device", "cpu"]
+    size = ["--epochs", "1", "--batch-size", "64", "--keep", "1", "--out", "nowhere"]
+    task = {"name": "age", "kind": "classification", "lr": 0.01, "batch_size": 64, "epochs": 1}
+    words = {
+        probes.probe_pretrain: [*common, "--method", "clue", *size],
+        probes.probe_finetune: [*common, "--run", "x", "--task", json.dumps({**task, "out": "x"})],
+    }
+    for probe, of in words.items():
+        for capture in ("none", "graph"):
+            seconds, _ = probe([*of, "--capture", capture], 1.0)
+            assert seconds > 0
+    assert len(recorded) == 2 and all(graphs.captures > 0 for graphs in recorded)
+
+
+def test_what_it_takes_to_capture_is_told_apart_from_a_step(monkeypatch):
+    """A step of 1 s after 40 of which five took 3 s more; in the mean of all it would be 1.4 s."""
+    from userbench.plan import probes
+
+    now = [0.0]
+
+    def step(number):
+        now[0] += 1.0 + 3.0 * (seen[0] < 5)
+        seen[0] += 1
+
+    monkeypatch.setattr(probes, "clock", lambda: now[0])
+    seen = [0]
+    assert probes.steps_of(step, "graph") == (1.0, 15.0)
+    seen = [5]
+    assert probes.steps_of(step, "none") == (1.0, 0.0)
+
+
 def test_larger_corpora_lie_on_the_line_through_two_small_ones():
     from userbench.plan.probes import Cost, extrapolated
 

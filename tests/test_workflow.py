@@ -270,6 +270,67 @@ def test_paper_config_without_app_says_so(checkout, tmp_path):
     assert "finetune_app" not in counts
 
 
+GPU = [f"workflow/config/{name}.yaml" for name in ("gpu", "cut")]
+
+
+def test_gpu_config_is_the_papers_on_simulated_worlds():
+    """Runs, tasks, table and figures; a setting that went astray would be another experiment's."""
+    paper, gpu = (
+        yaml.safe_load((ROOT / f"workflow/config/{name}.yaml").read_text())
+        for name in ("paper", "gpu")
+    )
+    for key in ("splits", "tasks", "runs", "table2", "ablation", "combination", "similarity"):
+        assert gpu[key] == paper[key], key
+    assert gpu["pretrain"]["batch_size"] == paper["pretrain"]["batch_size"]
+    assert {**gpu["encoder"], "max_length": 150} == paper["encoder"]
+    assert all("set" not in corpus["simulate"] for corpus in gpu["corpora"].values())
+
+
+@pytest.mark.parametrize(
+    ("files", "seeds", "items", "how"),
+    [
+        (GPU[:1], 3, ["88000", "4047"], "--precision bf16 --capture graph"),
+        (GPU, 1, ["880", "4047"], "--precision fp32 --capture none"),
+    ],
+)
+def test_gpu_config_and_its_cut_are_planned(checkout, files, seeds, items, how):
+    """Twenty pre-trainings on two corpora; the cut is the same but for its size and its device."""
+    status, said = snakemake(checkout, "-n", "-p", "--configfile", *files)
+    assert status == 0, said
+    counts = job_counts(said)
+    assert counts["pretrain"] == 20 * 2 * seeds
+    assert counts["finetune_ttl"] == counts["finetune_app"] == 21 * seeds
+    assert counts["similarity"] == 9 * seeds
+    assert {"table2", "figure3", "figure4", "figure5", "statistics"} <= counts.keys()
+    assert re.findall(r"--items (\d+)", said) == items
+    loops = re.findall(r"userbench\.(?:pretrain|finetune) .*", said)
+    assert len(loops) == (20 + 21) * 2 * seeds
+    assert all(how in loop for loop in loops)
+
+
+@pytest.mark.long
+def test_the_cut_of_the_gpu_config_runs_to_its_tables_and_figures(checkout):
+    """All of its runs on a CPU; here with fewer users and one epoch of everything."""
+    smaller = {
+        "corpora": {name: {"simulate": {"users": 300}} for name in ("ttl", "app")},
+        "pretrain": {"epochs": 1},
+        "finetune": {"epochs": 1, "from_epochs": [1]},
+    }
+    (checkout / "smaller.yaml").write_text(yaml.safe_dump(smaller))
+    status, said = snakemake(checkout, "--configfile", *GPU, "smaller.yaml")
+    assert status == 0, said
+    with (checkout / "results/table2.csv").open() as file:
+        rows = {row["run"]: row for row in csv.DictReader(file)}
+    assert list(rows) == [*ROWS, "bag-of-items", "popularity"]
+    for task in ("age", "life_status", "click", "like", "gender", "cvr"):
+        for run in ROWS:
+            assert 0 <= float(rows[run][f"{task}.mean"]) <= 100
+    assert "SIMULATED" in (checkout / "results/table2.md").read_text()
+    for figure in ("figure3", "figure4", "figure5", "learning_curves"):
+        assert (checkout / f"results/{figure}.pdf").stat().st_size > 10_000
+    shutil.rmtree(checkout / "results")
+
+
 @pytest.mark.parametrize("name", ["paper", "ttl10k"])
 def test_absent_real_data_is_one_clear_line(checkout, name):
     words = ["-n", "--configfile", f"workflow/config/{name}.yaml", "--", "results/table2.csv"]

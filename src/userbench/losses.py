@@ -139,7 +139,7 @@ def sample_items(
     the logits are never whole in memory, and few random numbers are drawn.
     """
     bias = bias / temperature
-    bias[0] = -torch.inf
+    bias[:1].fill_(-torch.inf)  # Why not bias[0] = ..: that would copy a number from the host
     drawn, rows, start = [], ROWS_AT_ONCE[states.device.type], 0
     for part in (states.float() / temperature).split(rows):
         without = None if banned is None else banned[start : start + rows]

@@ -18,7 +18,7 @@ import torch
 
 from userbench.artifact import record, write_json
 from userbench.mistakes import command
-from userbench.plan.jobs import TRAINING, Job, jobs_left
+from userbench.plan.jobs import TRAINING, Job, jobs_left, on_a_cpu
 from userbench.plan.probes import Cost, Measured, measured
 from userbench.plan.together import Sharing, best, measure_steps, sharings, slowdown
 
@@ -29,7 +29,13 @@ ROWS_SHOWN = 20
 def main(argv: list[str] | None = None) -> None:
     """Print the plan; report a user's mistake in one line."""
     parser = argparse.ArgumentParser(prog="userbench plan", description=__doc__.splitlines()[0])
-    parser.add_argument("--config", type=Path, required=True, help="config of the workflow")
+    parser.add_argument(
+        "--config",
+        type=Path,
+        nargs="+",
+        required=True,
+        help="config of the workflow; of several files, what the last one says counts",
+    )
     parser.add_argument("--cores", type=int, default=os.cpu_count(), help="default: all")
     parser.add_argument("--all", action="store_true", help="as if nothing had been made yet")
     parser.add_argument("--together", action="store_true", help="which jobs should share a process")
@@ -47,10 +53,14 @@ def main(argv: list[str] | None = None) -> None:
 def plan(args: argparse.Namespace) -> None:
     """Ask, measure, add up, print."""
     started = time.perf_counter()
-    jobs = jobs_left(args.config, args.targets, everything=args.all)
-    if not jobs:
+    asked = jobs_left(args.config, args.targets, everything=args.all)
+    if not asked:
         print("Nothing is left to be done.")
         return
+    jobs = [on_a_cpu(job) for job in asked]
+    if wanted := next((job.wants_gpu for job in asked if job.wants_gpu), {}):
+        told = ", ".join(f"{name} {value}" for name, value in wanted.items())
+        print(f"The config wants a GPU ({told}); on the CPU that is used here, without them:")
     with tempfile.TemporaryDirectory() as folder:
         found = measured(jobs, Path(folder), args.cores)
         costs = [found.cost(job) for job in jobs]
@@ -96,7 +106,8 @@ def advice(args: argparse.Namespace, jobs: list[Job], found: Measured) -> str:
     for sharing in sharings(seeds, on_gpu):
         count = sharing.seeds_together
         if count not in of_count:
-            of_count[count] = jobs_left(args.config, args.targets, args.all, count)
+            asked = jobs_left(args.config, args.targets, args.all, count)
+            of_count[count] = [on_a_cpu(job) for job in asked]
         some = of_count[count]
         seconds = [found.cost(job, slowdown(job, sharing, steps, found)).seconds for job in some]
         walls[sharing] = schedule(some, seconds, args.cores, sharing.jobs_per_gpu)

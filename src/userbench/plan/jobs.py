@@ -7,12 +7,14 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 OUTPUT_FLAGS = ("out", "csv", "md", "tex", "html")
 TRAINING = ("pretrain", "finetune")
 OF_A_CORPUS = ("simulate", "store", "splits", "neighbours", "references")
+# Ways to use a GPU, and what a CPU does instead.
+ON_A_CPU = {"precision": "fp32", "capture": "none"}
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,15 @@ class Job:
             else:
                 found.setdefault(name, []).append(word)
         return found
+
+    @property
+    def wants_gpu(self) -> dict[str, str]:
+        """Of the ways to use a GPU, those that it is to take though it runs on a CPU."""
+        flags = self.flags
+        if flags.get("device") != ["cpu"]:
+            return {}
+        wanted = {name: flags[name][0] for name in ON_A_CPU if name in flags}
+        return {name: value for name, value in wanted.items() if value != ON_A_CPU[name]}
 
     @property
     def seeds(self) -> list[str]:
@@ -80,15 +91,30 @@ class Job:
         return Path(self.flags.get("store", self.flags.get("out", [""]))[0]).name
 
 
+def on_a_cpu(job: Job) -> Job:
+    """The job as the CPU that it runs on can do it."""
+    return replace(
+        job, words=changed(job.words, **{name: ON_A_CPU[name] for name in job.wants_gpu})
+    )
+
+
+def changed(words: list[str], **changes: str | Path) -> list[str]:
+    """A command with other values for some of its flags."""
+    words = list(words)
+    for name, value in changes.items():
+        words[words.index(f"--{name}") + 1] = str(value)
+    return words
+
+
 def jobs_left(
-    config: Path, targets: list[str], everything: bool, seeds_together: int | None = None
+    configs: list[Path], targets: list[str], everything: bool, seeds_together: int | None = None
 ) -> list[Job]:
     """The jobs that Snakemake would run, in an order in which they could.
 
     `seeds_together` is how many seeds share a job; None: as many as its profile says. ValueError
-    with what Snakemake says where it refuses the config.
+    with what Snakemake says where it refuses the config, of one file or several.
     """
-    words = ["snakemake", "-n", "-p", "--cores", "1", "--configfile", str(config)]
+    words = ["snakemake", "-n", "-p", "--cores", "1", "--configfile", *map(str, configs)]
     words += ["--config", f"seeds_together={seeds_together}"] if seeds_together else []
     words += ["--forceall"] * everything + ["--", *targets]
     beside = Path(sys.executable).parent

@@ -16,15 +16,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 from userbench import finetune, pretrain, references, similarity
+from userbench.acceleration import STAGES, Graphs
 from userbench.artifact import write_json
 from userbench.data import splits, store
 from userbench.data.splits import TEST, TRAIN, VALIDATION
 from userbench.encoder import EncoderConfig, pick_device
 from userbench.method import PretrainMethod, load_method
 from userbench.optimizer import Adam
-from userbench.plan.jobs import OF_A_CORPUS, TRAINING, Job
+from userbench.plan.jobs import OF_A_CORPUS, TRAINING, Job, changed
 from userbench.tasks import Task, build_head, load_examples
 from userbench.views import operators
 
@@ -32,6 +34,8 @@ from userbench.views import operators
 USERS = 20_000
 SECONDS_PER_PROBE = 0.5
 STEPS_PER_PROBE = 3
+# Why so many: every common shape is met twice, and so is captured, before a step counts.
+STEPS_TO_CAPTURE = 40
 MAKERS = ("simulate", "store", "splits", "neighbours")
 
 
@@ -196,14 +200,6 @@ def pretend_items(folder: Path, items: int) -> None:
     write_json(folder / "manifest.json", manifest)
 
 
-def changed(words: list[str], **changes: str | Path) -> list[str]:
-    """A command with other values for some of its flags."""
-    words = list(words)
-    for name, value in changes.items():
-        words[words.index(f"--{name}") + 1] = str(value)
-    return words
-
-
 def key_of(job: Job) -> str:
     """What decides the cost of a job: all of its flags but the seed, and the paths it is given."""
     flags = {
@@ -246,19 +242,26 @@ def probe_pretrain(words: list[str], scale: float) -> tuple[float, float]:
     optimizer = Adam(method, method.config.lr, args.item_table, method.encoder.items)
     method.train()
 
+    def descend(batch: store.Batch, progress: float) -> Tensor:
+        loss, _ = method(batch, progress)
+        optimizer.step(loss)
+        return loss.detach()
+
+    take_step = descend if args.capture == "none" else Graphs(descend)
+
     def step(number: int) -> None:
         users = train[torch.randint(len(train), (args.batch_size,))].cpu()
-        loss, _ = method(behaviours.batch(users), progress=0.5)
-        optimizer.step(loss)
+        take_step(behaviours.batch(users), 0.5)
 
-    per_step = seconds_of(step)
+    steps = steps_of(step, args.capture)
     some = validation[: 2 * args.batch_size]
     per_user = seconds_of(
         lambda _: pretrain.validate(method, behaviours, some, args.batch_size)
     ) / len(some)
-    steps = scale * len(train) / args.batch_size
-    size = 4 * sum(value.numel() for value in method.parameters())
-    seconds = prepared + args.epochs * (steps * per_step + scale * len(validation) * per_user)
+    count = scale * len(train) / args.batch_size
+    size = 4.0 * sum(value.numel() for value in method.parameters())
+    seconds = prepared + min(STAGES, args.epochs * count) * steps.capturing
+    seconds += args.epochs * (count * steps.each + scale * len(validation) * per_user)
     return seconds + len(args.keep) * size / 2e8, len(args.keep) * size
 
 
@@ -294,17 +297,23 @@ def seconds_of_task(
     model = torch.nn.ModuleDict({"encoder": encoder, "head": head}).to(device)
     optimizer = Adam(model, task.lr, args.item_table, encoder.items)
 
+    def descend(batch: store.Batch, picked: Tensor) -> Tensor:
+        loss = head.loss(encoder(batch.items, batch.bounds), picked)
+        optimizer.step(loss)
+        return loss.detach()
+
+    take_step = descend if args.capture == "none" else Graphs(descend)
+
     def step(number: int) -> None:
         model.train()
         picked = train[torch.randint(len(train), (min(task.batch_size, len(train)),))]
-        batch = behaviours.batch(head.examples.users[picked].cpu())
-        optimizer.step(head.loss(encoder(batch.items, batch.bounds), picked))
+        take_step(behaviours.batch(head.examples.users[picked].cpu()), picked)
 
     some = validation[:512]
     per_example = seconds_of(lambda _: finetune.evaluate(model, behaviours, some)) / len(some)
-    steps = -(-scale * length // task.batch_size)
-    epoch = steps * seconds_of(step) + scale * len(validation) * per_example
-    return task.epochs * epoch + scale * len(test) * per_example
+    count, steps = -(-scale * length // task.batch_size), steps_of(step, args.capture)
+    epoch = count * steps.each + scale * len(validation) * per_example
+    return steps.capturing + task.epochs * epoch + scale * len(test) * per_example
 
 
 def without_files(settings: dict[str, Any]) -> dict[str, Any]:
@@ -356,6 +365,24 @@ PROBES = {
     "similarity": probe_similarity,
     "references": probe_references,
 }
+
+
+class Steps(NamedTuple):
+    """Seconds of a step of a training, and those it takes to capture its steps."""
+
+    each: float
+    capturing: float
+
+
+def steps_of(step: Callable[[int], object], capture: str) -> Steps:
+    """Time a step as the loops take it: where it is captured, after that."""
+    if capture == "none":
+        return Steps(seconds_of(step), 0.0)
+    before = clock()
+    for number in range(STEPS_TO_CAPTURE):
+        step(number)
+    first, each = clock() - before, seconds_of(step)
+    return Steps(each, max(first - STEPS_TO_CAPTURE * each, 0.0))
 
 
 def seconds_of(step: Callable[[int], object]) -> float:

@@ -20,11 +20,10 @@ import torch
 from userbench import finetune, pretrain
 from userbench.data import store
 from userbench.encoder import EncoderConfig, pick_device
-from userbench.plan.jobs import TRAINING, Job
+from userbench.plan.jobs import TRAINING, Job, changed
 from userbench.plan.probes import (
     Corpus,
     Measured,
-    changed,
     key_of,
     seconds_of,
     without_files,
