@@ -224,6 +224,18 @@ def test_facts_of_the_data_stand_below_the_table(tables, tmp_path):
     assert {Path(name).name for name in told["inputs"]} == {"scores.csv", "age.json", "click.json"}
 
 
+@pytest.mark.parametrize("longer", [0.0, 0.414])
+def test_a_note_says_who_has_more_behaviours_than_a_row_reads(tables, longer):
+    # Wrong: a reader takes a bag of more behaviours for a better model of the same ones.
+    facts = {"age": {"max_length": 50, "longer_histories": longer}, "click": {}}
+    layout = tables.read_layout(json.dumps(LAYOUT))
+    notes = [note for note in tables.fact_notes(facts, layout) if "behaviours" in note]
+    assert notes == (longer > 0) * [
+        "Test users with more than 50 behaviours: T1 Age 41%. All rows read the latest 50, "
+        "bag-of-items, too; only the bag of the whole history reads all of them."
+    ]
+
+
 # ---------------------------------------------------------------- table 2: numbers
 
 
@@ -242,6 +254,22 @@ def test_means_stds_and_improvements_are_those_worked_out_by_hand(tables, tmp_pa
     assert pd.isna(table.loc["none", "age.improvement"])
     assert pd.isna(table.loc["bag-of-items", "age.std"])
     assert table.loc["popularity", [c for c in table if c.startswith("age")]].isna().all()
+
+
+def test_a_reference_that_repeats_another_one_is_no_row(tables, tmp_path):
+    # Wrong: where nobody has a longer history, one bag of items stands there twice.
+    more = {"run": "bag-of-items-long", "label": "bag-of-items (whole history)"}
+    layout = LAYOUT | {"references": [LAYOUT["references"][0], more, LAYOUT["references"][1]]}
+    long = reference_file("bag-of-items-long", "age", "accuracy", 0.95)
+    texts = make_table2(tables, tmp_path, layout, [*CONTENT, long])
+    assert list(read_csv(tmp_path / "t.csv").index)[3:] == [
+        *("bag-of-items", "bag-of-items-long", "popularity"),
+    ]
+    assert "| bag-of-items (whole history) | 95.00 |" in texts["md"]
+    contents = [*CONTENT, long | {"same_as": "bag-of-items"}]
+    texts = make_table2(tables, tmp_path, layout, contents)
+    assert list(read_csv(tmp_path / "t.csv").index)[3:] == ["bag-of-items", "popularity"]
+    assert not any("whole history" in text for text in texts.values())
 
 
 def test_published_figures_stand_beside_the_measured(tables, tmp_path):

@@ -346,7 +346,7 @@ def check_page_and_notebooks(checkout, options):
     assert "SIMULATED" in table and "AdaptSSR" in table and "Kendall" in table
     page = (checkout / "results/report.html").read_text()
     data = json.loads(re.search(r'<script type="application/json".*?>(.*?)</script>', page)[1])
-    assert len(data["cells"]) == 10 * 6 + 6
+    assert len(data["cells"]) == 10 * 6 + 2 * 4 + 2
     (seed,) = data["cells"]["adaptssr/click"]["seeds"]
     for key, expected in (
         ("again", {"finetune_ttl": 1, "total": 1}),
@@ -438,7 +438,7 @@ def test_seeds_together_make_the_same_files_and_rerun_nothing(checkout):
     assert counts["pretrain_ttl_seeds_0_1"] == counts["pretrain"] == 2  # mlm and ccl
     assert counts["finetune_ttl_seeds_0_1"] == counts["finetune_ttl"] == 2
     together = trained()
-    assert len(together) == 2 * 3 * 3 + 2 * 3 * 2 + 2  # encoders, scores, references
+    assert len(together) == 2 * 3 * 3 + 2 * 3 * 2 + 3  # encoders, scores, references
     for words in ([], by_two, ["--config", "seeds_together=all"]):
         assert "Nothing to be done" in call("-n", *words, seeds=[0, 1, 2])
     # More seeds are jobs of their own; a seed whose files are gone runs with its old company.
@@ -476,7 +476,7 @@ def test_smoke_run_from_raw_files_to_table(checkout):
     assert status == 0, said
     with (checkout / "results/table2.csv").open() as file:
         rows = {row["run"]: row for row in csv.DictReader(file)}
-    assert list(rows) == [*ROWS, "bag-of-items", "popularity"]
+    assert list(rows) == [*ROWS, "bag-of-items", "bag-of-items-long", "popularity"]
     for task in ("age", "life_status", "click", "like", "gender", "cvr"):
         for run in ROWS:
             assert 0 <= float(rows[run][f"{task}.mean"]) <= 100

@@ -47,10 +47,10 @@ for corpus_name in CORPORA:
                 init=lambda w, corpus=corpus_name: init_flag(candidates(w, corpus, EACH)),
                 method=method_flags,
                 loop=loop_flags,
-                tasks=lambda w, corpus=corpus_name, scores=SCORES: task_flags(
+                tasks=lambda w, corpus=corpus_name, scores=SCORES: finetune_flags(
+                    w.run,
                     tasks_of(corpus),
                     [path.replace("{run}", w.run) for path in scores.values()],
-                    finetune_settings(w.run),
                 ),
                 test="" if TESTED else "--no-test",
                 device=device,
@@ -87,12 +87,13 @@ for corpus_name in CORPORA:
         resources:
             **needs("references", corpus_name),
         params:
-            tasks=lambda w, output, corpus=corpus_name: task_flags(
-                tasks_of(corpus), output.scores, reference_settings
+            tasks=lambda w, output, corpus=corpus_name: reference_flags(
+                tasks_of(corpus), output.scores
             ),
+            max_length=config["encoder"]["max_length"],
             seed=SEEDS[0],
         message:
             "Score the simple references (bag of items, popularity)"
         shell:
             "python -m userbench.references --store {input.store} --splits {input.splits}"
-            " --seed {params.seed} {params.tasks} > {log} 2>&1"
+            " --max-length {params.max_length} --seed {params.seed} {params.tasks} > {log} 2>&1"

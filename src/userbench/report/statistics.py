@@ -46,6 +46,8 @@ FACTS = an_object(
     {},
     test_users_in_train=SHARE,
     constant=an_object({"pessimistic": SHARE, "stable": SHARE, "random": SHARE}),
+    max_length=COUNT,
+    longer_histories=SHARE,
 )
 # Why null: a fit that failed has no best epoch, and nothing may stand where scores would.
 FAILED = {
@@ -73,6 +75,7 @@ SCORE_FILE = an_object(
     width={"type": "integer", "minimum": 1},
     facts=FACTS,
     failed=TEXT,
+    same_as=TEXT,
 ) | {
     # Why: references train no encoder, so they have no epoch and no user vector.
     "if": an_object({"best": an_object({"epoch": {"minimum": 1}})}),
@@ -160,6 +163,8 @@ def read_checked(path: Path, schema: dict[str, Any]) -> Any:
 def read_score_file(path: Path) -> list[dict[str, Any]]:
     """One row (a dict with SCORE_COLUMNS) per value of a score file; of a failed fit, one of NaN.
 
+    None of a reference whose scores are those of another one.
+
     Raises:
         ValueError: the file is not what `finetune` or `references` writes, or is inconsistent.
     """
@@ -177,6 +182,8 @@ def read_score_file(path: Path) -> list[dict[str, Any]]:
             raise ValueError(f"{path}: no test score of its own metric, {content['metric']}")
     except ValueError as error:
         raise ValueError(f"{error}. Remove the file and run its rule again.") from error
+    if "same_as" in content:
+        return []
     shared = {name: content.get(name) for name in ("corpus", "run", "task", "seed", "width")}
     return [
         score | shared | {"examples": content["examples"][score["split"]]}
@@ -197,10 +204,13 @@ def read_facts(paths: Iterable[Path]) -> dict[str, dict[str, Any]]:
 def gather_scores(paths: Sequence[Path]) -> pd.DataFrame:
     """All values of these score files as one tidy frame (SCORE_COLUMNS), sorted.
 
+    A file that says its scores are those of another reference again (`same_as`) is left out.
+
     Raises:
         ValueError: a bad file, or one value given twice.
     """
-    frames = [pd.DataFrame(read_score_file(path)).assign(file=str(path)) for path in paths]
+    files = ((path, read_score_file(path)) for path in paths)
+    frames = [pd.DataFrame(rows).assign(file=str(path)) for path, rows in files if rows]
     scores = pd.concat(frames)
     again = scores[scores.duplicated(IDENTITY)]
     if len(again):
@@ -301,7 +311,7 @@ def published_table2() -> pd.DataFrame:
 
 
 def summarise(scores: pd.DataFrame, layout: dict[str, Any]) -> pd.DataFrame:
-    """Table 2 as numbers: one row per run and reference, percentages, over seeds.
+    """Table 2 as numbers: one row per run and scored reference, percentages, over seeds.
 
     Per task: mean, sample std (n - 1), number of seeds, relative improvement over the baseline in
     percent, and the published mean and std; per row, the length of its user vectors (width).
@@ -313,7 +323,9 @@ def summarise(scores: pd.DataFrame, layout: dict[str, Any]) -> pd.DataFrame:
         ValueError: a ranked run lacks a task that others have, or runs differ in test examples, or
             one run has user vectors of different widths.
     """
-    entries = layout["rows"] + layout["references"]
+    having = set(scores.loc[scores["split"] == "test", "run"])
+    references = [entry for entry in layout["references"] if entry["run"] in having]
+    entries = layout["rows"] + references
     summary = pd.DataFrame({key: [entry[key] for entry in entries] for key in ("run", "label")})
     summary["ranked"] = summary.index < len(layout["rows"])
     is_baseline = summary["run"] == layout["baseline"]

@@ -302,6 +302,7 @@ def missing_seeds(scores: pd.DataFrame, layout: dict[str, Any]) -> list[str]:
 def fact_notes(facts: dict[str, dict[str, Any]], layout: dict[str, Any]) -> list[str]:
     """What the data of each task mean for its scores, a sentence each, as far as it is known."""
     notes, known = [], [task for task in layout["tasks"] if task["task"] in facts]
+    notes += history_notes(known, facts)
     for task in known:
         if share := facts[task["task"]].get("test_users_in_train"):
             also = f"{share:.0%} of the test users also have training examples."
@@ -315,6 +316,19 @@ def fact_notes(facts: dict[str, dict[str, Any]], layout: dict[str, Any]) -> list
                 "in random order."
             )
     return notes
+
+
+def history_notes(tasks: Sequence[dict[str, Any]], facts: dict[str, dict[str, Any]]) -> list[str]:
+    """A sentence on the tasks in which some users have done more than an encoder reads, if any."""
+    longer = [task for task in tasks if facts[task["task"]].get("longer_histories")]
+    if not longer:
+        return []
+    shares = [f"{task['label']} {facts[task['task']]['longer_histories']:.0%}" for task in longer]
+    most = facts[longer[0]["task"]]["max_length"]
+    return [
+        f"Test users with more than {most} behaviours: {', '.join(shares)}. All rows read the "
+        f"latest {most}, bag-of-items, too; only the bag of the whole history reads all of them."
+    ]
 
 
 def width_notes(ranked: pd.DataFrame) -> list[str]:
