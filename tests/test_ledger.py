@@ -183,7 +183,7 @@ def scores_csv(path: Path, scores=SCORES, examples=lambda run, task: 100) -> Non
         {
             **{"corpus": "ttl", "run": run, "task": task, "seed": seed, "split": split},
             **{"metric": {"age": "accuracy", "click": "ndcg@10"}[task], "width": 64},
-            **{"pretrain_epoch": 1, "epoch": 1, "examples": examples(run, task)},
+            **{"pretrain_epoch": 1, "start": 1, "epoch": 1, "examples": examples(run, task)},
             "value": value / 100 if split == "test" else 0.99,
         }
         for run, tasks in scores.items()
@@ -348,7 +348,13 @@ def test_effects_count_the_test_users_behind_their_scores(ledger, tmp_path):
             about = {"run": run, "task": "age", "corpus": "ttl", "seed": seed}
             files.append(tmp_path / f"{run}.{seed}.parquet")
             write_predictions(files[-1], columns, {**about, "kind": "classification"})
-            score = {"metric": "accuracy", "split": "test", "pretrain_epoch": 1, "epoch": 1}
+            score = {
+                "metric": "accuracy",
+                "split": "test",
+                "pretrain_epoch": 1,
+                "start": 1,
+                "epoch": 1,
+            }
             rows.append({**about, **score, "examples": 100, "width": 8, "value": n / 100})
     pd.DataFrame(rows)[list(SCORE_COLUMNS)].to_csv(tmp_path / "scores.csv", index=False)
     found = ledger.of_test_users(read_scores(tmp_path / "scores.csv"), LAYOUT, files)

@@ -66,6 +66,89 @@ def test_score_file_says_what_was_chosen(tiny, tmp_path):
         assert told["config"]["task"]["lr"] == 1e-2
 
 
+METRICS = {"age": "accuracy", "click": "ndcg@10", "gender": "auc"}
+
+
+def validation_by_start(told: dict) -> dict[int, list[tuple[int, float]]]:
+    """Epoch and value of its own metric on validation, by start."""
+    found: dict[int, list[tuple[int, float]]] = {}
+    for point in told["scores"]:
+        if (point["split"], point["metric"]) == ("validation", told["metric"]):
+            found.setdefault(point["start"], []).append((point["epoch"], point["value"]))
+    return found
+
+
+def test_several_starts_are_candidates_and_the_first_is_that_of_a_lone_one(tiny, tmp_path):
+    """Wrong: more chances move the first one, two are the same, or the worse one is tested."""
+    finetune(tiny, tmp_path / "one")
+    finetune(tiny, tmp_path / "three", "--starts", "3")
+    later = set()
+    for name, metric in METRICS.items():
+        one, three = (
+            json.loads((tmp_path / folder / f"{name}.json").read_text())
+            for folder in ("one", "three")
+        )
+        on_validation = validation_by_start(three)
+        assert validation_by_start(one) == {1: on_validation[1]}
+        assert list(on_validation) == [1, 2, 3]
+        assert len({json.dumps(curve) for curve in on_validation.values()}) > 1
+        # The first of equals, as among the epochs of one.
+        points = [(s, e, v) for s, curve in on_validation.items() for e, v in curve]
+        start, epoch, _ = max(points, key=lambda point: point[2])
+        assert three["best"] == {"pretrain_epoch": 0, "start": start, "epoch": epoch}
+        tested = [p for p in three["scores"] if (p["split"], p["metric"]) == ("test", metric)]
+        assert [(p["start"], p["epoch"]) for p in tested] == [(start, epoch)]
+        same = (tmp_path / "one" / f"{name}.predictions.parquet").read_bytes() == (
+            tmp_path / "three" / f"{name}.predictions.parquet"
+        ).read_bytes()
+        assert same == (start == 1)
+        later.add(start > 1)
+    assert True in later  # or nothing was seen of a later start
+
+
+def test_starts_differ_in_encoder_and_head_and_in_nothing_else(tiny, tmp_path, monkeypatch):
+    """Wrong: a start is half a chance, or its batches and dropout are others than a rival's."""
+    import torch
+
+    from userbench import finetune as loop
+    from userbench.chance import seed_of
+    from userbench.encoder import EncoderConfig, UserEncoder
+
+    begun, train = [], loop.train
+
+    def spy(task, model, *rest):
+        weights = {name: value.clone() for name, value in model.state_dict().items()}
+        begun.append((task.name, weights, torch.get_rng_state()))
+        return train(task, model, *rest)
+
+    monkeypatch.setattr(loop, "train", spy)
+    finetune(tiny, tmp_path, "--starts", "3", epochs=1)
+    store = loop.BehaviourStore.open(tiny / "store", 20, "cpu")
+    sizes = EncoderConfig(store.n_items, 8, layers=1, heads=2, max_length=20)
+    for name in METRICS:
+        own = [(weights, state) for task, weights, state in begun if task == name]
+        assert len(own) == 3
+        for start, (weights, state) in enumerate(own, start=1):
+            torch.manual_seed(0 if start == 1 else seed_of(0, "start", start))
+            for part, value in UserEncoder(sizes, 0.5).state_dict().items():
+                assert torch.equal(weights[f"encoder.{part}"], value)
+            assert torch.equal(state, own[0][1])
+        for other in own[1:]:
+            for part in (
+                "encoder.items.weight",
+                "head.head.widen.weight",
+                "head.head.score.weight",
+            ):
+                assert not torch.equal(other[0][part], own[0][0][part])
+
+
+def test_starts_beside_checkpoints_are_refused(tiny, mlm, tmp_path):
+    """Wrong: a row with checkpoints and starts would have more chances than any other."""
+    with pytest.raises(SystemExit, match="--starts: the candidates are those of --init"):
+        finetune(tiny, tmp_path / "out", "--init", str(mlm), "--starts", "2")
+    assert not (tmp_path / "out").exists()
+
+
 def test_checkpoint_tells_its_config(tiny, tmp_path):
     out = pretrain(tiny, tmp_path, "--set", '{"mask_ratio": 0.5}')
     told = json.loads((out / "epoch2.safetensors.provenance.json").read_text())

@@ -192,6 +192,25 @@ def test_sensitivity_runs_every_other_choice_of_the_ledger(checkout):
     assert counts["pretrain"] == seeds * 2 * (2 + others["pretrain"])  # and AdaptSSR, and its start
 
 
+@pytest.mark.parametrize(
+    ("checkpoint", "candidates"), [("validation", 2), ("first", 1), ("last", 1)]
+)
+def test_a_run_without_pretraining_has_as_many_candidates(checkout, checkpoint, candidates):
+    """Wrong: rows choose the best of two checkpoints, and None has but one chance."""
+    words = config(checkout, protocol={"checkpoint": checkpoint}, seeds=[0])
+    status, said = snakemake(checkout, "-n", "-p", *words, "results/table2.csv")
+    assert status == 0, said
+    tuned = re.findall(r"userbench\.finetune .* --run (\w+) .*", said)
+    lines = [line for line in said.splitlines() if "userbench.finetune " in line]
+    assert len(tuned) == len(lines) == 10 * 2
+    for run, line in zip(tuned, lines, strict=True):
+        of_checkpoints = re.findall(r"epoch\d\.safetensors", line)
+        if run == "none":
+            assert f"--starts {candidates} " in line and not of_checkpoints
+        else:
+            assert "--starts" not in line and len(of_checkpoints) == candidates
+
+
 def test_a_run_may_have_its_own_batch_size(checkout):
     """An ablation of the batch size is data; the runs beside it keep the experiment's."""
     smoke = yaml.safe_load((ROOT / "workflow/config/smoke.yaml").read_text())

@@ -45,6 +45,7 @@ for corpus_name in CORPORA:
             params:
                 encoder=encoder,
                 init=lambda w, corpus=corpus_name: init_flag(candidates(w, corpus, EACH)),
+                starts=starts_flag,
                 method=method_flags,
                 loop=loop_flags,
                 tasks=lambda w, corpus=corpus_name, scores=SCORES: finetune_flags(
@@ -63,7 +64,8 @@ for corpus_name in CORPORA:
             # Why exec: a signal reaches the training, not a shell around it.
             shell:
                 "exec python -m userbench.finetune --store {input.store} --splits {input.splits}"
-                " --run {wildcards.run} {params.method} {params.init} --encoder {params.encoder:q}"
+                " --run {wildcards.run} {params.method} {params.init} {params.starts}"
+                " --encoder {params.encoder:q}"
                 " --seed {params.seeds} --together {params.together} {params.loop} {params.test}"
                 " --device {params.device} {params.state} {params.tasks} > {log} 2>&1"
 

@@ -163,6 +163,14 @@ def candidates(wildcards, corpus, seeds):
     return expand(checkpoints(encoder_of, epochs), corpus=corpus, seed=seeds)
 
 
+def starts_flag(wildcards):
+    """As many random starts for a run without pre-training as others have candidate checkpoints."""
+    run = RUNS[wildcards.run]
+    if "method" in run:
+        return ""
+    return f"--starts {len(CANDIDATES[run['protocol']['checkpoint']])}"
+
+
 def last_checkpoint(wildcards):
     """The last checkpoint of a run, or of the run whose encoder it takes."""
     encoder_of = RUNS[wildcards.run].get("encoder_of", wildcards.run)

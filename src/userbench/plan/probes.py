@@ -273,7 +273,7 @@ def probe_finetune(words: list[str], scale: float) -> tuple[float, float]:
     for given in args.task:
         given.pop("out")
         seconds = seconds_of_task(Task(**given), behaviours, args, scale)
-        total += len(args.init or [None]) * seconds
+        total += len(finetune.origins(args)) * seconds
     return total, 0.0
 
 

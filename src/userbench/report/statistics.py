@@ -32,6 +32,8 @@ def a_list(entry: dict[str, Any], at_least: int = 0) -> dict[str, Any]:
     return {"type": "array", "items": entry, "minItems": at_least}
 
 
+# Which of the random initialisations, where there was no checkpoint to begin at.
+SCORE_START = {"type": "integer", "minimum": 1}
 SCORE = an_object(
     {
         "pretrain_epoch": COUNT,
@@ -39,7 +41,8 @@ SCORE = an_object(
         "split": {"enum": ["validation", "test"]},
         "metric": METRIC,
         "value": SHARE,
-    }
+    },
+    start=SCORE_START,
 )
 # What a reference file tells of its task beside scores; see `userbench.references`.
 FACTS = an_object(
@@ -55,7 +58,7 @@ FAILED = {
     "then": {"properties": {"best": {"type": "null"}, "scores": {"maxItems": 0}}},
     "else": {
         "properties": {
-            "best": an_object({"pretrain_epoch": COUNT, "epoch": COUNT}),
+            "best": an_object({"pretrain_epoch": COUNT, "epoch": COUNT}, start=SCORE_START),
             "scores": {"minItems": 1},
         }
     },
@@ -126,7 +129,8 @@ CORPUS_TASKS = {
 }
 SCORE_COLUMNS = {
     **{"corpus": str, "run": str, "task": str, "seed": int, "metric": str, "split": str},
-    **{"pretrain_epoch": int, "epoch": int, "examples": int, "width": "Int64", "value": float},
+    **{"pretrain_epoch": int, "start": int, "epoch": int},
+    **{"examples": int, "width": "Int64", "value": float},
 }
 IDENTITY = [name for name in SCORE_COLUMNS if name not in ("examples", "width", "value")]
 
@@ -174,9 +178,9 @@ def read_score_file(path: Path) -> list[dict[str, Any]]:
         if "failed" in content:
             none = {"pretrain_epoch": 0, "epoch": 0, "split": "test", "value": float("nan")}
             content |= {"best": none, "scores": [none | {"metric": content["metric"]}]}
-        best = (content["best"]["pretrain_epoch"], content["best"]["epoch"])
         tested = [score for score in content["scores"] if score["split"] == "test"]
-        if {(score["pretrain_epoch"], score["epoch"]) for score in tested} != {best}:
+        if {place_of(score) for score in tested} != {place_of(content["best"])}:
+            best = ", ".join(f"{name} {value}" for name, value in content["best"].items())
             raise ValueError(f"{path}: exactly the best epoch, {best}, must have test scores")
         if content["metric"] not in {score["metric"] for score in tested}:
             raise ValueError(f"{path}: no test score of its own metric, {content['metric']}")
@@ -186,9 +190,14 @@ def read_score_file(path: Path) -> list[dict[str, Any]]:
         return []
     shared = {name: content.get(name) for name in ("corpus", "run", "task", "seed", "width")}
     return [
-        score | shared | {"examples": content["examples"][score["split"]]}
+        {"start": 1} | score | shared | {"examples": content["examples"][score["split"]]}
         for score in content["scores"]
     ]
+
+
+def place_of(score: dict[str, Any]) -> tuple[int, ...]:
+    """Candidate and epoch that a value of a score file is of: pretrain_epoch, start, epoch."""
+    return score["pretrain_epoch"], score.get("start", 1), score["epoch"]
 
 
 def read_facts(paths: Iterable[Path]) -> dict[str, dict[str, Any]]:

@@ -239,6 +239,7 @@ def measurement_notes(
         notes.append(f"The number of seeds differs: {listed}.")
     notes += failed_notes(scores, layout)
     notes += missing_seeds(scores, layout)
+    notes += candidate_notes(scores, layout)
     notes += width_notes(ranked)
     notes.append("Std is the sample standard deviation (n − 1) over seeds; one seed has none.")
     test = scores[scores["split"] == "test"]
@@ -328,6 +329,26 @@ def history_notes(tasks: Sequence[dict[str, Any]], facts: dict[str, dict[str, An
     return [
         f"Test users with more than {most} behaviours: {', '.join(shares)}. All rows read the "
         f"latest {most}, bag-of-items, too; only the bag of the whole history reads all of them."
+    ]
+
+
+def candidate_notes(scores: pd.DataFrame, layout: dict[str, Any]) -> list[str]:
+    """A sentence on the candidates among which validation chose, where any row had several."""
+    labels = {row["run"]: row["label"] for row in layout["rows"]}
+    own = scores[(scores["split"] == "validation") & scores["run"].isin(labels)]
+    each = own[["run", "task", "seed", "pretrain_epoch", "start"]].drop_duplicates()
+    # Why the most: a candidate that failed has no scores.
+    counts = each.groupby(["run", "task", "seed"]).size().groupby("run").max()
+    if counts.max() == 1 or not len(counts):
+        return []
+    if counts.nunique() == 1:
+        how_many = f"{counts.iloc[0]} candidates of every row"
+    else:
+        several = ", ".join(f"{labels[run]} {counts[run]}" for run in labels if run in counts)
+        how_many = f"unequal numbers of candidates: {several}"
+    return [
+        f"Validation chose among {how_many} (checkpoints of pre-training; without it, random "
+        "initialisations)."
     ]
 
 
