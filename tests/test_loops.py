@@ -304,14 +304,47 @@ def mlm(tiny, tmp_path_factory):
     return pretrain(tiny, tmp_path_factory.mktemp("mlm")) / "epoch2.safetensors"
 
 
-def test_fewer_labels_leave_validation_and_test_alone(tiny, tmp_path):
-    """Wrong: a share of the labels shrinks what is measured on, or is not taken at all."""
+def test_fewer_labels_are_fewer_in_training_and_validation_alone(tiny, tmp_path):
+    """Wrong: a share of the labels shrinks the test, or epochs are chosen by labels not given."""
     counts = {}
     for share in (1.0, 0.3):
         finetune(tiny, tmp_path / str(share), label_share=share)
         told = json.loads((tmp_path / str(share) / "click.json").read_text())
         counts[share] = told["examples"]
-    assert counts[0.3]["train"] == -(-3 * counts[1.0]["train"] // 10)
-    assert {**counts[0.3], "train": 0} == {**counts[1.0], "train": 0}
+    for part in ("train", "validation"):
+        assert counts[0.3][part] == (300 * counts[1.0][part] + 500) // 1000
+    assert counts[0.3]["test"] == counts[1.0]["test"]
     with pytest.raises(SystemExit, match=r"task age: label_share 0.0: must be from 0.001 to 1"):
         finetune(tiny, tmp_path / "none", label_share=0.0)
+
+
+def test_labels_are_those_of_the_seed_whatever_the_run(tiny, mlm, tmp_path, monkeypatch):
+    """Wrong: two rows of one seed learn from other labels, or all seeds from the same."""
+    from userbench import finetune as loop
+    from userbench.data.splits import load_split
+    from userbench.data.store import load_labels
+
+    seen, train = {}, loop.train
+
+    def spy(task, model, store, split, *rest):
+        seen.setdefault(task.name, []).append((split.train.tolist(), split.validation.tolist()))
+        return train(task, model, store, split, *rest)
+
+    monkeypatch.setattr(loop, "train", spy)
+    more = {"label_share": 0.1, "epochs": 1}
+    finetune(tiny, tmp_path / "none", "--starts", "2", **more)
+    finetune(tiny, tmp_path / "mlm", "--init", str(mlm), **more)
+    finetune(tiny, tmp_path / "other", "--seed", "1", **more)
+    for name in METRICS:
+        *same, other = seen[name]
+        assert len(same) == 3 and same[0] == same[1] == same[2]
+        for mine, theirs in zip(same[0], other, strict=True):
+            assert mine != theirs and len(mine) == len(theirs)
+    # Of a label task, every class of either part is there.
+    for name in ("age", "gender"):
+        labels, parts = (
+            load_labels(tiny / "store", name, "cpu").labels,
+            load_split(tiny / "splits", name),
+        )
+        for part, picked in enumerate(seen[name][0]):
+            assert set(labels[picked].tolist()) == set(labels[parts == part].tolist())

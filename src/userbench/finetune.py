@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Int, UInt8
 from torch import Tensor
 from tqdm import tqdm
 
@@ -41,7 +41,7 @@ from userbench.data.splits import (
     order_of_labelled,
     stages_of,
 )
-from userbench.data.store import Batch, BehaviourStore
+from userbench.data.store import Batch, BehaviourStore, LabelledExamples, TargetExamples
 from userbench.encoder import UserEncoder, UserVectors, pick_device
 from userbench.lease import lease_gpu
 from userbench.losses import finite
@@ -66,6 +66,16 @@ class Split(NamedTuple):
     train: Int[Tensor, " train"]
     validation: Int[Tensor, " validation"]
     test: Int[Tensor, " test"]
+
+
+class LabelledSplit(NamedTuple):
+    """What a fine-tuning is given of a task: by its split, and by its share of the labels."""
+
+    split: Split
+    length: int
+    """Examples of an epoch, however few of them are labelled."""
+    stages: UInt8[Tensor, " examples"]
+    """Part of each example, see `stages_of`."""
 
 
 class Finetuned(NamedTuple):
@@ -218,12 +228,8 @@ def finetune(
     `saved` is where it stood when it was stopped, empty where it starts.
     """
     device = store.items.device
-    parts = load_split(args.splits, task.name).to(device)
-    split = Split(*((parts == part).nonzero().squeeze(1) for part in (TRAIN, VALIDATION, TEST)))
-    length = len(split.train)  # of an epoch, however few of them are labelled
-    split = split._replace(train=labelled_part(split.train, task.label_share))
-    stages = stages_of(parts, split.train)
     examples = load_examples(task, args.store, device)
+    split, length, stages = labelled_split(task, examples, args.splits, args.seed)
     scores: list[dict[str, Any]] = saved.get("scores", [])
     best = Candidate(*saved["best"]) if saved.get("best") else None
     chosen = saved.get("chosen")
@@ -286,6 +292,24 @@ def finetune(
         **told,
     }
     return Finetuned(content, predictions)
+
+
+def labelled_split(
+    task: Task, examples: LabelledExamples | TargetExamples, splits: Path, seed: int
+) -> LabelledSplit:
+    """The split of a task, its labelled parts drawn by the seed: the same for all runs of it."""
+    parts = load_split(splits, task.name).to(examples.users.device)
+    split = Split(*((parts == part).nonzero().squeeze(1) for part in (TRAIN, VALIDATION, TEST)))
+    labelled = isinstance(examples, LabelledExamples)
+    strata = examples.labels if labelled else torch.zeros_like(examples.targets)
+
+    def drawn(some: Int[Tensor, " some"], part: str) -> Int[Tensor, " drawn"]:
+        return labelled_part(some, strata[some], task.label_share, seed, task.name, part)
+
+    few = split._replace(
+        train=drawn(split.train, "train"), validation=drawn(split.validation, "validation")
+    )
+    return LabelledSplit(few, len(split.train), stages_of(parts, few.train, few.validation))
 
 
 def left_out(problem: NotANumber, task: Task, place: str, args: argparse.Namespace) -> str:

@@ -96,7 +96,7 @@ def fewer_labels():
 
 
 def with_share(row, share):
-    """The run `row`, its encoder fine-tuned with a share of the labels."""
+    """The run `row`, its encoder fine-tuned with a share of the labels, of validation, too."""
     run = dict(config["runs"][row])
     if "method" in run:
         run.pop("init_from", None)
