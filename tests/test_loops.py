@@ -254,7 +254,7 @@ def test_fixed_order_does_not_depend_on_the_seed():
 
 
 def test_held_out_users_are_not_trained_on(tiny, tmp_path, caplog):
-    """Exactly the test users of the named tasks must be missing."""
+    """Exactly the test users of the named tasks must be missing; or as many others, by the seed."""
     from userbench.data.splits import TEST, TRAIN, load_split
     from userbench.data.store import load_labels, load_targets
 
@@ -264,9 +264,25 @@ def test_held_out_users_are_not_trained_on(tiny, tmp_path, caplog):
         users = load(store, task, "cpu").users
         tested |= set(users[load_split(splits, task) == TEST].tolist())
     kept = set((load_split(splits, "pretrain") == TRAIN).nonzero().squeeze(1).tolist()) - tested
-    with caplog.at_level("INFO", logger="userbench"):
-        pretrain(tiny, tmp_path, "--hold-out", "age", "click", epochs=1)
-    assert f": {len(kept)} users, " in caplog.text
+    size = f": {len(kept)} users, "
+    curves = {}
+    for flag in ("--hold-out", "--hold-out-others"):
+        for seed in ("0", "1"):
+            caplog.clear()
+            out = tmp_path / f"{flag}{seed}"
+            with caplog.at_level("INFO", logger="userbench"):
+                pretrain(tiny, out, flag, "age", "click", "--seed", seed, epochs=1)
+            assert size in caplog.text
+            for name in ("curve.json", "epoch1.safetensors"):
+                told = json.loads((out / f"{name}.provenance.json").read_text())["held_out"]
+                assert told["left"]["train"] == len(kept)
+                assert (told["tested"], told["missing"]["train"]) == (len(tested), 0)
+            curves[flag, seed] = (out / "curve.json").read_text()
+    assert curves["--hold-out", "0"] != curves["--hold-out-others", "0"]
+    told = pretrain(tiny, tmp_path / "all", epochs=1) / "curve.json.provenance.json"
+    assert "held_out" not in json.loads(told.read_text())
+    with pytest.raises(SystemExit):  # of both, neither would be what it says
+        pretrain(tiny, tmp_path / "both", "--hold-out", "age", "--hold-out-others", "age")
 
 
 def test_test_split_may_be_left_alone(tiny, tmp_path):

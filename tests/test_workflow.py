@@ -179,8 +179,25 @@ def test_tuning_plans_equal_budgets(checkout, tmp_path):
 def test_sensitivity_runs_every_other_choice_of_the_ledger(checkout):
     """One run per choice that is not the current one; fine-tuning switches share its encoder."""
     words = ["-n", "--configfile", "workflow/config/sensitivity.yaml", "--"]
-    status, said = snakemake(checkout, *words, "results/ambiguities.md")
+    status, said = snakemake(checkout, "-p", *words, "results/ambiguities.md")
     assert status == 0, said
+    # The control of the test users is a run like any other choice, and both are counted.
+    by_run = {f"adaptssr--test_users-{n}": flag for n, flag in enumerate(("", "-others"), start=1)}
+    for run, flag in by_run.items():
+        own = [
+            line
+            for line in said.splitlines()
+            if f"--out results/sensitivity/pretrain/{run}/" in line
+        ]
+        assert len(own) == 2 * 2
+        assert sum(f"--hold-out{flag} age life_status click like " in line for line in own) == 2
+    (effects,) = re.findall(r"ledger effects .* --curves (.*?) --layout", said)
+    assert set(effects.split()) == {
+        f"results/sensitivity/pretrain/{run}/{corpus}/seed{seed}/curve.json"
+        for run in by_run
+        for corpus in ("ttl", "app")
+        for seed in (0, 1)
+    }
     ledger = yaml.safe_load((ROOT / "workflow/ambiguities.yaml").read_text())
     others = {"pretrain": 0, "finetune": 0}
     for entry in ledger:
@@ -288,6 +305,10 @@ def test_absent_real_data_is_one_clear_line(checkout, name):
         ({"protocol": {"ties": "kind"}}, "protocol.ties: 'kind' is not one of"),
         ({"protocol": {"tie": "stable"}}, "unknown key 'tie'; did you mean 'ties'?"),
         ({"protocol": {"test_users": "held_out"}}, "runs.coserec.given: neighbours of all users"),
+        (
+            {"protocol": {"test_users": "others_held_out"}},
+            "neighbours of all users, with test_users: others_held_out",
+        ),
         ({"sensitivity": "adapt"}, "no run 'adapt'"),
         ({"verify": {"margin": {"T1": 1}}}, "verify.margin: 'T2' is a required property"),
         (

@@ -57,9 +57,10 @@ def splits_of(wildcards, corpus):
 
 
 def held_out(wildcards):
-    """Tasks whose test users a run may not pre-train on."""
-    hold_out = RUNS[wildcards.run]["protocol"]["test_users"] == "held_out"
-    return f"--hold-out {' '.join(tasks_of(wildcards.corpus))}" if hold_out else ""
+    """Tasks whose test users, or as many others, a run may not pre-train on."""
+    flags = {"included": None, "held_out": "--hold-out", "others_held_out": "--hold-out-others"}
+    flag = flags[RUNS[wildcards.run]["protocol"]["test_users"]]
+    return f"{flag} {' '.join(tasks_of(wildcards.corpus))}" if flag else ""
 
 
 def loop_flags(wildcards):
@@ -271,6 +272,17 @@ def tuning_layout():
             for name, task in TASKS.items()
         ],
     }
+
+
+def held_out_curves():
+    """Of the sensitivity study's runs that leave users out: the files whose records count them."""
+    return [
+        f"{OUT}/pretrain/{run}/{corpus}/seed{seed}/curve.json"
+        for run, other in ALTERNATIVES.items()
+        if other["entry"]["id"] == "test_users" and other["value"] != "included"
+        for corpus in CORPORA
+        for seed in SEEDS
+    ]
 
 
 def effects_layout():
