@@ -27,7 +27,7 @@ def scores_csv(path: Path, means: dict[tuple[str, str], float]) -> None:
         {
             **{"corpus": "ttl", "run": run, "task": task, "seed": seed, "split": "test"},
             **{"metric": {"age": "accuracy", "click": "ndcg@10"}.get(task, "auc")},
-            **{"pretrain_epoch": 1, "epoch": 1, "examples": 100, "width": 64},
+            **{"pretrain_epoch": 1, "start": 1, "epoch": 1, "examples": 100, "width": 64},
             "value": (mean + [-0.5, 0.5][seed]) / 100,
         }
         for (run, task), mean in means.items()

@@ -18,7 +18,10 @@ LAYOUT = {
         {"run": "none", "label": "None", "paper": "None"},
         {"run": "mlm", "label": "MLM"},
     ],
-    "references": [{"run": "bag-of-items", "label": "bag-of-items"}],
+    "references": [
+        {"run": "bag-of-items", "label": "bag-of-items"},
+        {"run": "bag-of-items-long", "label": "bag-of-items (whole history)"},
+    ],
     "baseline": "none",
 }
 CURVES = {
@@ -65,9 +68,12 @@ def made(tiny, tmp_path_factory) -> Path:
             task = {"name": "age", "kind": "classification", "lr": 1e-3, "batch_size": 64}
             task |= {"epochs": 1, "out": str(toy / f"finetune/{run}/age/seed{{seed}}.json")}
             call("finetune", *data, *loop, "--run", run, *more, "--task", json.dumps(task))
-        out = toy / "finetune/bag-of-items/age/seed0.json"
-        task = {"name": "age", "kind": "classification", "metric": "accuracy", "out": str(out)}
-        call("references", *data, "--seed", 0, "--task", json.dumps(task))
+        asked = []
+        for run, history in (("bag-of-items", "latest"), ("bag-of-items-long", "whole")):
+            task = {"name": "age", "kind": "classification", "metric": "accuracy"}
+            task |= {"history": history, "out": str(toy / f"finetune/{run}/age/seed0.json")}
+            asked += ["--task", json.dumps(task)]
+        call("references", *data, "--max-length", 20, "--seed", 0, *asked)
         scores, layout = toy / "scores.csv", ["--layout", json.dumps(LAYOUT)]
         files = sorted(toy.glob("finetune/*/*/seed?.json"))
         call("report.tables", "scores", "--scores", *files, "--out", scores)
@@ -129,7 +135,7 @@ def test_results_as_made_can_be_traced(results):
     """If wrong: the audit cries wolf; or looks at nothing, and everything passes."""
     broken, said = audited(results)
     assert not broken, said
-    assert "5 test scores" in said and "everything can be traced" in said
+    assert "6 test scores" in said and "everything can be traced" in said
     # scores, table2 in four forms, statistics, aggregate and verdict in two, agreement, table1,
     # curves
     assert "14 tables and pages computed again" in said

@@ -48,7 +48,13 @@ def make(folder, right: dict[tuple[str, str], list[int]]) -> None:
             about = {"run": run, "task": task, "corpus": "ttl", "seed": seed}
             path = folder / f"{run}-{task}-{seed}.parquet"
             write_predictions(path, columns, {**about, "kind": "classification"})
-            score = {"metric": "accuracy", "split": "test", "pretrain_epoch": 1, "epoch": 1}
+            score = {
+                "metric": "accuracy",
+                "split": "test",
+                "pretrain_epoch": 1,
+                "start": 1,
+                "epoch": 1,
+            }
             size = {"examples": EXAMPLES, "width": 64}
             rows.append({**about, **score, **size, "value": n / EXAMPLES})
     pd.DataFrame(rows)[list(SCORE_COLUMNS)].to_csv(folder / "scores.csv", index=False)

@@ -100,7 +100,7 @@ def failed_files(folder: Path, reason: str) -> None:
 def test_a_fit_that_diverges_has_failed(tiny, tmp_path, caplog):
     """Wrong: the job ends, and with it the tasks that were well; or NaN gets a score."""
     finetune(tiny, tmp_path, lr=1e30)
-    failed_files(tmp_path, "from random weights: the loss is nan at step")
+    failed_files(tmp_path, "from random weights, start 1: the loss is nan at step")
     warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert len(warned) == 3 and all("\n" not in line and "run test" in line for line in warned)
 
@@ -116,7 +116,7 @@ def test_scores_that_are_no_numbers_fail_a_fit(tiny, tmp_path, monkeypatch):
         lambda self, users: original(self, users) * (1 if self.training else torch.nan),
     )
     finetune(tiny, tmp_path)
-    failed_files(tmp_path, "from random weights: a score is not a number")
+    failed_files(tmp_path, "from random weights, start 1: a score is not a number")
 
 
 def test_test_scores_that_are_no_numbers_fail_a_fit(tiny, tmp_path, monkeypatch):
@@ -163,6 +163,27 @@ def test_a_candidate_that_fails_is_out(tiny, mlm, tmp_path, monkeypatch, bad):
     for task in KINDS:
         for name in (f"{task}.json", f"{task}.predictions.parquet"):
             assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "both" / name).read_bytes()
+
+
+def test_a_start_that_fails_is_out(tiny, tmp_path, monkeypatch):
+    """Wrong: one bad start costs the score of a row without pre-training, or is chosen."""
+    from userbench import finetune as loop
+    from userbench.mistakes import NotANumber
+
+    original, begun = loop.train, []
+
+    def train(task, *given):
+        begun.append(task.name)
+        if begun.count(task.name) == 1:
+            raise NotANumber("the loss is nan")
+        return (yield from original(task, *given))
+
+    monkeypatch.setattr(loop, "train", train)
+    finetune(tiny, tmp_path, "--starts", "2")
+    for task in KINDS:
+        told = json.loads((tmp_path / f"{task}.json").read_text())
+        assert {point["start"] for point in told["scores"]} == {told["best"]["start"]} == {2}
+        assert "failed" not in told
 
 
 def test_pretraining_that_diverges_still_ends_its_job(tiny, tmp_path):
@@ -262,7 +283,7 @@ def test_no_other_value_may_be_empty(tmp_path):
     scores = write(tmp_path, CONTENT)
     (tmp_path / "scores.csv.provenance.json").unlink()
     lines = scores.read_text().splitlines()
-    place = next(i for i, line in enumerate(lines) if ",test,3,2," in line)
+    place = next(i for i, line in enumerate(lines) if ",test,3,1,2," in line)
     lines[place] = lines[place].rpartition(",")[0] + ","
     scores.write_text("\n".join(lines) + "\n")
     with pytest.raises(ValueError, match=f"line {place + 1} has no value"):

@@ -142,7 +142,9 @@ def references(tiny: Path, trained: Path, out: Path) -> None:
     from userbench import references
 
     task = {"name": "click", "kind": "top_n", "metric": "ndcg@10", "out": str(out / "click.json")}
-    references.main([*of_data(tiny), "--seed", "0", "--task", json.dumps(task)])
+    references.main(
+        [*of_data(tiny), "--seed", "0", "--max-length", "20", "--task", json.dumps(task)]
+    )
 
 
 def similarity(tiny: Path, trained: Path, out: Path) -> None:

@@ -29,7 +29,7 @@ def scores(runs, tasks=TASKS, seeds=3, seed=0):
         for task, (_, metric) in tasks.items():
             for n in range(seeds):
                 shared = {"corpus": "ttl", "run": run, "task": task, "seed": n, "metric": metric}
-                shared |= {"pretrain_epoch": 2, "examples": 100, "width": 8}
+                shared |= {"pretrain_epoch": 2, "start": 1, "examples": 100, "width": 8}
                 for epoch in (1, 2):
                     value = 0.3 + 0.1 * epoch + rng.uniform(0, 0.05)
                     rows.append(shared | {"split": "validation", "epoch": epoch, "value": value})
@@ -306,6 +306,17 @@ def test_a_failed_or_collapsed_seed_is_named_and_a_failed_cell_is_empty(figures,
     said = " ".join(figures.figure7(frame, LABELS).get_supxlabel().split())
     assert "Not to be compared: None on T1 Age: seed 2 predicts one class only; None on" in said
     assert "over 3 seeds" in said
+
+
+def test_of_several_starts_the_first_one_s_curve_is_shown():
+    """Wrong: curves of two starts are averaged as if they were seeds, or the best is picked."""
+    from userbench.report import studies
+
+    first = scores(["none", "adaptssr"])
+    again = scores(["none"], seed=1).assign(start=2)
+    both = pd.concat([first, again[again["split"] == "validation"]], ignore_index=True)
+    expected = studies.learning_curves(first, CURVES)
+    pd.testing.assert_frame_equal(studies.learning_curves(both, CURVES), expected)
 
 
 def test_learning_curves_are_means_over_seeds(tmp_path):

@@ -214,8 +214,8 @@ def test_damaged_results_are_refused_by_the_reports(tmp_path):
             {"pretrain_epoch": 0, "epoch": 1, "split": "test", "metric": "accuracy", "value": 0.5}
         ],
     }
-    table = "corpus,run,task,seed,metric,split,pretrain_epoch,epoch,examples,width,value\n"
-    table += "ttl,none,age,0,accuracy,test,0,1,1,16,0.5\n"
+    table = "corpus,run,task,seed,metric,split,pretrain_epoch,start,epoch,examples,width,value\n"
+    table += "ttl,none,age,0,accuracy,test,0,1,1,1,16,0.5\n"
     for name, text, read in (
         ("seed0.json", json.dumps(scores), read_score_file),
         ("scores.csv", table, read_scores),

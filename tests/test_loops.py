@@ -66,6 +66,89 @@ def test_score_file_says_what_was_chosen(tiny, tmp_path):
         assert told["config"]["task"]["lr"] == 1e-2
 
 
+METRICS = {"age": "accuracy", "click": "ndcg@10", "gender": "auc"}
+
+
+def validation_by_start(told: dict) -> dict[int, list[tuple[int, float]]]:
+    """Epoch and value of its own metric on validation, by start."""
+    found: dict[int, list[tuple[int, float]]] = {}
+    for point in told["scores"]:
+        if (point["split"], point["metric"]) == ("validation", told["metric"]):
+            found.setdefault(point["start"], []).append((point["epoch"], point["value"]))
+    return found
+
+
+def test_several_starts_are_candidates_and_the_first_is_that_of_a_lone_one(tiny, tmp_path):
+    """Wrong: more chances move the first one, two are the same, or the worse one is tested."""
+    finetune(tiny, tmp_path / "one")
+    finetune(tiny, tmp_path / "three", "--starts", "3")
+    later = set()
+    for name, metric in METRICS.items():
+        one, three = (
+            json.loads((tmp_path / folder / f"{name}.json").read_text())
+            for folder in ("one", "three")
+        )
+        on_validation = validation_by_start(three)
+        assert validation_by_start(one) == {1: on_validation[1]}
+        assert list(on_validation) == [1, 2, 3]
+        assert len({json.dumps(curve) for curve in on_validation.values()}) > 1
+        # The first of equals, as among the epochs of one.
+        points = [(s, e, v) for s, curve in on_validation.items() for e, v in curve]
+        start, epoch, _ = max(points, key=lambda point: point[2])
+        assert three["best"] == {"pretrain_epoch": 0, "start": start, "epoch": epoch}
+        tested = [p for p in three["scores"] if (p["split"], p["metric"]) == ("test", metric)]
+        assert [(p["start"], p["epoch"]) for p in tested] == [(start, epoch)]
+        same = (tmp_path / "one" / f"{name}.predictions.parquet").read_bytes() == (
+            tmp_path / "three" / f"{name}.predictions.parquet"
+        ).read_bytes()
+        assert same == (start == 1)
+        later.add(start > 1)
+    assert True in later  # or nothing was seen of a later start
+
+
+def test_starts_differ_in_encoder_and_head_and_in_nothing_else(tiny, tmp_path, monkeypatch):
+    """Wrong: a start is half a chance, or its batches and dropout are others than a rival's."""
+    import torch
+
+    from userbench import finetune as loop
+    from userbench.chance import seed_of
+    from userbench.encoder import EncoderConfig, UserEncoder
+
+    begun, train = [], loop.train
+
+    def spy(task, model, *rest):
+        weights = {name: value.clone() for name, value in model.state_dict().items()}
+        begun.append((task.name, weights, torch.get_rng_state()))
+        return train(task, model, *rest)
+
+    monkeypatch.setattr(loop, "train", spy)
+    finetune(tiny, tmp_path, "--starts", "3", epochs=1)
+    store = loop.BehaviourStore.open(tiny / "store", 20, "cpu")
+    sizes = EncoderConfig(store.n_items, 8, layers=1, heads=2, max_length=20)
+    for name in METRICS:
+        own = [(weights, state) for task, weights, state in begun if task == name]
+        assert len(own) == 3
+        for start, (weights, state) in enumerate(own, start=1):
+            torch.manual_seed(0 if start == 1 else seed_of(0, "start", start))
+            for part, value in UserEncoder(sizes, 0.5).state_dict().items():
+                assert torch.equal(weights[f"encoder.{part}"], value)
+            assert torch.equal(state, own[0][1])
+        for other in own[1:]:
+            for part in (
+                "encoder.items.weight",
+                "head.head.widen.weight",
+                "head.head.score.weight",
+            ):
+                assert not torch.equal(other[0][part], own[0][0][part])
+
+
+def test_starts_beside_checkpoints_are_refused(tiny, mlm, tmp_path):
+    """Wrong: a row with checkpoints and starts would have more chances than any other."""
+    with pytest.raises(SystemExit, match="--starts: the candidates are those of --init"):
+        finetune(tiny, tmp_path / "out", "--init", str(mlm), "--starts", "2")
+    assert not (tmp_path / "out").exists()
+
+
 def test_checkpoint_tells_its_config(tiny, tmp_path):
     out = pretrain(tiny, tmp_path, "--set", '{"mask_ratio": 0.5}')
     told = json.loads((out / "epoch2.safetensors.provenance.json").read_text())
@@ -172,7 +255,7 @@ def test_fixed_order_does_not_depend_on_the_seed():
 
 
 def test_held_out_users_are_not_trained_on(tiny, tmp_path, caplog):
-    """Exactly the test users of the named tasks must be missing."""
+    """Exactly the test users of the named tasks must be missing; or as many others, by the seed."""
     from userbench.data.splits import TEST, TRAIN, load_split
     from userbench.data.store import load_labels, load_targets
 
@@ -182,9 +265,25 @@ def test_held_out_users_are_not_trained_on(tiny, tmp_path, caplog):
         users = load(store, task, "cpu").users
         tested |= set(users[load_split(splits, task) == TEST].tolist())
     kept = set((load_split(splits, "pretrain") == TRAIN).nonzero().squeeze(1).tolist()) - tested
-    with caplog.at_level("INFO", logger="userbench"):
-        pretrain(tiny, tmp_path, "--hold-out", "age", "click", epochs=1)
-    assert f": {len(kept)} users, " in caplog.text
+    size = f": {len(kept)} users, "
+    curves = {}
+    for flag in ("--hold-out", "--hold-out-others"):
+        for seed in ("0", "1"):
+            caplog.clear()
+            out = tmp_path / f"{flag}{seed}"
+            with caplog.at_level("INFO", logger="userbench"):
+                pretrain(tiny, out, flag, "age", "click", "--seed", seed, epochs=1)
+            assert size in caplog.text
+            for name in ("curve.json", "epoch1.safetensors"):
+                told = json.loads((out / f"{name}.provenance.json").read_text())["held_out"]
+                assert told["left"]["train"] == len(kept)
+                assert (told["tested"], told["missing"]["train"]) == (len(tested), 0)
+            curves[flag, seed] = (out / "curve.json").read_text()
+    assert curves["--hold-out", "0"] != curves["--hold-out-others", "0"]
+    told = pretrain(tiny, tmp_path / "all", epochs=1) / "curve.json.provenance.json"
+    assert "held_out" not in json.loads(told.read_text())
+    with pytest.raises(SystemExit):  # of both, neither would be what it says
+        pretrain(tiny, tmp_path / "both", "--hold-out", "age", "--hold-out-others", "age")
 
 
 def test_test_split_may_be_left_alone(tiny, tmp_path):
@@ -222,14 +321,47 @@ def mlm(tiny, tmp_path_factory):
     return pretrain(tiny, tmp_path_factory.mktemp("mlm")) / "epoch2.safetensors"
 
 
-def test_fewer_labels_leave_validation_and_test_alone(tiny, tmp_path):
-    """Wrong: a share of the labels shrinks what is measured on, or is not taken at all."""
+def test_fewer_labels_are_fewer_in_training_and_validation_alone(tiny, tmp_path):
+    """Wrong: a share of the labels shrinks the test, or epochs are chosen by labels not given."""
     counts = {}
     for share in (1.0, 0.3):
         finetune(tiny, tmp_path / str(share), label_share=share)
         told = json.loads((tmp_path / str(share) / "click.json").read_text())
         counts[share] = told["examples"]
-    assert counts[0.3]["train"] == -(-3 * counts[1.0]["train"] // 10)
-    assert {**counts[0.3], "train": 0} == {**counts[1.0], "train": 0}
+    for part in ("train", "validation"):
+        assert counts[0.3][part] == (300 * counts[1.0][part] + 500) // 1000
+    assert counts[0.3]["test"] == counts[1.0]["test"]
     with pytest.raises(SystemExit, match=r"task age: label_share 0.0: must be from 0.001 to 1"):
         finetune(tiny, tmp_path / "none", label_share=0.0)
+
+
+def test_labels_are_those_of_the_seed_whatever_the_run(tiny, mlm, tmp_path, monkeypatch):
+    """Wrong: two rows of one seed learn from other labels, or all seeds from the same."""
+    from userbench import finetune as loop
+    from userbench.data.splits import load_split
+    from userbench.data.store import load_labels
+
+    seen, train = {}, loop.train
+
+    def spy(task, model, store, split, *rest):
+        seen.setdefault(task.name, []).append((split.train.tolist(), split.validation.tolist()))
+        return train(task, model, store, split, *rest)
+
+    monkeypatch.setattr(loop, "train", spy)
+    more = {"label_share": 0.1, "epochs": 1}
+    finetune(tiny, tmp_path / "none", "--starts", "2", **more)
+    finetune(tiny, tmp_path / "mlm", "--init", str(mlm), **more)
+    finetune(tiny, tmp_path / "other", "--seed", "1", **more)
+    for name in METRICS:
+        *same, other = seen[name]
+        assert len(same) == 3 and same[0] == same[1] == same[2]
+        for mine, theirs in zip(same[0], other, strict=True):
+            assert mine != theirs and len(mine) == len(theirs)
+    # Of a label task, every class of either part is there.
+    for name in ("age", "gender"):
+        labels, parts = (
+            load_labels(tiny / "store", name, "cpu").labels,
+            load_split(tiny / "splits", name),
+        )
+        for part, picked in enumerate(seen[name][0]):
+            assert set(labels[picked].tolist()) == set(labels[parts == part].tolist())

@@ -47,8 +47,13 @@ def score_file(run: str, task: str, seed: int, metric: str, value: float) -> dic
     }
 
 
-def write_tree(name: str, label: str, seeds: int = 3) -> Path:
-    """results/<name> below the working folder: three rows, two tasks; of this AdaptSSR label."""
+def write_tree(
+    name: str, label: str, seeds: int = 3, references: tuple[dict[str, Any], ...] = ()
+) -> Path:
+    """results/<name> below the working folder: three rows, two tasks; of this AdaptSSR label.
+
+    `references` are what score files of simple references say of the first task beside the score.
+    """
     from userbench import artifact
     from userbench.report import agreement, tables
 
@@ -74,6 +79,14 @@ def write_tree(name: str, label: str, seeds: int = 3) -> Path:
                 asked = {"run": run, "init": init, "seed": seed, "task": {"name": task}}
                 artifact.record(path, asked, task_seconds=1.5)
                 files.append(str(path))
+    for told in references:
+        path = folder / f"finetune/{told['run']}/gender/seed0.json"
+        content = score_file(told["run"], "gender", 0, "auc", 0.8) | told
+        content["best"] = {"pretrain_epoch": 0, "epoch": 0}
+        content["scores"] = [content["scores"][-1] | content["best"]]
+        artifact.write_json(path, {key: content[key] for key in content if key != "width"})
+        artifact.record(path, {"seed": 0})
+        files.append(str(path))
     layout = {
         "caption_data": f"data of {label}",
         "simulated": True,
@@ -86,7 +99,7 @@ def write_tree(name: str, label: str, seeds: int = 3) -> Path:
             {"run": "adaptssr", "label": label, "paper": "AdaptSSR"},
             {"run": "clue", "label": "CLUE", "paper": "CLUE"},
         ],
-        "references": [],
+        "references": [{"run": told["run"], "label": told["run"]} for told in references],
         "baseline": "none",
         "notes": [f"a note on {label}"],
     }
@@ -218,6 +231,16 @@ def test_an_experiment_without_table2_has_a_page_of_what_is_there(page, tmp_path
     assert not (folder / "report.html").exists()
     pd.DataFrame({"row": ["cl4srec"], "chosen": [1]}).to_csv(folder / "tuning.csv", index=False)
     assert Parsed(make(page, folder)).sections == ["tuning", "environment"]
+
+
+def test_a_reference_that_repeats_another_one_is_no_row(page, tmp_path, monkeypatch):
+    # Wrong: a row shows the figures of the one below it.
+    monkeypatch.chdir(tmp_path)
+    long = {"run": "bag-of-items-long", "same_as": "bag-of-items"}
+    text = make(page, write_tree("third", "L", 1, ({"run": "bag-of-items"}, long, {"run": "top"})))
+    rows = re.findall(r'<tr><th scope="row">(.*?)</th>', text[text.index("<tfoot>") :])
+    assert rows[:2] == ["bag-of-items", "top"] and "bag-of-items-long" not in rows
+    assert {"bag-of-items/gender", "top/gender"} < data_of(text)["cells"].keys()
 
 
 def test_two_experiments_lie_side_by_side(reports):

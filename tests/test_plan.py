@@ -57,6 +57,26 @@ def test_jobs_that_cost_the_same_are_measured_once():
     assert key_of(job("clue")) != key_of(job("mlm"))
 
 
+@pytest.mark.parametrize(
+    ("more", "candidates"),
+    [([], 1), (["--starts", "3"], 3), (["--init", "a/epoch1.st", "a/epoch2.st"], 2)],
+)
+def test_every_candidate_is_planned(tiny, monkeypatch, more, candidates):
+    """Wrong: a row that starts several times is planned as if it started once."""
+    from userbench.plan import probes
+    from userbench.plan.jobs import Job
+
+    monkeypatch.setattr(probes, "seconds_of_task", lambda *_: 10.0)
+    words = ["--store", str(tiny / "store"), "--splits", str(tiny / "splits")]
+    words += ["--encoder", SMALL, "--run", "x", "--seed", "0", "--device", "cpu"]
+    for name in ("age", "gender"):
+        task = {"name": name, "kind": "classification", "lr": 0.01, "batch_size": 64, "epochs": 1}
+        words += ["--task", json.dumps({**task, "out": f"{name}.json"})]
+    assert probes.probe_finetune([*words, *more], 1.0)[0] == 2 * 10.0 * candidates
+    keys = {probes.key_of(Job("userbench.finetune", [*words, *some])) for some in ([], more)}
+    assert len(keys) == 1 + bool(more)  # or one of both would have the cost of the other
+
+
 def test_what_is_given_as_a_file_is_left_out():
     from userbench.plan.probes import without_files
 

@@ -91,7 +91,7 @@ def test_references_tell_theirs(tiny, tmp_path):
         out = str(tmp_path / f"{task}.json")
         told = {"name": task, "kind": kind, "metric": metrics[kind], "out": out}
         tasks += ["--task", json.dumps(told)]
-    references.main([*data_flags(tiny)[:4], "--seed", "0", *tasks])
+    references.main([*data_flags(tiny)[:4], "--max-length", "20", "--seed", "0", *tasks])
     scores = gather_scores([tmp_path / f"{task}.json" for task in KINDS])
     scores = scores[scores["split"] == "test"].set_index(["task", "metric"])["value"]
     for task, kind in KINDS.items():

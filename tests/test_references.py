@@ -53,7 +53,15 @@ def build(raw: Path, folder: Path, tasks: list[str], max_bad_rows: int) -> tuple
     return store, splits
 
 
-def score(references, corpus, folder: Path, protocol=None, **kinds: str) -> dict[str, dict]:
+def opened(store: Path, max_length: int = 12):
+    from userbench.data.store import BehaviourStore
+
+    return BehaviourStore.open(store, max_length, "cpu")
+
+
+def score(
+    references, corpus, folder: Path, protocol=None, max_length: int = 12, **kinds: str
+) -> dict[str, dict]:
     """Run the command on tasks by kind; the content of the score files by task."""
     metric = {"classification": "accuracy", "binary": "auc", "top_n": "ndcg@10"}
     flags, outs = [], {name: folder / f"{name}.json" for name in kinds}
@@ -61,6 +69,7 @@ def score(references, corpus, folder: Path, protocol=None, **kinds: str) -> dict
         task = {"name": name, "kind": kind, "metric": metric[kind], "out": str(outs[name])}
         flags += ["--task", json.dumps(task | (protocol or {}))]
     store, splits = map(str, corpus)
+    flags += ["--max-length", str(max_length)]
     references.main(["--store", store, "--splits", splits, "--seed", "4", *flags])
     return {name: json.loads(out.read_text()) for name, out in outs.items()}
 
@@ -195,7 +204,8 @@ def test_facts_of_a_label_task(references, corpus, tmp_path):
     import torch
 
     content = score(references, corpus, tmp_path, age="classification")["age"]
-    assert content["facts"] == {"test_users_in_train": 0.0}  # every user has one label
+    none = {"max_length": 12, "longer_histories": 0.0}
+    assert content["facts"] == {"test_users_in_train": 0.0, **none}  # every user has one label
     users, split = torch.tensor([7, 7, 7, 8, 9, 9]), torch.tensor([0, 2, 2, 2, 1, 2])
     assert references.facts_of(users, split.byte()) == {"test_users_in_train": pytest.approx(1 / 3)}
 
@@ -207,14 +217,17 @@ def test_bag_of_items_finds_the_item_that_tells_the_label(references, corpus, tm
     assert value_of(found["gender"], "auc") == 1.0
 
 
-def test_tfidf_is_that_of_the_book(references, corpus):
-    # Wrong: a repeated item counts as two items, or the columns of the matrix shift.
+@pytest.mark.parametrize("latest", [3, 12])
+def test_tfidf_is_that_of_the_book(references, corpus, latest):
+    # Wrong: a repeated item counts as two items, the columns of the matrix shift, or a bag holds
+    # what no encoder of this length reads.
     store, _ = corpus
     items, offsets = np.load(store / "items.npy"), np.load(store / "offsets.npy")
     users = [
-        items[start:end].tolist() for start, end in zip(offsets[:-1], offsets[1:], strict=True)
+        items[start:end].tolist()[-latest:]
+        for start, end in zip(offsets[:-1], offsets[1:], strict=True)
     ]
-    found = references.tfidf(store).toarray()
+    found = references.tfidf(opened(store, latest)).toarray()
     for user, row in zip(users[:10], found[:10], strict=True):
         expected = np.zeros(found.shape[1])
         for item in set(user):
@@ -222,6 +235,52 @@ def test_tfidf_is_that_of_the_book(references, corpus):
             idf = math.log((1 + len(users)) / (1 + frequency)) + 1
             expected[item] = (1 + math.log(user.count(item))) * idf
         np.testing.assert_allclose(row, expected / np.linalg.norm(expected))
+
+
+def test_the_bag_holds_what_an_encoder_reads_and_another_one_all(references, corpus, tmp_path):
+    # Wrong: the reference knows behaviours that no row is given, or both lines are one.
+    def scored(max_length: int, history: str) -> dict:
+        told = {"history": history}
+        return score(references, corpus, tmp_path, told, max_length, age="classification")["age"]
+
+    store, splits = corpus
+    users = np.load(store / "tasks/age/users.npy")[np.load(splits / "age.npy") == 2]
+    lengths = np.diff(np.load(store / "offsets.npy"))
+    short, long, all_read = scored(1, "latest"), scored(1, "whole"), scored(12, "latest")
+    assert value_of(short, "accuracy") < 0.6  # the latest item of each user is hers alone
+    assert value_of(long, "accuracy") == 1.0 and long["scores"] == all_read["scores"]
+    assert (short["run"], long["run"]) == ("bag-of-items", "bag-of-items-long")
+    for length in (1, 5, 12):
+        facts = scored(length, "whole")["facts"]
+        assert facts["max_length"] == length
+        assert facts["longer_histories"] == pytest.approx((lengths[users] > length).mean())
+
+
+def test_a_bag_of_the_whole_history_that_is_no_longer_is_said_to_be_the_same(
+    references, corpus, tmp_path
+):
+    # Wrong: one reference stands twice in the table, and is fitted twice.
+    from userbench.report.statistics import gather_scores
+
+    longest = int(np.diff(np.load(corpus[0] / "offsets.npy")).max())
+    for length, same in ((longest - 1, False), (longest, True), (50, True)):
+        out, paths = tmp_path / str(length), []
+        flags = ["--store", str(corpus[0]), "--splits", str(corpus[1]), "--seed", "0"]
+        for history in ("latest", "whole"):
+            task = {"name": "age", "kind": "classification", "metric": "accuracy"}
+            paths.append(out / history / "age.json")
+            flags += ["--task", json.dumps(task | {"history": history, "out": str(paths[-1])})]
+        fits = []
+        with pytest.MonkeyPatch.context() as patch:
+            fit = references.bag_of_items
+            patch.setattr(references, "bag_of_items", lambda *a: fits.append(1) or fit(*a))  # noqa: B023
+            references.main([*flags, "--max-length", str(length)])
+        latest, whole = (json.loads(path.read_text()) for path in paths)
+        assert whole.get("same_as") == ("bag-of-items" if same else None)
+        assert "same_as" not in latest and len(fits) == (1 if same else 2)
+        assert not same or whole["scores"] == latest["scores"]
+        runs = {"bag-of-items"} if same else {"bag-of-items", "bag-of-items-long"}
+        assert set(gather_scores(paths)["run"]) == runs
 
 
 def test_a_class_that_train_lacks_is_never_predicted(references, corpus):
@@ -236,7 +295,7 @@ def test_a_class_that_train_lacks_is_never_predicted(references, corpus):
     turn = torch.arange(90) // 3 % 3
     split = torch.where(examples.labels == 0, 2, turn).to(torch.uint8)
     task = references.ReferenceTask("age", "classification", "accuracy", "")
-    fitted = references.bag_of_items(references.tfidf(store), examples, split, task)
+    fitted = references.bag_of_items(references.tfidf(opened(store)), examples, split, task)
     test = (split == 2).nonzero().squeeze(1)
     known = (examples.labels[test] != 0).double().mean()
     assert metrics_of(fitted.predict(test))["accuracy"] == known
@@ -254,7 +313,7 @@ def test_regularisation_is_chosen_on_validation(references, corpus):
     examples = load_labels(store, "gender", "cpu")
     noise = torch.randint(2, (90,), generator=generator)  # so that C matters
     examples = examples._replace(labels=noise)
-    bags, labels = references.tfidf(store)[examples.users.numpy()], noise.numpy()
+    bags, labels = references.tfidf(opened(store))[examples.users.numpy()], noise.numpy()
     task = references.ReferenceTask("gender", "binary", "auc", "")
     chosen = set()
     for _ in range(8):
@@ -266,7 +325,7 @@ def test_regularisation_is_chosen_on_validation(references, corpus):
             high = model.decision_function(bags[validation & (labels == 1)])
             low = model.decision_function(bags[validation & (labels == 0)])
             aucs[c] = np.mean([a > b for a in high for b in low])
-        best = references.bag_of_items(references.tfidf(store), examples, split, task)
+        best = references.bag_of_items(references.tfidf(opened(store)), examples, split, task)
         chosen.add(best.settings["C"])
         assert aucs[best.settings["C"]] == max(aucs.values())
     assert len(chosen) > 1
@@ -299,13 +358,18 @@ def test_score_files_are_what_the_tables_read(references, corpus, tmp_path):
         ({"epochs": 3}, "its keys must be name, kind, metric, out"),
         ({"ties": "kind"}, "task age: ties 'kind' is none of pessimistic, stable"),
         ({"name": "cvr"}, "cvr.npy: not in the manifest"),
+        ({"history": "all"}, "task age: history 'all' is none of latest, whole"),
+        (
+            {"kind": "top_n", "metric": "ndcg@10", "history": "whole"},
+            "task age: popularity reads no history",
+        ),
     ],
 )
 def test_a_wrong_task_is_reported(references, corpus, tmp_path, changes, reason):
     # Wrong: a traceback, or a score under a metric that it is not.
     task = {"name": "age", "kind": "classification", "metric": "accuracy", "out": "age.json"}
     store, splits = map(str, corpus)
-    flags = ["--store", store, "--splits", splits, "--seed", "0"]
+    flags = ["--store", store, "--splits", splits, "--seed", "0", "--max-length", "12"]
     with pytest.raises(SystemExit, match=reason) as stop:
         references.main([*flags, "--task", json.dumps(task | changes)])
     assert str(stop.value.code).startswith("error: ")
@@ -318,7 +382,7 @@ def test_splits_that_cannot_be_scored_are_reported(references, corpus):
     from userbench.data.store import load_labels
 
     store, _ = corpus
-    examples, users = load_labels(store, "age", "cpu"), references.tfidf(store)
+    examples, users = load_labels(store, "age", "cpu"), references.tfidf(opened(store))
     task = references.ReferenceTask("age", "classification", "accuracy", "")
     with pytest.raises(ValueError, match="task age: no example in validation"):
         references.bag_of_items(users, examples, torch.zeros(90, dtype=torch.uint8), task)
@@ -331,7 +395,8 @@ def test_splits_that_cannot_be_scored_are_reported(references, corpus):
 def test_references_on_the_real_excerpt(references, ttl10k, tmp_path):
     # Wrong: the references are weaker than the data allows, and flatter whatever they stand beside.
     corpus = build(ttl10k, tmp_path, ["gender", "click", "like"], max_bad_rows=1)
-    found = score(references, corpus, tmp_path, gender="binary", click="top_n", like="top_n")
+    kinds = {"gender": "binary", "click": "top_n", "like": "top_n"}
+    found = score(references, corpus, tmp_path, max_length=100, **kinds)
     assert value_of(found["gender"], "auc") == pytest.approx(0.90, abs=0.015)
     # Per pair; a user has 1.9 click targets, so 0.06 of the users have one among the ten.
     assert value_of(found["click"], "hr@10") == pytest.approx(0.035, abs=0.01)

@@ -138,6 +138,18 @@ def test_fine_tuning_killed_anywhere(tiny, tmp_path, caplog, mlm, table):
     assert len(compared(tmp_path, command, caplog, 1, 3, 6, 9, 14)) == 6
 
 
+def test_fine_tuning_from_several_starts_killed_anywhere(tiny, tmp_path, caplog):
+    """In any of the starts: none is drawn anew, skipped or walked twice."""
+
+    def command(out, *flags):
+        finetune(tiny, out, "--starts", "3", *flags, read=False)
+
+    # Four steps of each start of age; the thirteenth time it stands is the end of it.
+    found = compared(tmp_path, command, caplog, 1, 5, 8, 9, 12, 13, 18)
+    starts = [point["start"] for point in json.loads(found["age.json"])["scores"]]
+    assert starts[:6] == [1, 1, 2, 2, 3, 3]
+
+
 @pytest.mark.parametrize("way", ["one-by-one", "interleaved"])
 def test_seeds_that_share_a_process(tiny, tmp_path, caplog, deferred, way):
     """Each goes on from its own state; one that had ended is not trained again."""

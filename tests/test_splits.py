@@ -156,22 +156,70 @@ def test_too_few_examples(tmp_path):
         write_splits(tmp_path / "store", ["age"], "interaction", 0, tmp_path / "splits")
 
 
-def test_labelled_parts_are_nested_and_the_same_for_everybody():
-    """Wrong: a smaller share holds other labels, or the run's seed chooses them."""
+SHARES = (0.001, 0.01, 0.1, 0.3, 0.35, 0.9, 0.999, 1.0)
+# A class of most, some of a few, one of a single example.
+STRATA = torch.tensor([0] * 180 + [1] * 90 + [2] * 45 + [3] * 9 + [4] * 6 + [5])
+
+
+def labels_in_any_order() -> torch.Tensor:
+    order = torch.randperm(len(STRATA), generator=torch.Generator().manual_seed(5))
+    return STRATA[order]
+
+
+def test_labelled_parts_are_nested_and_the_same_for_every_run_of_a_seed():
+    """Wrong: a smaller share holds other labels, or what a method draws moves the labels."""
     from userbench.data.splits import labelled_part
 
-    train = torch.arange(1000, 1331)
+    train, strata = torch.arange(1000, 1331), labels_in_any_order()
+    for seed in range(5):
+        parts = []
+        for number, share in enumerate(SHARES):
+            torch.manual_seed(number)
+            part = labelled_part(train, strata, share, seed, "age", "train")
+            torch.manual_seed(number + 100)
+            assert torch.equal(part, labelled_part(train, strata, share, seed, "age", "train"))
+            assert torch.equal(part, part.sort().values)
+            parts.append(set(part.tolist()))
+        assert all(small <= large for small, large in zip(parts, parts[1:], strict=False))
+        assert parts[0] < parts[2] < parts[3] < parts[5] < parts[-1] == set(train.tolist())
+    whole = labelled_part(train, strata, 1.0, 3, "age", "train")
+    assert torch.equal(whole, train)  # all of them, in their order: nothing moves
+
+
+def test_labelled_parts_keep_the_share_of_every_class():
+    """Wrong: a plain draw, which by chance leaves out classes and changes the prior."""
+    from userbench.data.splits import labelled_part
+
+    train, strata = torch.arange(1000, 1331), labels_in_any_order()
+    for seed in range(20):
+        for share in SHARES:
+            part = labelled_part(train, strata, share, seed, "age", "train")
+            counts = strata[part - 1000].bincount(minlength=6).tolist()
+            for count, size in zip(counts, STRATA.bincount().tolist(), strict=True):
+                assert count >= 1 and abs(count - max(1, share * size)) < 0.5001
+    plain = labelled_part(train, torch.zeros_like(strata), 0.1, 0, "click", "train")
+    assert len(plain) == 33
+
+
+def test_labelled_parts_are_drawn_by_the_seed():
+    """Wrong: one lucky or unlucky draw stands behind all seeds, and no interval shows it."""
+    from userbench.data.splits import labelled_part
+
+    train, strata, share = torch.arange(331), labels_in_any_order(), 0.3
+    drawn = torch.zeros(331)
     parts = []
-    for seed, share in enumerate((0.001, 0.1, 0.3, 0.9, 1.0)):
-        torch.manual_seed(seed)
-        part = labelled_part(train, share)
-        torch.manual_seed(seed + 100)
-        assert torch.equal(part, labelled_part(train, share))
-        assert len(part) == -(-331 * round(share * 1000) // 1000)
-        parts.append(part)
-    for smaller, larger in zip(parts, parts[1:], strict=False):
-        assert set(smaller.tolist()) < set(larger.tolist())
-    assert torch.equal(parts[-1], train)  # all of them, in their order: nothing moves
+    for seed in range(400):
+        part = labelled_part(train, strata, share, seed, "age", "train")
+        drawn[part] += 1 / 400
+        parts.append(tuple(part.tolist()))
+    assert len(set(parts)) == 400
+    # Every example of a class as often as any other; 0.3 of the large ones, by five errors at most.
+    for stratum, size in enumerate(STRATA.bincount().tolist()):
+        expected = max(1, (300 * size + 500) // 1000) / size
+        error = (expected * (1 - expected) / 400) ** 0.5
+        assert (drawn[strata == stratum] - expected).abs().max() <= 5 * error + 1e-4
+    for of in ((0, "life", "train"), (0, "age", "validation")):
+        assert tuple(labelled_part(train, strata, share, *of).tolist()) != parts[0]
 
 
 @pytest.mark.parametrize("order", ["reshuffled", "fixed"])

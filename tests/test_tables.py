@@ -131,7 +131,7 @@ def test_every_value_is_one_sorted_row(tables, tmp_path):
     row = scores[(scores["run"] == "adaptssr") & (scores["task"] == "age")].iloc[0]
     assert row.to_dict() == {
         **{"corpus": "ttl", "run": "adaptssr", "task": "age", "seed": 0, "metric": "accuracy"},
-        **{"split": "test", "pretrain_epoch": 3, "epoch": 2, "examples": 2001},
+        **{"split": "test", "pretrain_epoch": 3, "start": 1, "epoch": 2, "examples": 2001},
         **{"width": 64, "value": 0.6},
     }
     references = scores["run"].isin(["bag-of-items", "popularity"])
@@ -155,7 +155,7 @@ BAD_FILES = {
     "is not of type 'number'": bad().replace("0.99", '"0.99"'),
     "does not match": bad(metric="f1"),
     "exactly the best epoch": bad(best={"pretrain_epoch": 3, "epoch": 1}),
-    "exactly the best epoch, (3, 2)": bad(scores=GOOD_SCORES[:2]),
+    "exactly the best epoch, pretrain_epoch 3, epoch 2, must": bad(scores=GOOD_SCORES[:2]),
     "no test score of its own metric": bad(metric="auc"),
     "'width' is a required property": bad().replace('"width"', '"wide"'),
     "0 is less than the minimum of 1": bad(width=0),
@@ -191,6 +191,68 @@ def test_one_score_given_twice_is_refused(tables, tmp_path):
         tables.main(["scores", "--scores", *paths, "--out", str(tmp_path / "scores.csv")])
 
 
+def starts_file(run: str, seed: int, starts: int) -> dict:
+    """A score file of a run without pre-training whose last start is the best on validation."""
+    metric, scores = {"pretrain_epoch": 0, "metric": "accuracy"}, []
+    for start in range(1, starts + 1):
+        for epoch in (1, 2):
+            value = 0.1 * start + 0.01 * epoch + 0.001 * seed
+            told = {"start": start, "epoch": epoch, "split": "validation", "value": value}
+            scores.append({**metric, **told})
+    best = {"pretrain_epoch": 0, "start": starts, "epoch": 2}
+    scores.append({**metric, **best, "split": "test", "value": 0.5})
+    return score_file(run, "age", seed, "accuracy", 0.5, best=best, scores=scores)
+
+
+def test_several_starts_are_rows_of_their_own(tables, tmp_path):
+    # Wrong: scores of two starts collide, or the tested one must not be the second.
+    paths = write_score_files(tmp_path, [starts_file("none", 0, 3), CONTENT[2]])
+    tables.main(["scores", "--scores", *paths, "--out", str(tmp_path / "scores.csv")])
+    scores = tables.read_scores(tmp_path / "scores.csv")
+    own = scores[scores["run"] == "none"]
+    validation = own[own["split"] == "validation"]
+    assert list(
+        zip(validation["start"], validation["epoch"], validation["value"], strict=True)
+    ) == [
+        (start, epoch, pytest.approx(0.1 * start + 0.01 * epoch))
+        for start in (1, 2, 3)
+        for epoch in (1, 2)
+    ]
+    assert own.loc[own["split"] == "test", ["start", "epoch"]].to_numpy().tolist() == [[3, 2]]
+    assert set(scores.loc[scores["run"] == "adaptssr", "start"]) == {1}
+    other = starts_file("none", 0, 3)
+    other["best"]["start"] = 1
+    (tmp_path / "bad.json").write_text(json.dumps(other))
+    with pytest.raises(ValueError, match="exactly the best epoch, pretrain_epoch 0, start 1"):
+        tables.gather_scores([tmp_path / "bad.json"])
+
+
+def checkpoints_file(run: str, seed: int, epochs: list[int]) -> dict:
+    """A score file of a run of which several checkpoints were fine-tuned, the last one tested."""
+    content = score_file(run, "age", seed, "accuracy", 0.5)
+    own = [point | {"pretrain_epoch": e} for e in epochs for point in content["scores"][:2]]
+    best = content["best"] | {"pretrain_epoch": epochs[-1]}
+    return content | {"best": best, "scores": [*own, content["scores"][2] | best]}
+
+
+@pytest.mark.parametrize(
+    ("starts", "epochs", "said"),
+    [
+        (1, [20], None),
+        (2, [1, 20], "2 candidates of every row"),
+        (1, [1, 20], "unequal numbers of candidates: None 1, PeterRec 2, AdaptSSR 2"),
+    ],
+)
+def test_a_note_says_how_many_candidates_there_were(tables, tmp_path, starts, epochs, said):
+    # Wrong: a row is the best of five and another one of one, and nobody says so.
+    contents = [starts_file("none", seed, starts) for seed in (0, 1)]
+    contents += [checkpoints_file(r, seed, epochs) for r in ("mlm", "adaptssr") for seed in (0, 1)]
+    md = make_table2(tables, tmp_path, contents=contents)["md"]
+    notes = [line for line in md.splitlines() if "Validation chose" in line]
+    assert len(notes) == (said is not None)
+    assert said is None or notes[0].startswith(f"- Validation chose among {said} (")
+
+
 def test_a_csv_that_is_no_score_table_is_refused(tables, tmp_path):
     # Wrong: a hand-edited table goes through, or ends in a traceback.
     from userbench.report.statistics import SCORE_COLUMNS
@@ -224,6 +286,18 @@ def test_facts_of_the_data_stand_below_the_table(tables, tmp_path):
     assert {Path(name).name for name in told["inputs"]} == {"scores.csv", "age.json", "click.json"}
 
 
+@pytest.mark.parametrize("longer", [0.0, 0.414])
+def test_a_note_says_who_has_more_behaviours_than_a_row_reads(tables, longer):
+    # Wrong: a reader takes a bag of more behaviours for a better model of the same ones.
+    facts = {"age": {"max_length": 50, "longer_histories": longer}, "click": {}}
+    layout = tables.read_layout(json.dumps(LAYOUT))
+    notes = [note for note in tables.fact_notes(facts, layout) if "behaviours" in note]
+    assert notes == (longer > 0) * [
+        "Test users with more than 50 behaviours: T1 Age 41%. All rows read the latest 50, "
+        "bag-of-items, too; only the bag of the whole history reads all of them."
+    ]
+
+
 # ---------------------------------------------------------------- table 2: numbers
 
 
@@ -242,6 +316,22 @@ def test_means_stds_and_improvements_are_those_worked_out_by_hand(tables, tmp_pa
     assert pd.isna(table.loc["none", "age.improvement"])
     assert pd.isna(table.loc["bag-of-items", "age.std"])
     assert table.loc["popularity", [c for c in table if c.startswith("age")]].isna().all()
+
+
+def test_a_reference_that_repeats_another_one_is_no_row(tables, tmp_path):
+    # Wrong: where nobody has a longer history, one bag of items stands there twice.
+    more = {"run": "bag-of-items-long", "label": "bag-of-items (whole history)"}
+    layout = LAYOUT | {"references": [LAYOUT["references"][0], more, LAYOUT["references"][1]]}
+    long = reference_file("bag-of-items-long", "age", "accuracy", 0.95)
+    texts = make_table2(tables, tmp_path, layout, [*CONTENT, long])
+    assert list(read_csv(tmp_path / "t.csv").index)[3:] == [
+        *("bag-of-items", "bag-of-items-long", "popularity"),
+    ]
+    assert "| bag-of-items (whole history) | 95.00 |" in texts["md"]
+    contents = [*CONTENT, long | {"same_as": "bag-of-items"}]
+    texts = make_table2(tables, tmp_path, layout, contents)
+    assert list(read_csv(tmp_path / "t.csv").index)[3:] == ["bag-of-items", "popularity"]
+    assert not any("whole history" in text for text in texts.values())
 
 
 def test_published_figures_stand_beside_the_measured(tables, tmp_path):

@@ -91,7 +91,7 @@ def test_mistakes_are_refused():
 @pytest.mark.parametrize(("name", "kind"), [("age", "classification"), ("click", "top_n")])
 def test_heads_may_start_at_training_frequencies(tiny, name, kind):
     """Counted on the training split alone: anything else would leak labels of the test split."""
-    from userbench.data.splits import TEST, TRAIN, load_split, stages_of
+    from userbench.data.splits import TEST, TRAIN, VALIDATION, load_split, stages_of
     from userbench.tasks import Task, build_head, load_examples
 
     split = load_split(tiny / "splits", name)
@@ -101,7 +101,7 @@ def test_heads_may_start_at_training_frequencies(tiny, name, kind):
 
     def bias(start, picked):
         task = Task(name, kind, 1e-3, 32, 1, bias_start=start)
-        stages = stages_of(split, picked)
+        stages = stages_of(split, picked, (split == VALIDATION).nonzero().squeeze(1))
         return build_head(task, examples, stages, 8, 8, seed=0).head.score.bias.detach()
 
     assert_close(bias("zero", train), torch.zeros_like(bias("zero", train)))
@@ -165,13 +165,33 @@ def test_known_by_stage_ranks_the_test_as_all_and_trains_on_less():
     assert known["by_stage"] == [[6, 3, 6], [1, 3, 6], [0, 6, 6], [6, 2, 4], [1, 2, 4], [6, 2, 4]]
 
 
-def test_unused_labels_are_known_from_validation_on():
-    """Wrong: with few labels the ranking changes, or training avoids what it must not see."""
+def test_unused_labels_are_known_in_the_test_alone():
+    """Wrong: the test ranks unlike with few labels, or what is before it knows unused ones."""
     from userbench.data.splits import stages_of
 
-    parts = torch.tensor([0, 2, 0, 1, 0, 2]).byte()
-    assert stages_of(parts, torch.tensor([2])).tolist() == [1, 2, 0, 1, 1, 2]
-    assert torch.equal(stages_of(parts, torch.tensor([0, 2, 4])), parts)
+    parts, all_validation = torch.tensor([0, 2, 0, 1, 0, 2, 1]).byte(), torch.tensor([3, 6])
+    few = stages_of(parts, torch.tensor([2]), torch.tensor([6]))
+    assert few.tolist() == [2, 2, 0, 2, 2, 2, 1]
+    assert torch.equal(stages_of(parts, torch.tensor([0, 2, 4]), all_validation), parts)
+
+
+def test_few_labels_rank_the_test_as_all_do_and_know_less_before():
+    """Wrong: scores of two shares are ranked among other rivals, or validation knows the unused."""
+    from userbench.data.splits import stages_of
+    from userbench.tasks import Task, build_head
+
+    parts, known = torch.tensor([0, 2, 1, 0, 1, 2]).byte(), {}  # rows 0 0 1 2 2 2
+    labelled = {"all": ([0, 3], [2, 4]), "few": ([0], [4])}
+    for share, (train, validation) in labelled.items():
+        stages = stages_of(parts, torch.tensor(train), torch.tensor(validation))
+        built = build_head(
+            Task("click", "top_n", 1e-3, 32, 1), target_examples(), stages, 8, 8, seed=0
+        )
+        targets = built.ranking.known_to(torch.arange(6))
+        known[share] = [set(row.tolist()) - {6} for row in targets]
+    assert [known["few"][example] for example in (1, 5)] == [{1, 3}, {1, 2, 4}]
+    assert [known["all"][example] for example in (1, 5)] == [{1, 3}, {1, 2, 4}]
+    assert known["all"][4] == {1, 4} and known["few"][4] == {1}
 
 
 def test_mean_over_users_counts_every_user_once():

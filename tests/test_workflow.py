@@ -179,8 +179,25 @@ def test_tuning_plans_equal_budgets(checkout, tmp_path):
 def test_sensitivity_runs_every_other_choice_of_the_ledger(checkout):
     """One run per choice that is not the current one; fine-tuning switches share its encoder."""
     words = ["-n", "--configfile", "workflow/config/sensitivity.yaml", "--"]
-    status, said = snakemake(checkout, *words, "results/ambiguities.md")
+    status, said = snakemake(checkout, "-p", *words, "results/ambiguities.md")
     assert status == 0, said
+    # The control of the test users is a run like any other choice, and both are counted.
+    by_run = {f"adaptssr--test_users-{n}": flag for n, flag in enumerate(("", "-others"), start=1)}
+    for run, flag in by_run.items():
+        own = [
+            line
+            for line in said.splitlines()
+            if f"--out results/sensitivity/pretrain/{run}/" in line
+        ]
+        assert len(own) == 2 * 2
+        assert sum(f"--hold-out{flag} age life_status click like " in line for line in own) == 2
+    (effects,) = re.findall(r"ledger effects .* --curves (.*?) --layout", said)
+    assert set(effects.split()) == {
+        f"results/sensitivity/pretrain/{run}/{corpus}/seed{seed}/curve.json"
+        for run in by_run
+        for corpus in ("ttl", "app")
+        for seed in (0, 1)
+    }
     ledger = yaml.safe_load((ROOT / "workflow/ambiguities.yaml").read_text())
     others = {"pretrain": 0, "finetune": 0}
     for entry in ledger:
@@ -210,6 +227,25 @@ def test_sensitivity_of_another_method_runs_its_own_switches(checkout):
     assert trained["compared_lr"] == {"lr": 0.001}
     assert trained["contrast_similarity"] == {"similarity": "cosine", "temperature": 0.2}
     assert "warm_start" in said and trained["order"] == {}
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "candidates"), [("validation", 2), ("first", 1), ("last", 1)]
+)
+def test_a_run_without_pretraining_has_as_many_candidates(checkout, checkpoint, candidates):
+    """Wrong: rows choose the best of two checkpoints, and None has but one chance."""
+    words = config(checkout, protocol={"checkpoint": checkpoint}, seeds=[0])
+    status, said = snakemake(checkout, "-n", "-p", *words, "results/table2.csv")
+    assert status == 0, said
+    tuned = re.findall(r"userbench\.finetune .* --run (\w+) .*", said)
+    lines = [line for line in said.splitlines() if "userbench.finetune " in line]
+    assert len(tuned) == len(lines) == 10 * 2
+    for run, line in zip(tuned, lines, strict=True):
+        of_checkpoints = re.findall(r"epoch\d\.safetensors", line)
+        if run == "none":
+            assert f"--starts {candidates} " in line and not of_checkpoints
+        else:
+            assert "--starts" not in line and len(of_checkpoints) == candidates
 
 
 def test_a_run_may_have_its_own_batch_size(checkout):
@@ -367,6 +403,10 @@ def test_absent_real_data_is_one_clear_line(checkout, name):
         ({"protocol": {"ties": "kind"}}, "protocol.ties: 'kind' is not one of"),
         ({"protocol": {"tie": "stable"}}, "unknown key 'tie'; did you mean 'ties'?"),
         ({"protocol": {"test_users": "held_out"}}, "runs.coserec.given: neighbours of all users"),
+        (
+            {"protocol": {"test_users": "others_held_out"}},
+            "neighbours of all users, with test_users: others_held_out",
+        ),
         ({"sensitivity": "adapt"}, "no run 'adapt'"),
         ({"verify": {"margin": {"T1": 1}}}, "verify.margin: 'T2' is a required property"),
         (
@@ -459,7 +499,7 @@ def check_page_and_notebooks(checkout, options):
     assert "SIMULATED" in table and "AdaptSSR" in table and "Kendall" in table
     page = (checkout / "results/report.html").read_text()
     data = json.loads(re.search(r'<script type="application/json".*?>(.*?)</script>', page)[1])
-    assert len(data["cells"]) == 10 * 6 + 6
+    assert len(data["cells"]) == 10 * 6 + 2 * 4 + 2
     (seed,) = data["cells"]["adaptssr/click"]["seeds"]
     for key, expected in (
         ("again", {"finetune_ttl": 1, "total": 1}),
@@ -551,7 +591,7 @@ def test_seeds_together_make_the_same_files_and_rerun_nothing(checkout):
     assert counts["pretrain_ttl_seeds_0_1"] == counts["pretrain"] == 2  # mlm and ccl
     assert counts["finetune_ttl_seeds_0_1"] == counts["finetune_ttl"] == 2
     together = trained()
-    assert len(together) == 2 * 3 * 3 + 2 * 3 * 2 + 2  # encoders, scores, references
+    assert len(together) == 2 * 3 * 3 + 2 * 3 * 2 + 3  # encoders, scores, references
     for words in ([], by_two, ["--config", "seeds_together=all"]):
         assert "Nothing to be done" in call("-n", *words, seeds=[0, 1, 2])
     # More seeds are jobs of their own; a seed whose files are gone runs with its old company.
@@ -589,7 +629,7 @@ def test_smoke_run_from_raw_files_to_table(checkout):
     assert status == 0, said
     with (checkout / "results/table2.csv").open() as file:
         rows = {row["run"]: row for row in csv.DictReader(file)}
-    assert list(rows) == [*ROWS, "bag-of-items", "popularity"]
+    assert list(rows) == [*ROWS, "bag-of-items", "bag-of-items-long", "popularity"]
     for task in ("age", "life_status", "click", "like", "gender", "cvr"):
         for run in ROWS:
             assert 0 <= float(rows[run][f"{task}.mean"]) <= 100
@@ -628,7 +668,9 @@ def test_smoke_run_from_raw_files_to_table(checkout):
         (checkout / "results/smoke/finetune/none--labels-30/age/seed0.json").read_text()
     )
     whole = json.loads((checkout / "results/smoke/finetune/none/age/seed0.json").read_text())
-    assert told["examples"]["train"] == -(-3 * whole["examples"]["train"] // 10)
+    for part in ("train", "validation"):  # rounded, and at least one of each class
+        few, some = told["examples"][part], 0.3 * whole["examples"][part]
+        assert abs(few - some) < 8 < whole["examples"][part]
     assert told["examples"]["test"] == whole["examples"]["test"]
     check_audit(checkout)
     _, said = snakemake(checkout, *target, *drawn)

@@ -10,7 +10,8 @@ fine-tuning whose loss, weights or scores are no numbers has failed: it is no ca
 all have failed, the score file says why and has no scores.
 One process takes any number of tasks and seeds (`--together`); `{seed}` in the `out` of a task, in
 `--init` and in `--set` stands for each seed. Several `--init` are candidates: each is fine-tuned
-and the one best on validation is tested. Without any, the model is trained end to end.
+and the one best on validation is tested. Without any, the model is trained end to end, from so many
+random initialisations (`--starts`) as candidates: chances equal to those of several `--init`.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Int, UInt8
 from torch import Tensor
 from tqdm import tqdm
 
@@ -40,7 +41,7 @@ from userbench.data.splits import (
     order_of_labelled,
     stages_of,
 )
-from userbench.data.store import Batch, BehaviourStore
+from userbench.data.store import Batch, BehaviourStore, LabelledExamples, TargetExamples
 from userbench.encoder import UserEncoder, UserVectors, pick_device
 from userbench.lease import lease_gpu
 from userbench.losses import finite
@@ -67,11 +68,41 @@ class Split(NamedTuple):
     test: Int[Tensor, " test"]
 
 
+class LabelledSplit(NamedTuple):
+    """What a fine-tuning is given of a task: by its split, and by its share of the labels."""
+
+    split: Split
+    length: int
+    """Examples of an epoch, however few of them are labelled."""
+    stages: UInt8[Tensor, " examples"]
+    """Part of each example, see `stages_of`."""
+
+
 class Finetuned(NamedTuple):
     """Content of the score file, and of the file of predictions unless nothing was to be tested."""
 
     scores: dict[str, Any]
     predictions: dict[str, Tensor] | None
+
+
+class Origin(NamedTuple):
+    """Where a candidate begins: at a checkpoint, or at the random weights of one of the starts."""
+
+    init: Path | None
+    start: int = 1
+
+    def seed(self, seed: int) -> int:
+        """The seed of all that is drawn at the beginning; of the first start the run's own."""
+        return seed if self.start == 1 else seed_of(seed, "start", self.start)
+
+    def place(self) -> dict[str, int]:
+        """What tells its rows from those of other candidates in a score file."""
+        if self.init is None:
+            return {"pretrain_epoch": 0, "start": self.start}
+        return {"pretrain_epoch": epoch_of(self.init)}
+
+    def __str__(self) -> str:
+        return f"random weights, start {self.start}" if self.init is None else str(self.init)
 
 
 class Candidate(NamedTuple):
@@ -89,6 +120,7 @@ def flags() -> argparse.ArgumentParser:
     parser.add_argument("--splits", type=Path, required=True, help="folder of split files")
     parser.add_argument("--run", required=True, help="name of the run in the score files")
     parser.add_argument("--init", type=Path, nargs="*", default=[], help="candidate checkpoints")
+    parser.add_argument("--starts", type=at_least(1), default=1, help="candidates without --init")
     parser.add_argument("--method", help="method of the run, which may adapt the encoder")
     parser.add_argument("--set", type=json_object, default={}, help="fields of its Config, as JSON")
     parser.add_argument("--encoder", type=json_object, default={}, help="encoder sizes, as JSON")
@@ -111,6 +143,8 @@ def main(argv: list[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     for task in args.task:
         check_task(task)
+    if args.init and args.starts > 1:
+        raise ValueError("--starts: the candidates are those of --init. Leave one of both out")
     sizes = encoder_sizes(args.encoder)
     if args.method is not None:  # loaded now, its code is part of what a state belongs to
         configure(load_method(args.method), args.set)
@@ -168,6 +202,12 @@ def finetune_seed(
         yield {"tasks": done, "files": [*written]}
 
 
+def origins(args: argparse.Namespace) -> list[Origin]:
+    """Where the candidates of a fine-tuning begin."""
+    checkpoints = [Origin(init) for init in args.init]
+    return checkpoints or [Origin(None, start) for start in range(1, args.starts + 1)]
+
+
 def within(here: Standing, run: Generator[Standing, None, Any]) -> Generator[Standing, None, Any]:
     """A run that is a part of another one, which stands `here`; the part's own result."""
     while True:
@@ -188,40 +228,35 @@ def finetune(
     `saved` is where it stood when it was stopped, empty where it starts.
     """
     device = store.items.device
-    parts = load_split(args.splits, task.name).to(device)
-    split = Split(*((parts == part).nonzero().squeeze(1) for part in (TRAIN, VALIDATION, TEST)))
-    length = len(split.train)  # of an epoch, however few of them are labelled
-    split = split._replace(train=labelled_part(split.train, task.label_share))
-    stages = stages_of(parts, split.train)
     examples = load_examples(task, args.store, device)
+    split, length, stages = labelled_split(task, examples, args.splits, args.seed)
     scores: list[dict[str, Any]] = saved.get("scores", [])
     best = Candidate(*saved["best"]) if saved.get("best") else None
     chosen = saved.get("chosen")
     failed: list[str] = saved.get("failed", [])
     predictions = None
     done = saved.get("candidates", 0)
-    for init in (args.init or [None])[done:]:
-        torch.manual_seed(args.seed)
-        encoder = build_encoder(store.n_items, task.dropout, init, args)
+    for origin in origins(args)[done:]:
+        torch.manual_seed(origin.seed(args.seed))
+        encoder = build_encoder(store.n_items, task.dropout, origin.init, args)
         sizes = encoder.width, encoder.config.dim
-        head = build_head(task, examples, stages, *sizes, args.seed)
+        head = build_head(task, examples, stages, *sizes, origin.seed(args.seed))
         model = torch.nn.ModuleDict({"encoder": encoder, "head": head}).to(device)
         # Why anew: methods draw different encoders, and would not meet the same chance from here.
         torch.manual_seed(seed_of(args.seed, task.name, "training"))
-        pretrain_epoch = epoch_of(init) if init else 0
         here = {"candidates": done, "scores": scores, "best": best, "chosen": chosen}
         here |= {"failed": [*failed]}
-        training = train(task, model, store, split, length, init, args, saved)
+        training = train(task, model, store, split, length, origin.init, args, saved)
         saved, done = {}, done + 1
         try:
             candidate, curve = yield from within(here, training)
         except NotANumber as problem:
-            failed.append(left_out(problem, task, f"from {init or 'random weights'}", args))
+            failed.append(left_out(problem, task, f"from {origin}", args))
             continue
-        scores += [{"pretrain_epoch": pretrain_epoch, **point} for point in curve]
+        scores += [{**origin.place(), **point} for point in curve]
         if best is None or candidate.value > best.value:
             best = candidate
-            chosen = {"pretrain_epoch": pretrain_epoch, "epoch": candidate.epoch}
+            chosen = {**origin.place(), "epoch": candidate.epoch}
     if best is not None and not args.no_test:
         model.load_state_dict(best.weights)
         try:
@@ -257,6 +292,24 @@ def finetune(
         **told,
     }
     return Finetuned(content, predictions)
+
+
+def labelled_split(
+    task: Task, examples: LabelledExamples | TargetExamples, splits: Path, seed: int
+) -> LabelledSplit:
+    """The split of a task, its labelled parts drawn by the seed: the same for all runs of it."""
+    parts = load_split(splits, task.name).to(examples.users.device)
+    split = Split(*((parts == part).nonzero().squeeze(1) for part in (TRAIN, VALIDATION, TEST)))
+    labelled = isinstance(examples, LabelledExamples)
+    strata = examples.labels if labelled else torch.zeros_like(examples.targets)
+
+    def drawn(some: Int[Tensor, " some"], part: str) -> Int[Tensor, " drawn"]:
+        return labelled_part(some, strata[some], task.label_share, seed, task.name, part)
+
+    few = split._replace(
+        train=drawn(split.train, "train"), validation=drawn(split.validation, "validation")
+    )
+    return LabelledSplit(few, len(split.train), stages_of(parts, few.train, few.validation))
 
 
 def left_out(problem: NotANumber, task: Task, place: str, args: argparse.Namespace) -> str:

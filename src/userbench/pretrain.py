@@ -26,15 +26,13 @@ from userbench import acceleration, resume
 from userbench.acceleration import Graphs, accelerate
 from userbench.artifact import fingerprints, record, write_json
 from userbench.checkpoint import save, start_from, trained_tensors
-from userbench.data.splits import (
-    TEST,
-    TRAIN,
-    VALIDATION,
-    check_store,
-    example_users,
-    load_split,
-    order_of_epoch,
+from userbench.data.held_out import (
+    Parts,
+    pretraining_parts,
+    without_as_many_others,
+    without_test_users,
 )
+from userbench.data.splits import TRAIN, VALIDATION, check_store, order_of_epoch
 from userbench.data.store import Batch, BehaviourStore
 from userbench.encoder import EncoderConfig, UserEncoder, pick_device
 from userbench.lease import lease_gpu
@@ -60,6 +58,8 @@ class SetUp(NamedTuple):
     sizes: EncoderConfig
     new: list[str]
     """Tensors that the checkpoint it starts from does not hold."""
+    held_out: dict[str, Any]
+    """Who was left out, see `data.held_out.Parts`; empty where nobody was."""
 
 
 def flags() -> argparse.ArgumentParser:
@@ -77,7 +77,17 @@ def flags() -> argparse.ArgumentParser:
     parser.add_argument("--together", choices=WAYS, default=WAYS[0], help="how seeds take turns")
     parser.add_argument("--order", default="reshuffled", help="of users: reshuffled or fixed")
     parser.add_argument("--item-table", default="dense", help="its Adam: dense or lazy")
-    parser.add_argument("--hold-out", nargs="*", default=[], metavar="TASK", help="leave out users")
+    leave_out = parser.add_mutually_exclusive_group()
+    leave_out.add_argument(
+        "--hold-out",
+        nargs="*",
+        default=[],
+        metavar="TASK",
+        help="leave out the test users of these",
+    )
+    leave_out.add_argument(
+        "--hold-out-others", nargs="*", default=[], metavar="TASK", help="leave out as many others"
+    )
     parser.add_argument("--keep", type=int, nargs="+", required=True, help="epochs to keep")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:<n>")
     acceleration.add_flags(parser)
@@ -121,16 +131,26 @@ def set_up(args: argparse.Namespace, store: BehaviourStore) -> SetUp:
     torch.manual_seed(args.seed)
     device = store.items.device
     sizes = encoder_sizes(args.encoder, store.n_items)
-    split = load_split(args.splits, "pretrain").to(device)
-    for task in args.hold_out:
-        split[tested_users(args.store, args.splits, task)] = TEST
-    train, validation = ((split == part).nonzero().squeeze(1) for part in (TRAIN, VALIDATION))
+    parts, held_out = parts_of(args, store)
+    train, validation = (
+        (parts.to(device) == part).nonzero().squeeze(1) for part in (TRAIN, VALIDATION)
+    )
 
     method: PretrainMethod = module.Method(UserEncoder(sizes, config.dropout), config)
     accelerate(method.encoder, args.precision, args.capture, device)
     new = start_from(method.encoder, args.init) if args.init else []
     method.to(device).prepare(store, train)
-    return SetUp(method, train, validation, sizes, new)
+    return SetUp(method, train, validation, sizes, new, held_out)
+
+
+def parts_of(args: argparse.Namespace, store: BehaviourStore) -> Parts:
+    """The part of each user in pre-training, by the flags of whom to leave out."""
+    if args.hold_out:
+        return without_test_users(args.store, args.splits, args.hold_out, store)
+    if args.hold_out_others:
+        tasks = args.hold_out_others
+        return without_as_many_others(args.store, args.splits, tasks, store, args.seed)
+    return pretraining_parts(args.splits)
 
 
 def train_seed(args: argparse.Namespace, store: BehaviourStore, together: Together) -> Run:
@@ -138,7 +158,7 @@ def train_seed(args: argparse.Namespace, store: BehaviourStore, together: Togeth
 
     After every step it yields where it stands, and the turn may go to another seed (`together.py`).
     """
-    method, train, validation, sizes, new = set_up(args, store)
+    method, train, validation, sizes, new, held_out = set_up(args, store)
     config, device = method.config, train.device
     resolved = {
         **{name: value for name, value in vars(args).items() if name != "set"},
@@ -157,6 +177,7 @@ def train_seed(args: argparse.Namespace, store: BehaviourStore, together: Togeth
     )
 
     read = fingerprints(inputs(args))
+    told_of_users = {"held_out": held_out} if held_out else {}
     optimizer = Adam(method, config.lr, args.item_table, method.encoder.items)
 
     def descend(batch: Batch, progress: float) -> Tensor:
@@ -233,13 +254,15 @@ def train_seed(args: argparse.Namespace, store: BehaviourStore, together: Togeth
         )
         if epoch in args.keep:
             path = args.out / f"epoch{epoch}.safetensors"
-            facts = {"inputs": read, "drawn_anew": new, **together.facts(args.seed)}
+            facts = {"inputs": read, "drawn_anew": new, **told_of_users}
+            facts |= together.facts(args.seed)
             save(path, trained_tensors(method), resolved, epoch=epoch, **facts)
             written.append(path)
     if told_nothing := no_more_than_popularity(curve):
         log.warning("%s, seed %d: %s", args.method, args.seed, told_nothing)
     write_json(args.out / "curve.json", curve)
-    record(args.out / "curve.json", resolved, inputs=read, **together.facts(args.seed))
+    facts = {**told_of_users, **together.facts(args.seed)}
+    record(args.out / "curve.json", resolved, inputs=read, **facts)
 
 
 def inputs(args: argparse.Namespace) -> list[Path]:
@@ -266,11 +289,6 @@ def no_more_than_popularity(curve: list[dict[str, Any]]) -> str:
         f"frequencies alone, {last['unigram']:.3f}: it has learnt what is popular and nothing of "
         "users. Train longer, or at a higher learning rate"
     )
-
-
-def tested_users(store: Path, splits: Path, task: str) -> Int[Tensor, " users"]:
-    """Users who are in the test split of a task: their sequences may be held out, unlabelled."""
-    return torch.from_numpy(example_users(store, task))[load_split(splits, task) == TEST]
 
 
 def batches(users: Int[Tensor, " users"], size: int) -> Iterator[Int[Tensor, " batch"]]:

@@ -1,12 +1,15 @@
 """Two simple references beside which a pre-trained model should be seen; a command.
 
-python -m userbench.references --store DATA --splits SPLITS --seed 0
+python -m userbench.references --store DATA --splits SPLITS --max-length 150 --seed 0
     --task '{"name": "age", "kind": "classification", "metric": "accuracy", "out": "age.json"}'
+    --task '{"name": "age", .., "history": "whole", "out": "long/age.json"}'
     --task '{"name": "click", "kind": "top_n", "metric": "ndcg@10", "out": "click.json"}'
 
-`bag-of-items` predicts labels from the set of a user's items, `popularity` recommends what most
-users of the training split chose, ranked by the protocol of the task as a head is whose scores are
-these counts. The seed changes neither; it is written into the score files.
+`bag-of-items` predicts labels from the set of a user's items: of the latest `--max-length`, which
+are all that an encoder of that length reads; with the whole history it is `bag-of-items-long`.
+`popularity` recommends what most users of the training split chose, ranked by the protocol of the
+task as a head is whose scores are these counts. The seed changes none of them; it is written into
+the score files.
 """
 
 import argparse
@@ -26,6 +29,7 @@ from torch import Tensor
 from userbench.artifact import fingerprints, record, write_json
 from userbench.data.splits import TEST, TRAIN, VALIDATION, check_store, load_split
 from userbench.data.store import (
+    BehaviourStore,
     LabelledExamples,
     TargetExamples,
     load_labels,
@@ -45,6 +49,10 @@ METRICS = {
     "binary": ["auc"],
     "top_n": [f"{metric}@{k}" for metric in ("hr", "mrr", "ndcg") for k in CUTOFFS],
 }
+# Names of the bag of items in the table, by what it reads of a user's history.
+BAGS = {"latest": "bag-of-items", "whole": "bag-of-items-long"}
+CHOICES = {name: LEGAL[name] for name in ("known_targets", "ties", "average")}
+CHOICES["history"] = tuple(BAGS)
 INVERSE_REGULARISATION = (0.1, 1.0, 10.0)  # C of scikit-learn, strongest regularisation first
 
 
@@ -58,6 +66,8 @@ class ReferenceTask(NamedTuple):
     known_targets: str = Task.known_targets
     ties: str = Task.ties
     average: str = Task.average
+    history: str = "latest"
+    """What a bag holds of a user: the "latest" `--max-length` items, or the "whole" history."""
 
 
 class Reference(NamedTuple):
@@ -68,6 +78,8 @@ class Reference(NamedTuple):
     settings: dict[str, float]
     facts: dict[str, Any]
     """What a reader of the task's scores should know of its data, see `facts_of`."""
+    same_as: str | None = None
+    """The reference whose scores these are again, as the data give this one nothing more."""
 
 
 @command
@@ -77,21 +89,22 @@ def main(argv: list[str] | None = None) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--store", type=Path, required=True, help="array store of the corpus")
     parser.add_argument("--splits", type=Path, required=True, help="folder of split files")
+    parser.add_argument(
+        "--max-length", type=at_least(1), required=True, help="latest items that an encoder reads"
+    )
     parser.add_argument("--task", type=json_object, action="append", required=True, help="as JSON")
     parser.add_argument("--seed", type=at_least(0), required=True)
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     tasks = [read_task(task) for task in args.task]
     check_store(args.splits, args.store)
-    users = None
+    bags = Bags(args.store, args.max_length)
     for task in tasks:
         split = load_split(args.splits, task.name)
         if task.kind == "top_n":
             reference = popularity(load_targets(args.store, task.name, "cpu"), split, task)
         else:
-            users = tfidf(args.store) if users is None else users
-            examples = load_labels(args.store, task.name, "cpu")
-            reference = bag_of_items(users, examples, split, task)
+            reference = bags.reference(task, split)
         write_scores(reference, task, split, args)
 
 
@@ -103,14 +116,16 @@ def read_task(task: Any) -> ReferenceTask:
         told = f"its keys must be {', '.join(needed)}, and may be {', '.join(protocol)}"
         raise ValueError(f"--task {task}: {told}")
     for name in protocol:
-        if task.get(name, LEGAL[name][0]) not in LEGAL[name]:
-            told = f"{name} {task[name]!r} is none of {', '.join(LEGAL[name])}"
+        if task.get(name, CHOICES[name][0]) not in CHOICES[name]:
+            told = f"{name} {task[name]!r} is none of {', '.join(CHOICES[name])}"
             raise ValueError(f"task {task['name']}: {told}")
     if task["metric"] not in METRICS.get(task["kind"], []):
         legal = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in METRICS.items())
         raise ValueError(
             f"task {task['name']}: no {task['metric']!r} of a {task['kind']!r} task. Legal: {legal}"
         )
+    if task["kind"] == "top_n" and "history" in task:
+        raise ValueError(f"task {task['name']}: popularity reads no history. Leave it out")
     return ReferenceTask(**task)
 
 
@@ -124,14 +139,47 @@ def examples_of(
     return found
 
 
-def tfidf(store: Path) -> csr_array:
+class Bags:
+    """The bags of a store: histories of equal length are weighed once, and fitted once per task."""
+
+    def __init__(self, store: Path, max_length: int):
+        self.store, self.max_length = store, max_length
+        self.lengths = torch.from_numpy(read_array(store, "offsets.npy")).diff()
+        self.users: dict[int, csr_array] = {}
+        self.fitted: dict[tuple[str, int], Reference] = {}
+
+    def reference(self, task: ReferenceTask, split: UInt8[Tensor, " examples"]) -> Reference:
+        """`bag_of_items` on what the task's `history` says.
+
+        Where nobody has more than `max_length` items, the whole history is that of the latest.
+        """
+        longest = int(self.lengths.max())
+        length = longest if task.history == "whole" else min(self.max_length, longest)
+        if length not in self.users:
+            self.users[length] = tfidf(BehaviourStore.open(self.store, length, "cpu"))
+        examples = load_labels(self.store, task.name, "cpu")
+        if (task.name, length) not in self.fitted:
+            fitted = bag_of_items(self.users[length], examples, split, task)
+            self.fitted[task.name, length] = fitted
+        tested = examples.users[split == TEST].unique()
+        longer = float((self.lengths[tested] > self.max_length).double().mean())
+        found = self.fitted[task.name, length]
+        again = task.history == "whole" and longest <= self.max_length
+        return found._replace(
+            run=BAGS[task.history],
+            facts=found.facts | {"max_length": self.max_length, "longer_histories": longer},
+            same_as=BAGS["latest"] if again else None,
+        )
+
+
+def tfidf(store: BehaviourStore) -> csr_array:
     """TF-IDF weights of every user's items, (users, items + 1), each row of length one.
 
     Document frequencies are over all users of the store, those of test examples included: they
     are unlabelled, and pre-training sees them, too.
     """
-    items, offsets = read_array(store, "items.npy"), read_array(store, "offsets.npy")
-    counts = csr_array((np.ones(len(items)), items, offsets))
+    ones, shape = np.ones(len(store.items)), (store.n_users, store.n_items + 1)
+    counts = csr_array((ones, store.items.numpy(), store.offsets.numpy()), shape)
     counts.sum_duplicates()
     # Which of SciPy's two kinds scikit-learn returns depends on its version.
     return csr_array(TfidfTransformer(sublinear_tf=True).fit_transform(counts))
@@ -170,7 +218,7 @@ def bag_of_items(
     ]
     best = max(models, key=lambda model: metrics_of(predict(model, validation))[task.metric])
     facts = facts_of(examples.users, split)
-    return Reference("bag-of-items", lambda picked: predict(best, picked), {"C": best.C}, facts)
+    return Reference(BAGS["latest"], lambda picked: predict(best, picked), {"C": best.C}, facts)
 
 
 def popularity(
@@ -248,8 +296,11 @@ def write_scores(
         "facts": reference.facts,
         "scores": scores,
     }
+    if reference.same_as is not None:
+        content["same_as"] = reference.same_as
     out, told = Path(task.out), {"task": task._asdict(), **reference.settings}
-    config = {"store": str(args.store), "splits": str(args.splits), "seed": args.seed, **told}
+    asked = {"store": str(args.store), "splits": str(args.splits), "max_length": args.max_length}
+    config = {**asked, "seed": args.seed, **told}
     columns = {"example": picked["test"], **predictions["test"]}
     write_predictions(predictions_path(out), columns, content)
     inputs = fingerprints([args.store, args.splits])

@@ -58,8 +58,8 @@ class Task:
     average: str = "pairs"
     """Ranking metrics are means over (user, target) "pairs" as released, or over "users"."""
     label_share: float = 1.0
-    """Share of the training examples that are used, in as many steps; validation and test stay
-    whole."""
+    """Share of the training and validation examples that are used, the former in as many steps; the
+    test stays whole."""
 
     def __post_init__(self) -> None:
         for name, legal in LEGAL.items():

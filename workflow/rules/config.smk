@@ -35,7 +35,9 @@ SCHEMA["$defs"]["protocol"]["properties"] |= {
 CONFIG_FILE = ", ".join(map(str, workflow.configfiles)) or "the config"
 
 METRICS = {"classification": "accuracy", "binary": "auc", "top_n": "ndcg@10"}
-REFERENCES = {"classification": "bag-of-items", "binary": "bag-of-items", "top_n": "popularity"}
+# The simple references of each kind of task, and what each is told beside the task.
+BAGS = {"bag-of-items": {"history": "latest"}, "bag-of-items-long": {"history": "whole"}}
+REFERENCES = {"classification": BAGS, "binary": BAGS, "top_n": {"popularity": {}}}
 
 
 def wrong(where, what):

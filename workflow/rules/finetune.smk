@@ -45,12 +45,13 @@ for corpus_name in CORPORA:
             params:
                 encoder=encoder,
                 init=lambda w, corpus=corpus_name: init_flag(candidates(w, corpus, EACH)),
+                starts=starts_flag,
                 method=method_flags,
                 loop=loop_flags,
-                tasks=lambda w, corpus=corpus_name, scores=SCORES: task_flags(
+                tasks=lambda w, corpus=corpus_name, scores=SCORES: finetune_flags(
+                    w.run,
                     tasks_of(corpus),
                     [path.replace("{run}", w.run) for path in scores.values()],
-                    finetune_settings(w.run),
                 ),
                 test="" if TESTED else "--no-test",
                 device=device,
@@ -63,7 +64,8 @@ for corpus_name in CORPORA:
             # Why exec: a signal reaches the training, not a shell around it.
             shell:
                 "exec python -m userbench.finetune --store {input.store} --splits {input.splits}"
-                " --run {wildcards.run} {params.method} {params.init} --encoder {params.encoder:q}"
+                " --run {wildcards.run} {params.method} {params.init} {params.starts}"
+                " --encoder {params.encoder:q}"
                 " --seed {params.seeds} --together {params.together} {params.loop} {params.test}"
                 " --device {params.device} {params.state} {params.tasks} > {log} 2>&1"
 
@@ -87,12 +89,13 @@ for corpus_name in CORPORA:
         resources:
             **needs("references", corpus_name),
         params:
-            tasks=lambda w, output, corpus=corpus_name: task_flags(
-                tasks_of(corpus), output.scores, reference_settings
+            tasks=lambda w, output, corpus=corpus_name: reference_flags(
+                tasks_of(corpus), output.scores
             ),
+            max_length=config["encoder"]["max_length"],
             seed=SEEDS[0],
         message:
             "Score the simple references (bag of items, popularity)"
         shell:
             "python -m userbench.references --store {input.store} --splits {input.splits}"
-            " --seed {params.seed} {params.tasks} > {log} 2>&1"
+            " --max-length {params.max_length} --seed {params.seed} {params.tasks} > {log} 2>&1"

@@ -57,9 +57,10 @@ def splits_of(wildcards, corpus):
 
 
 def held_out(wildcards):
-    """Tasks whose test users a run may not pre-train on."""
-    hold_out = RUNS[wildcards.run]["protocol"]["test_users"] == "held_out"
-    return f"--hold-out {' '.join(tasks_of(wildcards.corpus))}" if hold_out else ""
+    """Tasks whose test users, or as many others, a run may not pre-train on."""
+    flags = {"included": None, "held_out": "--hold-out", "others_held_out": "--hold-out-others"}
+    flag = flags[RUNS[wildcards.run]["protocol"]["test_users"]]
+    return f"{flag} {' '.join(tasks_of(wildcards.corpus))}" if flag else ""
 
 
 def loop_flags(wildcards):
@@ -90,20 +91,19 @@ def batch_size(wildcards):
     return RUNS[wildcards.run].get("batch_size", of_corpus["batch_size"])
 
 
-def task_flags(tasks, outputs, settings):
-    """One --task per task of a job: its name, its settings, and where its scores go."""
+def task_flags(names, settings, outputs):
+    """One --task per score file of a job: name of the task, its settings, where its scores go."""
     return " ".join(
-        f"--task {shlex.quote(json.dumps({'name': name, **settings(task), 'out': out}))}"
-        for (name, task), out in zip(tasks.items(), outputs)
+        f"--task {shlex.quote(json.dumps({'name': name, **told, 'out': out}))}"
+        for name, told, out in zip(names, settings, outputs)
     )
 
 
-def finetune_settings(run):
+def finetune_flags(run, tasks, outputs):
     """How tasks are fine-tuned: the same for every run, but for the protocol it may override."""
     protocol = RUNS[run]["protocol"]
-
-    def of_task(task):
-        return {
+    settings = [
+        {
             "kind": task["kind"],
             "lr": task["lr"],
             "batch_size": task["batch_size"],
@@ -114,8 +114,9 @@ def finetune_settings(run):
                 for key in ("bias_start", "known_targets", "ties", "average", "label_share")
             },
         }
-
-    return of_task
+        for task in tasks.values()
+    ]
+    return task_flags(tasks, settings, outputs)
 
 
 def predictions_of(runs):
@@ -128,18 +129,29 @@ def predictions_of(runs):
     )
 
 
+def references_of(tasks):
+    """Task and reference of every score file that the simple references write of these tasks."""
+    return [(name, run) for name, task in tasks.items() for run in REFERENCES[task["kind"]]]
+
+
 def reference_files(tasks, ending):
     """What the simple references write of these tasks; they do not depend on the seed."""
     return [
-        f"{OUT}/finetune/{REFERENCES[task['kind']]}/{name}/seed{SEEDS[0]}.{ending}"
-        for name, task in tasks.items()
+        f"{OUT}/finetune/{run}/{name}/seed{SEEDS[0]}.{ending}" for name, run in references_of(tasks)
     ]
 
 
-def reference_settings(task):
-    """What the simple references need to know of a task, and of the experiment's protocol."""
-    told = {key: PROTOCOL[key] for key in ("known_targets", "ties", "average")}
-    return {"kind": task["kind"], "metric": METRICS[task["kind"]], **told}
+def reference_flags(tasks, outputs):
+    """What the simple references need to know of tasks, and of the experiment's protocol."""
+    protocol = {key: PROTOCOL[key] for key in ("known_targets", "ties", "average")}
+    names, settings = [], []
+    for name, run in references_of(tasks):
+        kind = tasks[name]["kind"]
+        names.append(name)
+        settings.append(
+            {"kind": kind, "metric": METRICS[kind], **protocol, **REFERENCES[kind][run]}
+        )
+    return task_flags(names, settings, outputs)
 
 
 def candidates(wildcards, corpus, seeds):
@@ -150,6 +162,14 @@ def candidates(wildcards, corpus, seeds):
     epochs = CANDIDATES[run["protocol"]["checkpoint"]]
     encoder_of = run.get("encoder_of", wildcards.run)
     return expand(checkpoints(encoder_of, epochs), corpus=corpus, seed=seeds)
+
+
+def starts_flag(wildcards):
+    """As many random starts for a run without pre-training as others have candidate checkpoints."""
+    run = RUNS[wildcards.run]
+    if "method" in run:
+        return ""
+    return f"--starts {len(CANDIDATES[run['protocol']['checkpoint']])}"
 
 
 def last_checkpoint(wildcards):
@@ -218,7 +238,11 @@ def table2_layout():
             }
             for run in config["table2"]["rows"]
         ],
-        "references": [{"run": run, "label": run} for run in ("bag-of-items", "popularity")],
+        "references": [
+            {"run": "bag-of-items", "label": "bag-of-items"},
+            {"run": "bag-of-items-long", "label": "bag-of-items (whole history)"},
+            {"run": "popularity", "label": "popularity"},
+        ],
         "baseline": config["table2"]["baseline"],
         "notes": reconstructions(),
     }
@@ -248,6 +272,17 @@ def tuning_layout():
             for name, task in TASKS.items()
         ],
     }
+
+
+def held_out_curves():
+    """Of the sensitivity study's runs that leave users out: the files whose records count them."""
+    return [
+        f"{OUT}/pretrain/{run}/{corpus}/seed{seed}/curve.json"
+        for run, other in ALTERNATIVES.items()
+        if other["entry"]["id"] == "test_users" and other["value"] != "included"
+        for corpus in CORPORA
+        for seed in SEEDS
+    ]
 
 
 def effects_layout():

@@ -145,6 +145,7 @@ rule effects:
     input:
         scores=f"{OUT}/scores.csv",
         predictions=predictions_of([config.get("sensitivity"), *ALTERNATIVES]),
+        curves=held_out_curves(),
         code=code("report.ledger"),
     output:
         csv=f"{OUT}/effects.csv",
@@ -160,8 +161,8 @@ rule effects:
         "Compare each switch with the default"
     shell:
         "python -m userbench.report.ledger effects --scores {input.scores}"
-        " --predictions {input.predictions} --layout {params.layout:q} --out {output.csv}"
-        " > {log} 2>&1"
+        " --predictions {input.predictions} --curves {input.curves} --layout {params.layout:q}"
+        " --out {output.csv} > {log} 2>&1"
 
 
 rule ambiguities:

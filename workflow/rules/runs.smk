@@ -26,12 +26,12 @@ def resolved(name, run):
     complete = {"set": {}, "given": {}, **run, "protocol": protocol}
     if "method" not in run or "encoder_of" in run:
         return complete
-    if protocol["test_users"] == "held_out" and "neighbours" in complete["given"].values():
+    if protocol["test_users"] != "included" and "neighbours" in complete["given"].values():
         # Why: the table of the DAG is counted on all training users; they would come back by it.
         raise wrong(
             f"runs.{name}.given",
-            "neighbours of all users, with test_users: held_out. Leave it out: the method then "
-            "counts those it may pre-train on",
+            f"neighbours of all users, with test_users: {protocol['test_users']}. Leave it out: "
+            "the method then counts those it may pre-train on",
         )
     start = run.get("init_from", protocol["warm_start"])
     # Why the part before --: a trial of the warm start itself must not start from it.
@@ -104,7 +104,7 @@ def fewer_labels():
 
 
 def with_share(row, share):
-    """The run `row`, its encoder fine-tuned with a share of the labels."""
+    """The run `row`, its encoder fine-tuned with a share of the labels, of validation, too."""
     run = dict(config["runs"][row])
     if "method" in run:
         run.pop("init_from", None)

@@ -102,26 +102,40 @@ def load_split(folder: Path, name: str) -> UInt8[Tensor, " examples"]:
     return torch.from_numpy(store.read_array(folder, f"{name}.npy"))
 
 
-def labelled_part(train: Int[Tensor, " train"], share: float) -> Int[Tensor, " labelled"]:
-    """A `share` of these examples, rounded up: the same for every run and seed, in their order.
+def labelled_part(
+    examples: Int[Tensor, " examples"],
+    strata: Int[Tensor, " examples"],
+    share: float,
+    *of: int | str,
+) -> Int[Tensor, " labelled"]:
+    """A `share` of these examples, in their order.
 
-    A smaller share is a part of every larger one. The share is read in thousandths.
+    Of each stratum it is its share, rounded, but at least one. It is drawn anew for all that it is
+    `of`, the run's seed and what is labelled; the same for every method. A smaller share is a part
+    of every larger one. The share is read in thousandths.
     """
-    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(len(train)))
-    kept = order[: (len(train) * round(share * 1000) + 999) // 1000]
-    return train[kept.sort().values.to(train.device)]
+    order = torch.randperm(len(examples), generator=generator_of(*of, "labelled"))
+    _, stratum, sizes = strata.cpu().unique(return_inverse=True, return_counts=True)
+    wanted = ((sizes * round(share * 1000) + 500) // 1000).clamp(min=1)
+    grouped = order[stratum[order].argsort(stable=True)]
+    own = stratum[grouped]
+    place = torch.arange(len(order)) - (sizes.cumsum(0) - sizes)[own]
+    kept = grouped[place < wanted[own]].sort().values
+    return examples[kept.to(examples.device)]
 
 
 def stages_of(
-    parts: UInt8[Tensor, " examples"], train: Int[Tensor, " train"]
+    parts: UInt8[Tensor, " examples"],
+    train: Int[Tensor, " train"],
+    validation: Int[Tensor, " validation"],
 ) -> UInt8[Tensor, " examples"]:
-    """The part of each example in a fine-tuning that trains on `train`: from when it is known.
+    """The part of each example in a fine-tuning that is given these: from when it is known.
 
-    Training examples whose labels are not used are known from validation on.
+    Examples of these splits whose labels are not used are known in the test alone.
     """
-    # Why: all shares are then ranked alike, and no training meets what it is not to see.
-    stages = parts.clamp(min=VALIDATION)
-    stages[train] = TRAIN
+    # Why: the test ranks alike for all shares, and nothing before it meets what it is not to see.
+    stages = torch.full_like(parts, TEST)
+    stages[train], stages[validation] = TRAIN, VALIDATION
     return stages
 
 

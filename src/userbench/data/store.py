@@ -463,6 +463,15 @@ class BehaviourStore:
         owned[users] = True
         return self.items[owned.repeat_interleave(self.lengths)]
 
+    def hashes(self) -> UInt64[np.ndarray, " users"]:
+        """Of every user the hash of her items (`hash_rows`): equal sequences have equal ones."""
+        items, offsets = self.items.cpu().numpy(), self.offsets.cpu().numpy()
+        found = []
+        for begin in range(0, self.n_users, USERS_AT_ONCE):
+            bounds = offsets[begin : begin + USERS_AT_ONCE + 1]
+            found.append(hash_rows(items[bounds[0] : bounds[-1]], bounds - bounds[0]))
+        return np.concatenate(found)
+
     @cached_property
     def lengths_on_host(self) -> Int[Tensor, " users"]:
         """The lengths, where asking for one does not wait for the device."""

@@ -22,7 +22,7 @@ from userbench import finetune, pretrain, references, similarity
 from userbench.acceleration import STAGES, Graphs
 from userbench.artifact import write_json
 from userbench.data import splits, store
-from userbench.data.splits import TEST, TRAIN, VALIDATION
+from userbench.data.splits import VALIDATION
 from userbench.encoder import EncoderConfig, pick_device
 from userbench.method import PretrainMethod, load_method
 from userbench.optimizer import Adam
@@ -276,7 +276,7 @@ def probe_finetune(words: list[str], scale: float) -> tuple[float, float]:
     for given in args.task:
         given.pop("out")
         seconds = seconds_of_task(Task(**given), behaviours, args, scale)
-        total += len(args.init or [None]) * seconds
+        total += len(finetune.origins(args)) * seconds
     return total, 0.0
 
 
@@ -285,15 +285,12 @@ def seconds_of_task(
 ) -> float:
     """Seconds that one fine-tuning takes, with its evaluations."""
     device = behaviours.items.device
-    split = splits.load_split(args.splits, task.name).to(device)
-    train, validation, test = (
-        (split == part).nonzero()[:, 0] for part in (TRAIN, VALIDATION, TEST)
-    )
-    length, train = len(train), splits.labelled_part(train, task.label_share)
     encoder = finetune.build_encoder(behaviours.n_items, task.dropout, None, args)
     examples = load_examples(task, args.store, device)
-    stages, sizes = splits.stages_of(split, train), (encoder.width, encoder.config.dim)
-    head = build_head(task, examples, stages, *sizes, seed=0)
+    (train, validation, test), length, stages = finetune.labelled_split(
+        task, examples, args.splits, seed=0
+    )
+    head = build_head(task, examples, stages, encoder.width, encoder.config.dim, seed=0)
     model = torch.nn.ModuleDict({"encoder": encoder, "head": head}).to(device)
     optimizer = Adam(model, task.lr, args.item_table, encoder.items)
 

@@ -68,7 +68,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
 } | {figures.__name__: figures.write_numbers}
 READ = {
     *("--scores", "--layout", "--store", "--tasks", "--simulated", "--predictions", "--table1"),
-    *("--agreement", "--margin", "--cosines", "--references", "--statistics"),
+    *("--agreement", "--margin", "--cosines", "--references", "--statistics", "--curves"),
 }
 WRITTEN = {"--out", "--csv", "--md", "--tex", "--html", "--parquet"}
 COMPARED = (".csv", ".md", ".tex", ".html")  # of an image, the checksum has to do

@@ -390,8 +390,8 @@ def figure7(frame: pd.DataFrame, layout: dict[str, Any]) -> Figure:
     names = dict(zip(frame["row"], frame["label"], strict=True))
     legend(figure, [handle(*methods[row], names[row]) for row in rows], min(6, len(rows)))
     told = (
-        "Marks: mean; bars: its 95% interval, over {seeds} and test users. Every share gets as "
-        "many steps; validation and test examples are all used."
+        "Marks: mean; bars: its 95% interval, over {seeds} and test users. Each seed draws its "
+        "labels, of training and of validation; every share gets as many steps and the whole test."
     )
     caption(figure, layout, frame, told)
     return figure

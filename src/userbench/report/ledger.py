@@ -3,7 +3,7 @@
 python -m userbench.report.ledger page --ledger workflow/ambiguities.yaml [--effects effects.csv]
     --out docs/ambiguities.md
 python -m userbench.report.ledger effects --scores scores.csv --predictions FILE... --layout JSON
-    --out effects.csv
+    [--curves pretrain/<run>/<corpus>/seed<k>/curve.json...] --out effects.csv
 
 Layout: {"caption_data": "2,500 simulated users", "base": "adaptssr", "runs": [{"run": "cold",
 "entry": "warm_start", "value": "none", "against": "mlm"}], "tasks": [{"task": "age", "label":
@@ -26,6 +26,7 @@ from userbench.mistakes import command
 from userbench.report.inference import LEVEL, NO_USER_NOISE, Noise, holm, of_runs, tail
 from userbench.report.resampling import resample
 from userbench.report.statistics import (
+    COUNT,
     METRIC,
     NOTHING_ELSE,
     TEXT,
@@ -84,7 +85,20 @@ EFFECT_COLUMNS = {
     **{"task": str, "label": str, "metric": str, "data": str, "simulated": bool, "seeds": int},
     **{"difference": float, "std": float, "test_std": float, "test_users": int},
     **{"collapsed": bool, "clear": bool, "examples": int, "base_examples": int},
+    "held_out": str,
 }
+COUNTS_OF_PARTS = an_object({"train": COUNT, "validation": COUNT})
+# Who was left out of a pre-training, as its records say (`userbench.data.held_out.Parts`).
+HELD_OUT = an_object(
+    {
+        **{"tested": COUNT, "alike": COUNT},
+        **{name: COUNTS_OF_PARTS for name in ("removed", "left", "missing")},
+        "tasks": {
+            "type": "object",
+            "additionalProperties": an_object({"test_users": COUNT, "also_in_training": COUNT}),
+        },
+    }
+)
 RUN_STUDY = "snakemake --cores 8 --configfile workflow/config/sensitivity.yaml"
 INTRODUCTION = f"""# Ambiguities
 
@@ -152,13 +166,15 @@ def measure(
     scores: pd.DataFrame,
     layout: dict[str, Any],
     other_users: Mapping[tuple[str, str], OtherUsers] | None = None,
+    held_out: Mapping[tuple[str, str], dict[str, Any]] | None = None,
 ) -> pd.DataFrame:
     """How far each run of the layout is from the base run: a row (EFFECT_COLUMNS) per task.
 
     Differences of test scores in points, over the seeds of both; `std` is their sample standard
     deviation (NaN of one seed), both are NaN where a fit failed; `clear` is `beyond_chance`. A task
     the base has no score of (its corpus is absent) is left out. `test_std` (NaN where not known),
-    `test_users` and `collapsed` are of `other_users`, by run and task.
+    `test_users` and `collapsed` are of `other_users`, by run and task; `held_out` is JSON of what
+    `held_out` has of the run and the corpus, of its tasks that of the row alone.
 
     Raises:
         ValueError: a run and the base have no seed of a task in common.
@@ -195,10 +211,46 @@ def measure(
                     "clear": False,
                     "examples": paired["examples"].iloc[0],
                     "base_examples": paired["examples_base"].iloc[0],
+                    "held_out": of_task(
+                        held_out or {}, run["run"], paired["corpus"].iloc[0], task["task"]
+                    ),
                 }
             )
     effects = pd.DataFrame(rows, columns=list(EFFECT_COLUMNS)).astype(EFFECT_COLUMNS)
     return effects.assign(clear=clear_cells(effects))
+
+
+def of_task(
+    held_out: Mapping[tuple[str, str], dict[str, Any]], run: str, corpus: str, task: str
+) -> str:
+    """Who was left out, as JSON, of the tasks this one alone; empty where nobody was."""
+    if (run, corpus) not in held_out:
+        return ""
+    counts = held_out[run, corpus]
+    own = {name: told for name, told in counts["tasks"].items() if name == task}
+    return json.dumps({"corpus": corpus, **counts, "tasks": own})
+
+
+def read_held_out(paths: Sequence[Path]) -> dict[tuple[str, str], dict[str, Any]]:
+    """HELD_OUT by run and corpus, from the records of learning curves; of runs that left out any.
+
+    Raises:
+        ValueError: a record is damaged, or seeds of a run differ in it.
+    """
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for path in paths:
+        artifact.check_recorded(path)
+        counts = artifact.provenance_of(path).get("held_out")
+        if counts is None:
+            continue
+        check(counts, HELD_OUT, str(artifact.provenance_path(path)))
+        run, corpus = path.parts[-4:-2]
+        if found.setdefault((run, corpus), counts) != counts:
+            raise ValueError(
+                f"{path}: other numbers of users were left out than with other seeds of {run}. "
+                "Make all of them from the same splits"
+            )
+    return found
 
 
 def of_test_users(
@@ -226,7 +278,7 @@ def of_test_users(
 def scores_by_seed(test: pd.DataFrame, run: str, task: dict[str, Any]) -> pd.DataFrame:
     """Test score and number of test examples of one run and task, by seed."""
     own = (test["run"] == run) & (test["task"] == task["task"]) & (test["metric"] == task["metric"])
-    return test[own].set_index("seed")[["value", "examples"]]
+    return test[own].set_index("seed")[["value", "examples", "corpus"]]
 
 
 def clear_cells(effects: pd.DataFrame) -> Bool[np.ndarray, " cells"]:
@@ -326,11 +378,59 @@ def effects_table(effects: pd.DataFrame) -> str:
         name = f"[{markdown_text(entry)}](#{entry}) {code(flow(json.loads(value)))}"
         shown = [cells.get(task, "–") for task in tasks["task"]]
         lines.append(markdown_line([name, code(flow(json.loads(against))), *shown]))
+    lines += held_out_lines(effects)
     if (effects["examples"] != effects["base_examples"]).any():
         lines.append("\n† Over other test examples than the base run: two splits are compared.")
     if effects["collapsed"].any():
         lines.append("\n‡ A seed of either run predicts one class only: the cell decides nothing.")
     return "\n".join(line for line in lines if line)
+
+
+def held_out_lines(effects: pd.DataFrame) -> list[str]:
+    """A line on each run and corpus of which users were left out, one on each such corpus."""
+    some = effects[effects["held_out"] != ""]
+    counts = some["held_out"].map(json.loads)
+    corpus = counts.map(lambda told: told["corpus"]).astype(str)
+    lines = [
+        removed_line(own, counts[own.index[0]])
+        for _, own in some.groupby([some["run"], corpus], sort=False)
+    ]
+    first = some.drop_duplicates("task")
+    return lines + [
+        tested_line(own, counts[own.index])
+        for _, own in first.groupby(corpus[first.index], sort=False)
+    ]
+
+
+def removed_line(own: pd.DataFrame, counts: dict[str, Any]) -> str:
+    """How many users a run left out and trained on, of rows of one corpus."""
+    removed, left, missing = (counts[key]["train"] for key in ("removed", "left", "missing"))
+    said = f"{removed:,} of {removed + left:,} training users were left out, {left:,} were left"
+    if missing:
+        said += f"; {missing:,} more should have been left out, but there are no others"
+    entry, value = own["entry"].iloc[0], code(flow(json.loads(own["value"].iloc[0])))
+    where = ", ".join(own["label"])
+    return f"\n[{markdown_text(entry)}](#{entry}) {value} ({markdown_text(where)}): {said}."
+
+
+def tested_line(own: pd.DataFrame, counts: pd.Series) -> str:
+    """How many users of a corpus are tested, and how many of them fine-tuning trains on as well."""
+    of_corpus, also = counts.iloc[0], []
+    for row, told in zip(own.itertuples(), counts, strict=True):
+        of_task = told["tasks"].get(row.task, {})
+        if of_task.get("also_in_training"):
+            share = of_task["also_in_training"] / of_task["test_users"]
+            also.append(f"{row.label} {of_task['also_in_training']:,} ({share:.0%})")
+    said = (
+        f"{', '.join(own['label'])}: {of_corpus['tested']:,} users are in a test split, "
+        f"{of_corpus['alike']:,} others have the behaviours of one of them."
+    )
+    if also:
+        said += (
+            f" So many test users of a task have training examples of it, too: {', '.join(also)}. "
+            "Fine-tuning sees their behaviours."
+        )
+    return f"\n{markdown_text(said)}"
 
 
 def beyond_statement(clear: pd.Series) -> str:
@@ -440,8 +540,8 @@ def effects_command(args: argparse.Namespace) -> None:
     check_once((task["task"] for task in layout["tasks"]), "layout")
     scores = read_scores(args.scores)
     others = of_test_users(scores, layout, args.predictions) if args.predictions else None
-    write_csv(args.out, measure(scores, layout, others))
-    read = artifact.fingerprints([args.scores, *args.predictions])
+    write_csv(args.out, measure(scores, layout, others, read_held_out(args.curves)))
+    read = artifact.fingerprints([args.scores, *args.predictions, *args.curves])
     artifact.record(args.out, resolved(args) | {"layout": layout}, read)
 
 
@@ -462,6 +562,9 @@ def main(argv: list[str] | None = None) -> None:
     effects.add_argument("--scores", type=Path, required=True, help="CSV of report.tables scores")
     effects.add_argument(
         "--predictions", type=Path, nargs="*", action="extend", default=[], metavar="FILE"
+    )
+    effects.add_argument(
+        "--curves", type=Path, nargs="*", default=[], metavar="FILE", help="who was left out"
     )
     effects.add_argument("--layout", required=True, help="JSON text, or the file that holds it")
     effects.add_argument("--out", type=Path, required=True)

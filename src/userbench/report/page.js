@@ -141,7 +141,7 @@ function lossChart(encoders) {
 /** Validation scores of one seed's fine-tuning from its best checkpoint, in percent. */
 function validationOf(cell, seed) {
   return seed.scores
-    .filter((s) => s.split === "validation" && s.metric === cell.metric && s.pretrain_epoch === seed.best.pretrain_epoch && s.epoch > 0)
+    .filter((s) => s.split === "validation" && s.metric === cell.metric && s.pretrain_epoch === seed.best.pretrain_epoch && s.start === seed.best.start && s.epoch > 0)
     .map((s) => ({ seed: String(seed.seed), epoch: s.epoch, score: 100 * s.value }));
 }
 
@@ -284,13 +284,14 @@ function seedStory(cell, seed) {
   const { git, hardware, libraries, python, userbench } = seed.environment;
   const tested = seed.scores.filter((s) => s.split === "test");
   const own = tested.find((s) => s.metric === cell.metric);
+  const starts = new Set(seed.scores.map((s) => s.start)).size;
   const machine = hardware && [hardware.processor, `${hardware.cores} cores`, `${hardware.memory_gib} GiB`, hardware.gpu].filter(Boolean).join(", ");
   return element("details", { class: "seed" },
     element("summary", {}, `Seed ${seed.seed}: ${own ? percent.format(100 * own.value) : "–"}`),
     terms([
       ["Test scores", tested.map((s) => `${s.metric} ${percent.format(100 * s.value)}`).join(", ")],
       ["Examples", Object.entries(seed.examples).map(([split, n]) => `${split} ${n.toLocaleString("en")}`).join(", ")],
-      ["Chosen epoch", seed.best.epoch ? `${seed.best.epoch} of fine-tuning${encoder ? `, from epoch ${seed.best.pretrain_epoch} of pre-training` : ""}` : null],
+      ["Chosen epoch", seed.best.epoch ? `${seed.best.epoch} of fine-tuning${encoder ? `, from epoch ${seed.best.pretrain_epoch} of pre-training` : ""}${starts > 1 ? `, from random start ${seed.best.start} of ${starts}` : ""}` : null],
       ["Finished", seed.finished && `${seed.finished}${seed.seconds ? `, after ${seed.seconds.toFixed(1)} s` : ""}`],
       ["Code", userbench && element("span", {}, `userbench ${userbench} `, code(git?.commit) ?? "", git?.changed ? ", changed since" : "")],
       ["Machine", machine],

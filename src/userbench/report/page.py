@@ -600,6 +600,9 @@ def table2_of(folder: Path, config: Sequence[str]) -> dict[str, Any]:
         return {}
     layout, scores = read_layout(json.dumps(layout)), read_scores(csv)
     summary = summarise(scores, layout)
+    layout["references"] = [
+        row for row in layout["references"] if row["run"] in set(summary["run"])
+    ]
     rows = layout["rows"] + layout["references"]
     labels = {row["run"]: row["label"] for row in rows}
     files = artifact.provenance_of(csv).get("config", {}).get("scores", [])

@@ -32,6 +32,8 @@ def a_list(entry: dict[str, Any], at_least: int = 0) -> dict[str, Any]:
     return {"type": "array", "items": entry, "minItems": at_least}
 
 
+# Which of the random initialisations, where there was no checkpoint to begin at.
+SCORE_START = {"type": "integer", "minimum": 1}
 SCORE = an_object(
     {
         "pretrain_epoch": COUNT,
@@ -39,13 +41,16 @@ SCORE = an_object(
         "split": {"enum": ["validation", "test"]},
         "metric": METRIC,
         "value": SHARE,
-    }
+    },
+    start=SCORE_START,
 )
 # What a reference file tells of its task beside scores; see `userbench.references`.
 FACTS = an_object(
     {},
     test_users_in_train=SHARE,
     constant=an_object({"pessimistic": SHARE, "stable": SHARE, "random": SHARE}),
+    max_length=COUNT,
+    longer_histories=SHARE,
 )
 # Why null: a fit that failed has no best epoch, and nothing may stand where scores would.
 FAILED = {
@@ -53,7 +58,7 @@ FAILED = {
     "then": {"properties": {"best": {"type": "null"}, "scores": {"maxItems": 0}}},
     "else": {
         "properties": {
-            "best": an_object({"pretrain_epoch": COUNT, "epoch": COUNT}),
+            "best": an_object({"pretrain_epoch": COUNT, "epoch": COUNT}, start=SCORE_START),
             "scores": {"minItems": 1},
         }
     },
@@ -73,6 +78,7 @@ SCORE_FILE = an_object(
     width={"type": "integer", "minimum": 1},
     facts=FACTS,
     failed=TEXT,
+    same_as=TEXT,
 ) | {
     # Why: references train no encoder, so they have no epoch and no user vector.
     "if": an_object({"best": an_object({"epoch": {"minimum": 1}})}),
@@ -123,7 +129,8 @@ CORPUS_TASKS = {
 }
 SCORE_COLUMNS = {
     **{"corpus": str, "run": str, "task": str, "seed": int, "metric": str, "split": str},
-    **{"pretrain_epoch": int, "epoch": int, "examples": int, "width": "Int64", "value": float},
+    **{"pretrain_epoch": int, "start": int, "epoch": int},
+    **{"examples": int, "width": "Int64", "value": float},
 }
 IDENTITY = [name for name in SCORE_COLUMNS if name not in ("examples", "width", "value")]
 
@@ -160,6 +167,8 @@ def read_checked(path: Path, schema: dict[str, Any]) -> Any:
 def read_score_file(path: Path) -> list[dict[str, Any]]:
     """One row (a dict with SCORE_COLUMNS) per value of a score file; of a failed fit, one of NaN.
 
+    None of a reference whose scores are those of another one.
+
     Raises:
         ValueError: the file is not what `finetune` or `references` writes, or is inconsistent.
     """
@@ -169,19 +178,26 @@ def read_score_file(path: Path) -> list[dict[str, Any]]:
         if "failed" in content:
             none = {"pretrain_epoch": 0, "epoch": 0, "split": "test", "value": float("nan")}
             content |= {"best": none, "scores": [none | {"metric": content["metric"]}]}
-        best = (content["best"]["pretrain_epoch"], content["best"]["epoch"])
         tested = [score for score in content["scores"] if score["split"] == "test"]
-        if {(score["pretrain_epoch"], score["epoch"]) for score in tested} != {best}:
+        if {place_of(score) for score in tested} != {place_of(content["best"])}:
+            best = ", ".join(f"{name} {value}" for name, value in content["best"].items())
             raise ValueError(f"{path}: exactly the best epoch, {best}, must have test scores")
         if content["metric"] not in {score["metric"] for score in tested}:
             raise ValueError(f"{path}: no test score of its own metric, {content['metric']}")
     except ValueError as error:
         raise ValueError(f"{error}. Remove the file and run its rule again.") from error
+    if "same_as" in content:
+        return []
     shared = {name: content.get(name) for name in ("corpus", "run", "task", "seed", "width")}
     return [
-        score | shared | {"examples": content["examples"][score["split"]]}
+        {"start": 1} | score | shared | {"examples": content["examples"][score["split"]]}
         for score in content["scores"]
     ]
+
+
+def place_of(score: dict[str, Any]) -> tuple[int, ...]:
+    """Candidate and epoch that a value of a score file is of: pretrain_epoch, start, epoch."""
+    return score["pretrain_epoch"], score.get("start", 1), score["epoch"]
 
 
 def read_facts(paths: Iterable[Path]) -> dict[str, dict[str, Any]]:
@@ -197,10 +213,13 @@ def read_facts(paths: Iterable[Path]) -> dict[str, dict[str, Any]]:
 def gather_scores(paths: Sequence[Path]) -> pd.DataFrame:
     """All values of these score files as one tidy frame (SCORE_COLUMNS), sorted.
 
+    A file that says its scores are those of another reference again (`same_as`) is left out.
+
     Raises:
         ValueError: a bad file, or one value given twice.
     """
-    frames = [pd.DataFrame(read_score_file(path)).assign(file=str(path)) for path in paths]
+    files = ((path, read_score_file(path)) for path in paths)
+    frames = [pd.DataFrame(rows).assign(file=str(path)) for path, rows in files if rows]
     scores = pd.concat(frames)
     again = scores[scores.duplicated(IDENTITY)]
     if len(again):
@@ -301,7 +320,7 @@ def published_table2() -> pd.DataFrame:
 
 
 def summarise(scores: pd.DataFrame, layout: dict[str, Any]) -> pd.DataFrame:
-    """Table 2 as numbers: one row per run and reference, percentages, over seeds.
+    """Table 2 as numbers: one row per run and scored reference, percentages, over seeds.
 
     Per task: mean, sample std (n - 1), number of seeds, relative improvement over the baseline in
     percent, and the published mean and std; per row, the length of its user vectors (width).
@@ -313,7 +332,9 @@ def summarise(scores: pd.DataFrame, layout: dict[str, Any]) -> pd.DataFrame:
         ValueError: a ranked run lacks a task that others have, or runs differ in test examples, or
             one run has user vectors of different widths.
     """
-    entries = layout["rows"] + layout["references"]
+    having = set(scores.loc[scores["split"] == "test", "run"])
+    references = [entry for entry in layout["references"] if entry["run"] in having]
+    entries = layout["rows"] + references
     summary = pd.DataFrame({key: [entry[key] for entry in entries] for key in ("run", "label")})
     summary["ranked"] = summary.index < len(layout["rows"])
     is_baseline = summary["run"] == layout["baseline"]

@@ -321,8 +321,9 @@ def learning_curves(
 ) -> pd.DataFrame:
     """Loss of each epoch of pre-training, and validation scores of each epoch of fine-tuning.
 
-    Of several candidate checkpoints, the curve of the last epoch's fine-tuning is shown. A run that
-    fine-tunes another run's encoder has that run's pre-training curve, by the layout.
+    Of several candidate checkpoints, the curve of the last epoch's fine-tuning is shown, of several
+    random starts that of the first. A run that fine-tunes another run's encoder has that run's
+    pre-training curve, by the layout.
     """
     labels = labels_of(layout)
     losses = pd.concat([pd.DataFrame(), *map(read_curve, layout["curves"])])
@@ -335,7 +336,7 @@ def learning_curves(
         rows.append(first | told | {"epoch": epoch} | data | over_seeds(points["loss"]))
     own = scores[(scores["split"] == "validation") & scores["run"].isin(labels)]
     last = own.groupby(["run", "task"])["pretrain_epoch"].transform("max")
-    own = own[own["pretrain_epoch"] == last]
+    own = own[(own["pretrain_epoch"] == last) & (own["start"] == 1)]
     for row in layout["rows"]:
         for task in layout["tasks"]:
             chosen = own[(own["run"] == row["run"]) & (own["task"] == task["task"])]

@@ -239,6 +239,7 @@ def measurement_notes(
         notes.append(f"The number of seeds differs: {listed}.")
     notes += failed_notes(scores, layout)
     notes += missing_seeds(scores, layout)
+    notes += candidate_notes(scores, layout)
     notes += width_notes(ranked)
     notes.append("Std is the sample standard deviation (n − 1) over seeds; one seed has none.")
     test = scores[scores["split"] == "test"]
@@ -302,6 +303,7 @@ def missing_seeds(scores: pd.DataFrame, layout: dict[str, Any]) -> list[str]:
 def fact_notes(facts: dict[str, dict[str, Any]], layout: dict[str, Any]) -> list[str]:
     """What the data of each task mean for its scores, a sentence each, as far as it is known."""
     notes, known = [], [task for task in layout["tasks"] if task["task"] in facts]
+    notes += history_notes(known, facts)
     for task in known:
         if share := facts[task["task"]].get("test_users_in_train"):
             also = f"{share:.0%} of the test users also have training examples."
@@ -315,6 +317,39 @@ def fact_notes(facts: dict[str, dict[str, Any]], layout: dict[str, Any]) -> list
                 "in random order."
             )
     return notes
+
+
+def history_notes(tasks: Sequence[dict[str, Any]], facts: dict[str, dict[str, Any]]) -> list[str]:
+    """A sentence on the tasks in which some users have done more than an encoder reads, if any."""
+    longer = [task for task in tasks if facts[task["task"]].get("longer_histories")]
+    if not longer:
+        return []
+    shares = [f"{task['label']} {facts[task['task']]['longer_histories']:.0%}" for task in longer]
+    most = facts[longer[0]["task"]]["max_length"]
+    return [
+        f"Test users with more than {most} behaviours: {', '.join(shares)}. All rows read the "
+        f"latest {most}, bag-of-items, too; only the bag of the whole history reads all of them."
+    ]
+
+
+def candidate_notes(scores: pd.DataFrame, layout: dict[str, Any]) -> list[str]:
+    """A sentence on the candidates among which validation chose, where any row had several."""
+    labels = {row["run"]: row["label"] for row in layout["rows"]}
+    own = scores[(scores["split"] == "validation") & scores["run"].isin(labels)]
+    each = own[["run", "task", "seed", "pretrain_epoch", "start"]].drop_duplicates()
+    # Why the most: a candidate that failed has no scores.
+    counts = each.groupby(["run", "task", "seed"]).size().groupby("run").max()
+    if counts.max() == 1 or not len(counts):
+        return []
+    if counts.nunique() == 1:
+        how_many = f"{counts.iloc[0]} candidates of every row"
+    else:
+        several = ", ".join(f"{labels[run]} {counts[run]}" for run in labels if run in counts)
+        how_many = f"unequal numbers of candidates: {several}"
+    return [
+        f"Validation chose among {how_many} (checkpoints of pre-training; without it, random "
+        "initialisations)."
+    ]
 
 
 def width_notes(ranked: pd.DataFrame) -> list[str]:
