@@ -78,9 +78,9 @@ def made(tiny, tmp_path_factory) -> Path:
         ]
         call("report.tables", "table2", "--scores", scores, *layout, *kinds)
         predictions = ["--predictions", *sorted(toy.glob("finetune/*/*/*.parquet"))]
-        for name in ("statistics", "aggregate"):
-            to = ["--csv", toy / f"{name}.csv", "--md", toy / f"{name}.md"]
-            call("report.comparison", name, "--scores", scores, *predictions, *layout, *to)
+        to = ["--csv", toy / "statistics.csv", "--md", toy / "statistics.md"]
+        to += ["--aggregate-csv", toy / "aggregate.csv", "--aggregate-md", toy / "aggregate.md"]
+        call("report.comparison", "--scores", scores, *predictions, *layout, *to)
         call("report.agreement", "--scores", scores, *layout, "--out", toy / "agreement.csv")
         tasks = json.dumps({"age": {"corpus": "ttl", "paper": "T1"}})
         one = ["--store", f"ttl={store}/manifest.json", "--tasks", tasks, "--simulated", "ttl"]

@@ -70,7 +70,10 @@ READ = {
     *("--scores", "--layout", "--store", "--tasks", "--simulated", "--predictions", "--table1"),
     *("--agreement", "--margin", "--cosines", "--references", "--statistics"),
 }
-WRITTEN = {"--out", "--csv", "--md", "--tex", "--html", "--parquet"}
+WRITTEN = {
+    *("--out", "--csv", "--md", "--tex", "--html", "--parquet", "--aggregate-csv"),
+    "--aggregate-md",
+}
 COMPARED = (".csv", ".md", ".tex", ".html")  # of an image, the checksum has to do
 CLOSE = 1e-9
 TOLD = 10  # differences of one file that are listed
@@ -143,8 +146,13 @@ class Audit:
                 # A reference has no epoch, and needs no seeds.
                 if "failed" in told or told["best"]["epoch"]:
                     cells[told["run"], told["task"]][told["seed"]] = path
-        made = [path for path, told in self.records.items() if is_table(told)]
-        for path in tqdm(made, f"{self.folder}: tables", disable=None, leave=False):
+        # Why by command: one may have made several tables, and makes all of them again.
+        made = {
+            (path.parent, *told["command"]): path
+            for path, told in self.records.items()
+            if is_table(told)
+        }
+        for path in tqdm(made.values(), f"{self.folder}: tables", disable=None, leave=False):
             with self.explained(path):
                 self.make_again(path)
         self.compare_seeds(cells)

@@ -175,7 +175,7 @@ def read_significance(path: Path) -> Significance:
     """What `statistics.csv` says of measured cells.
 
     Raises:
-        ValueError: the file is damaged, or not made by `report.comparison statistics`.
+        ValueError: the file is damaged, or not made by `report.comparison`.
     """
     artifact.check_recorded(path)
     figures = dict.fromkeys(("mean", "baseline.difference", "baseline.p_table"), [""])

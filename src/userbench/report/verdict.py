@@ -105,7 +105,7 @@ def read_statistics(path: Path) -> pd.DataFrame:
         ValueError: a column is not there, a field is no number, or a cell is there twice.
     """
     artifact.check_recorded(path)
-    again = "Make it again with report.comparison statistics"
+    again = "Make it again with report.comparison"
     columns = [*STATISTICS_TEXTS, *STATISTICS_NUMBERS]
     present = pd.read_csv(path, nrows=0).columns
     if lacking := [name for name in columns if name not in present]:
