@@ -130,10 +130,10 @@ def test_statistics_of_known_differences(comparison, tmp_path):
     assert table.loc[("age", "none"), "baseline.verdict"] == ""
     page = (tmp_path / "statistics.md").read_text()
     assert "SIMULATED" not in page
-    gain = f"ADAPTSSR on Task age (+{(ours - base).mean():.2f})"
-    assert (
-        f"3 comparisons corrected together, better than NONE: {gain}; worse than NONE: none" in page
-    )
+    gain = f"on Task age (+{(ours - base).mean():.2f} points)"
+    assert f"- ADAPTSSR is better than NONE beyond chance {gain}." in page
+    assert "- No row is worse than NONE beyond chance." in page
+    assert "3 of 4 comparisons corrected together" in page
     assert page.count("| ADAPTSSR |") == 2
 
 
@@ -257,7 +257,8 @@ def test_one_seed_decides_nothing_and_warns_of_nothing(comparison, tmp_path):
     assert "No row can be compared with NONE" in (tmp_path / "statistics.md").read_text()
     assert table[["std", "low", "high"]].isna().all(axis=None)
     assert whole["rank_low"].isna().all() and whole["baseline.probability_low"].isna().all()
-    assert (tmp_path / "statistics.md").read_text().count("SIMULATED") == 3
+    page = (tmp_path / "statistics.md").read_text()
+    assert page.count("SIMULATED") == 3 and "- All data are simulated" in page
     assert "SIMULATED DATA" in (tmp_path / "aggregate.md").read_text()
 
 

@@ -488,6 +488,9 @@ def test_smoke_run_from_raw_files_to_table(checkout):
         assert "SIMULATED" in page
         assert "IDICL - Reconstruction" in page  # as its own file says
     assert "one seed has no spread" in (checkout / "results/statistics.md").read_text()
+    said = (checkout / "results/headline.md").read_text()
+    assert "No row can be compared with None: one seed has no spread." in said
+    assert said in (checkout / "results/table2.md").read_text()
     with (checkout / "results/verdict.csv").open() as file:
         cells = list(csv.DictReader(file))
     assert [cell["verdict"] for cell in cells] == ["not comparable"] * 60

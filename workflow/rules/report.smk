@@ -8,6 +8,7 @@ TABLES = {
         "scores": ["csv"],
         "table1": ["csv"],
         "table2": ["csv", "md", "tex", "html"],
+        "headline": ["md", "md.provenance.json"],
         "agreement": ["csv"],
         "statistics": ["csv", "md"],
         "aggregate": ["csv", "md"],
@@ -55,6 +56,7 @@ rule table2:
     input:
         scores=f"{OUT}/scores.csv",
         statistics=f"{OUT}/statistics.csv",
+        agreement=f"{OUT}/agreement.csv",
         references=reference_files(TASKS, "json"),
         code=code("report.tables"),
         published="src/userbench/report/paper_table2.csv",
@@ -85,8 +87,32 @@ rule table2:
         "Make Table 2"
     shell:
         "python -m userbench.report.tables table2 --scores {input.scores}"
-        " --statistics {input.statistics} --references {input.references}"
-        " --layout {params.layout:q} --csv {output.csv} --md {output.md} --tex {output.tex} --html {output.html} > {log} 2>&1"
+        " --statistics {input.statistics} --agreement {input.agreement}"
+        " --references {input.references} --layout {params.layout:q} --csv {output.csv}"
+        " --md {output.md} --tex {output.tex} --html {output.html} > {log} 2>&1"
+
+
+rule headline:
+    """What Table 2 says, in sentences: they also open its pages."""
+    input:
+        statistics=f"{OUT}/statistics.csv",
+        agreement=f"{OUT}/agreement.csv",
+        code=code("report.tables"),
+    output:
+        md=f"{OUT}/headline.md",
+        provenance=f"{OUT}/headline.md.provenance.json",
+    log:
+        f"{OUT}/logs/headline.log",
+    localrule: True
+    conda:
+        "../../environment.yml"
+    params:
+        layout=lambda w: json.dumps(table2_layout()),
+    message:
+        "Say what Table 2 says"
+    shell:
+        "python -m userbench.report.tables headline --statistics {input.statistics}"
+        " --agreement {input.agreement} --layout {params.layout:q} --md {output.md} > {log} 2>&1"
 
 
 rule agreement:

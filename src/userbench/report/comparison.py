@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float, Int
 
 from userbench import artifact
 from userbench.mistakes import command
-from userbench.report.headline import whole_table
+from userbench.report.headline import sentences
 from userbench.report.inference import (
     LEVEL,
     MOST_SEEDS,
@@ -49,6 +49,7 @@ from userbench.report.resampling import RESAMPLES, describe_seeds, resample
 from userbench.report.statistics import check_comparable, origin, read_layout, read_scores
 from userbench.report.tables import (
     SIMULATED,
+    bullets,
     data_statement,
     interval,
     markdown_line,
@@ -457,7 +458,7 @@ def statistics_page(table: pd.DataFrame, layout: dict[str, Any]) -> str:
     rule = ["---", "---:", "---:", "---:", "---", "---", "---:", "---:", "---"]
     parts = [
         f"{markdown_text(data_statement(layout))}. In percent and points.",
-        markdown_text(whole_table(table)),
+        bullets(sentences(table, layout)).rstrip(),
     ]
     for (label, metric, data), cells in table.groupby(["label", "metric", "data"], sort=False):
         title = label + SIMULATED * (data == "simulated")
