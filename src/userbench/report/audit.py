@@ -35,7 +35,16 @@ from userbench.artifact import (
 )
 from userbench.mistakes import command
 from userbench.predictions import describe_predictions, predictions_path, read_predictions
-from userbench.report import agreement, comparison, figures, ledger, tables, tuning, verdict
+from userbench.report import (
+    agreement,
+    comparison,
+    fairness,
+    figures,
+    ledger,
+    tables,
+    tuning,
+    verdict,
+)
 from userbench.report.resampling import weighted_metric
 from userbench.report.statistics import (
     SCORE_FILE,
@@ -64,11 +73,12 @@ ARRAYS = {"type": "object", "additionalProperties": an_object({"sha256": TEXT})}
 # is run again, and nothing in a record may make it write anywhere but into a temporary folder.
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     module.__name__: module.main
-    for module in (agreement, comparison, ledger, tables, tuning, verdict)
+    for module in (agreement, comparison, fairness, ledger, tables, tuning, verdict)
 } | {figures.__name__: figures.write_numbers}
 READ = {
     *("--scores", "--layout", "--store", "--tasks", "--simulated", "--predictions", "--table1"),
     *("--agreement", "--margin", "--cosines", "--references", "--statistics"),
+    *("--training", "--controls"),
 }
 WRITTEN = {
     *("--out", "--csv", "--md", "--tex", "--html", "--parquet", "--aggregate-csv"),

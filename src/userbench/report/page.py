@@ -30,6 +30,7 @@ import yaml
 
 from userbench import artifact
 from userbench.mistakes import command
+from userbench.report import fairness
 from userbench.report.inference import interval_of
 from userbench.report.statistics import read_layout, read_scores, summarise
 from userbench.report.tables import (
@@ -40,6 +41,7 @@ from userbench.report.tables import (
     read_significance,
     resolved,
 )
+from userbench.report.training import read_training
 from userbench.report.verdict import NOT_COMPARED, refusals
 
 HERE = Path(__file__).parent
@@ -131,6 +133,15 @@ SECTIONS = (
                 *("best_other.probability_low", "best_other.probability_high"),
             )
         },
+    ),
+    Section(
+        "fairness",
+        "What is behind each row",
+        "Where each row starts, the epochs of pre-training behind it in all, and how many "
+        "sequences encoders read per user: in an epoch of its own, and over all epochs. Controls "
+        "have scores here and are not ranked in Table 2.",
+        {"fairness.csv": ()},
+        prepare=fairness.shown,
     ),
     Section(
         "agreement",
@@ -629,11 +640,13 @@ def table2_of(folder: Path, config: Sequence[str]) -> dict[str, Any]:
     trained = {encoder_name(checkpoint): checkpoint for checkpoint in (*chain, *sorted(starts))}
     jobs = gather_jobs(folder, stories, trained.values())
     whose = {one.score["run"]: one.checkpoint.parts[-4] for one in stories if one.checkpoint}
+    training = artifact.provenance_of(folder / "table2.csv")["config"].get("training")
+    training = read_training(json.dumps(training)) if training else None
     facts = {one.score["task"]: one.score["facts"] for one in stories if "facts" in one.score}
     cells = describe_cells(summary, layout, stories, config)
     add_verdicts(cells, folder / "verdict.csv", layout)
     return {
-        "table": arrange(summary, scores, layout, facts, significance_of(folder, layout)),
+        "table": arrange(summary, scores, layout, facts, significance_of(folder, layout), training),
         "layout": layout,
         "baseline": labels[layout["baseline"]],
         "cells": cells,

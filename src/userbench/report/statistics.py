@@ -263,16 +263,16 @@ def read_table(
         raise ValueError(f"{path}: {error}. {again}") from error
 
 
-def json_argument(argument: str, schema: dict[str, Any]) -> Any:
-    """What an argument says, which is a JSON text or the name of the file that holds it.
+def json_argument(argument: str, schema: dict[str, Any], name: str = "layout") -> Any:
+    """What an argument says, which is a JSON text, called `name`, or the file that holds it.
 
     Raises:
         ValueError: not JSON, a key is missing, unknown or of the wrong kind.
     """
     if not argument.lstrip().startswith("{"):
         return read_checked(Path(argument), schema | NOTHING_ELSE)
-    content = parse_json(argument, "layout")
-    check(content, schema | NOTHING_ELSE, "layout")
+    content = parse_json(argument, name)
+    check(content, schema | NOTHING_ELSE, name)
     return content
 
 

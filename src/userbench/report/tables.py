@@ -3,6 +3,7 @@
 python -m userbench.report.tables scores --scores FILE... --out scores.csv
 python -m userbench.report.tables table2 --scores scores.csv --layout JSON --csv .. --md .. --tex ..
     --html .. [--statistics statistics.csv [--agreement agreement.csv]] [--references FILE...]
+    [--training JSON]
 python -m userbench.report.tables headline --statistics statistics.csv --agreement agreement.csv
     --layout JSON --md headline.md
 python -m userbench.report.tables table1 --store ttl=ttl/manifest.json --tasks JSON
@@ -36,6 +37,7 @@ from userbench.report.statistics import (
     read_table,
     summarise,
 )
+from userbench.report.training import curves, describe, read_training, training_note
 
 NUMBERS = ("mean", "std", "improvement")
 SIMULATED = " [SIMULATED]"
@@ -108,11 +110,13 @@ def arrange(
     layout: dict[str, Any],
     facts: dict[str, dict[str, Any]] | None = None,
     significance: Significance = UNTESTED,
+    training: dict[str, Any] | None = None,
 ) -> Table:
     """Table 2 as shown: measured runs, references and published values, one block each.
 
-    `facts` of tasks, as `read_facts` gives them, are told in the notes. By the `significance` of
-    `read_significance` measured cells are bold: none is that chance explains.
+    `facts` of tasks, as `read_facts` gives them, and the `training` of `read_training` are told in
+    the notes. By the `significance` of `read_significance` measured cells are bold: none is that
+    chance explains.
     """
     tasks = layout["tasks"]
     columns = []
@@ -146,6 +150,7 @@ def arrange(
             *measurement_notes(summary, scores, layout),
             *significance.doubts,
             *fact_notes(facts or {}, layout),
+            *([training_note(describe(training))] if training else []),
             *layout["notes"],
         ],
     )
@@ -522,17 +527,20 @@ def table2_command(args: argparse.Namespace) -> None:
     """Write Table 2 as CSV, Markdown, LaTeX and HTML."""
     layout, scores = read_layout(args.layout), read_scores(args.scores)
     summary = summarise(scores, layout)
-    significance = significance_of(args, layout)
-    table = arrange(summary, scores, layout, read_facts(args.references), significance)
+    significance, facts = significance_of(args, layout), read_facts(args.references)
+    training = read_training(args.training) if args.training else None
+    table = arrange(summary, scores, layout, facts, significance, training)
     write_csv(args.csv, summary)
     artifact.write_text(args.md, to_markdown(table))
     artifact.write_text(args.tex, to_latex(table))
     artifact.write_text(args.html, PAGE.format(table=to_html(table)))
     read = [args.scores, *filter(Path.exists, args.references)]
     read += filter(None, [args.statistics, args.agreement])
+    read += curves(training) if training else []
     told = artifact.fingerprints(read)
     beside = [args.md, args.tex, args.html]
-    artifact.record(args.csv, resolved(args) | {"layout": layout}, told, beside)
+    config = resolved(args) | {"layout": layout, "training": training}
+    artifact.record(args.csv, config, told, beside)
 
 
 def significance_of(args: argparse.Namespace, layout: dict[str, Any]) -> Significance:
@@ -602,6 +610,7 @@ def main(argv: list[str] | None = None) -> None:
         "--statistics", type=Path, help="CSV of report.comparison: sentences, and what is bold"
     )
     table2.add_argument("--agreement", type=Path, help="CSV of report.agreement: a sentence")
+    table2.add_argument("--training", help="JSON of report.training, or its file: a note")
     table2.add_argument("--layout", required=True, help="JSON text, or the file that holds it")
     for markup in ("csv", "md", "tex", "html"):
         table2.add_argument(f"--{markup}", type=Path, required=True)
