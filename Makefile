@@ -6,7 +6,7 @@ INSTALLED = $(VENV)/.installed-$(shell cat requirements.lock pyproject.toml | ck
 RUN = PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
 .PHONY: table2 report test test-long fuzz chaos slurm-test check smoke ambiguities benchmark \
-	full-scale install clean
+	full-scale readme install clean
 
 # Raw data -> results/table2.csv, by the default config (simulated data).
 table2: install
@@ -32,6 +32,11 @@ ambiguities: install
 	cp results/sensitivity/effects.csv docs/ambiguities.csv
 	$(RUN) python -m userbench.report.ledger page --ledger workflow/ambiguities.yaml \
 		--effects docs/ambiguities.csv --out docs/ambiguities.md
+
+# The parts of README.md that are made from results: those of the default run, of which docs/ keeps
+# table2.csv, statistics.csv and agreement.csv with their provenance. A test holds them together.
+readme: install
+	$(RUN) python -m userbench.report.readme --results docs/results/default --write README.md
 
 # Speed and memory beside a plain implementation: about five minutes on two cores, which should have
 # nothing else to do. The status is not 0 where a threshold is missed. FLAGS="--threads 1 2" etc.

@@ -40,4 +40,4 @@ rule all:
     """Every table and figure that the config asks for."""
     default_target: True
     input:
-        [f"results/{name}" for name in (*PUBLISHED, *DRAWN)],
+        [f"results/{name}" for name in (*PUBLISHED, *FAIRNESS, *DRAWN)],

@@ -121,7 +121,15 @@ def copy_workflow(folder: Path) -> None:
 def experiment(folder: Path, whole: bool) -> None:
     """The smoke config or a part of it, on the CPU."""
     content = yaml.safe_load((ROOT / "workflow/config/smoke.yaml").read_text(encoding="utf-8"))
-    for study in ("ablation", "combination", "similarity", "worlds", "labels", "verify"):
+    for study in (
+        "ablation",
+        "combination",
+        "similarity",
+        "worlds",
+        "labels",
+        "verify",
+        "fairness",
+    ):
         del content[study]
     if not whole:
         for key, names in PART.items():

@@ -77,17 +77,19 @@ def made(tiny, tmp_path_factory) -> Path:
         scores, layout = toy / "scores.csv", ["--layout", json.dumps(LAYOUT)]
         files = sorted(toy.glob("finetune/*/*/seed?.json"))
         call("report.tables", "scores", "--scores", *files, "--out", scores)
+        predictions = ["--predictions", *sorted(toy.glob("finetune/*/*/*.parquet"))]
+        to = ["--csv", toy / "statistics.csv", "--md", toy / "statistics.md"]
+        to += ["--aggregate-csv", toy / "aggregate.csv", "--aggregate-md", toy / "aggregate.md"]
+        call("report.comparison", "--scores", scores, *predictions, *layout, *to)
+        call("report.agreement", "--scores", scores, *layout, "--out", toy / "agreement.csv")
         kinds = [
             w
             for kind in ("csv", "md", "tex", "html")
             for w in (f"--{kind}", toy / f"table2.{kind}")
         ]
-        call("report.tables", "table2", "--scores", scores, *layout, *kinds)
-        predictions = ["--predictions", *sorted(toy.glob("finetune/*/*/*.parquet"))]
-        for name in ("statistics", "aggregate"):
-            to = ["--csv", toy / f"{name}.csv", "--md", toy / f"{name}.md"]
-            call("report.comparison", name, "--scores", scores, *predictions, *layout, *to)
-        call("report.agreement", "--scores", scores, *layout, "--out", toy / "agreement.csv")
+        said = ["--statistics", toy / "statistics.csv", "--agreement", toy / "agreement.csv"]
+        call("report.tables", "table2", "--scores", scores, *said, *layout, *kinds)
+        call("report.tables", "headline", *said, *layout, "--md", toy / "headline.md")
         tasks = json.dumps({"age": {"corpus": "ttl", "paper": "T1"}})
         one = ["--store", f"ttl={store}/manifest.json", "--tasks", tasks, "--simulated", "ttl"]
         call("report.tables", "table1", *one, "--out", toy / "table1.csv")
@@ -137,8 +139,8 @@ def test_results_as_made_can_be_traced(results):
     assert not broken, said
     assert "6 test scores" in said and "everything can be traced" in said
     # scores, table2 in four forms, statistics, aggregate and verdict in two, agreement, table1,
-    # curves
-    assert "14 tables and pages computed again" in said
+    # curves, headline
+    assert "15 tables and pages computed again" in said
 
 
 @pytest.mark.parametrize("forged", [False, True])
@@ -200,10 +202,12 @@ def test_an_edited_cell_is_found(results, forged):
 
 def test_pages_and_images_belong_to_their_table(results):
     edit(results / "toy/table2.md", "T1 Age", "T2 Age")
+    edit(results / "toy/headline.md", "No row", "Every row")
     edit(results / "toy/learning_curves.svg", "<svg", "<svg ")
     (results / "toy/statistics.md").unlink()
     broken, said = audited(results)
-    assert {"toy/table2.md", "toy/learning_curves.svg", "toy/statistics.md"} < broken
+    pages = {"toy/table2.md", "toy/learning_curves.svg", "toy/statistics.md", "toy/headline.md"}
+    assert pages < broken
     assert "table2.md: line " in said
 
 

@@ -70,14 +70,17 @@ RIGHT = {
 }
 
 
-def run(comparison, command, folder, chosen) -> pd.DataFrame:
-    """The table of a command, as read from its CSV."""
+def run(comparison, name, folder, chosen) -> pd.DataFrame:
+    """One of the two tables, "statistics" or "aggregate", as read from its CSV."""
     flags = ["--scores", str(folder / "scores.csv"), "--layout", json.dumps(chosen)]
     flags += ["--predictions", *map(str, sorted(folder.glob("*.parquet")))]
-    csv, md = folder / f"{command}.csv", folder / f"{command}.md"
-    comparison.main([command, *flags, "--csv", str(csv), "--md", str(md)])
-    assert csv.with_name(f"{command}.csv.provenance.json").exists()
-    table = pd.read_csv(csv, keep_default_na=False)
+    for before, table in (("", "statistics"), ("aggregate-", "aggregate")):
+        for kind in ("csv", "md"):
+            flags += [f"--{before}{kind}", str(folder / f"{table}.{kind}")]
+    comparison.main(flags)
+    for table in ("statistics", "aggregate"):
+        assert (folder / f"{table}.csv.provenance.json").exists()
+    table = pd.read_csv(folder / f"{name}.csv", keep_default_na=False)
     texts = {"task", "label", "metric", "data", "run", "row", "note"}
     numbers = [c for c in table if c not in texts and not c.endswith((".run", ".verdict"))]
     return table.assign(**{c: pd.to_numeric(table[c]) for c in numbers})
@@ -133,10 +136,10 @@ def test_statistics_of_known_differences(comparison, tmp_path):
     assert table.loc[("age", "none"), "baseline.verdict"] == ""
     page = (tmp_path / "statistics.md").read_text()
     assert "SIMULATED" not in page
-    gain = f"ADAPTSSR on Task age (+{(ours - base).mean():.2f})"
-    assert (
-        f"3 comparisons corrected together, better than NONE: {gain}; worse than NONE: none" in page
-    )
+    gain = f"on Task age (+{(ours - base).mean():.2f} points)"
+    assert f"- ADAPTSSR is better than NONE beyond chance {gain}." in page
+    assert "- No row is worse than NONE beyond chance." in page
+    assert "3 of 4 comparisons corrected together" in page
     assert page.count("| ADAPTSSR |") == 2
 
 
@@ -234,6 +237,21 @@ def test_a_failed_seed_empties_its_cell(comparison, tmp_path):
     assert whole["tasks"].tolist() == [1, 1, 1]
 
 
+def test_failed_fits_of_every_task_leave_the_aggregate_empty(comparison, tmp_path):
+    # Wrong: no statistics, and so no Table 2, where every task has a failed fit.
+    make(tmp_path, RIGHT)
+    scores = pd.read_csv(tmp_path / "scores.csv")
+    failed = (scores["run"] == "adaptssr") & (scores["seed"] == 2)
+    scores.loc[failed, ["pretrain_epoch", "epoch", "value"]] = [0, 0, np.nan]
+    scores.to_csv(tmp_path / "scores.csv", index=False)
+    whole = run(comparison, "aggregate", tmp_path, layout())
+    assert whole["tasks"].tolist() == [0, 0, 0]
+    assert whole[["rank", "improvement", "best_other.probability"]].isna().all(axis=None)
+    assert "| NONE | – | – | – | – |  |" in (tmp_path / "aggregate.md").read_text()
+    table = pd.read_csv(tmp_path / "statistics.csv").set_index(["task", "run"])
+    assert table["mean"].notna().sum() == 4
+
+
 def test_one_seed_decides_nothing_and_warns_of_nothing(comparison, tmp_path):
     make(tmp_path, {name: by_seed[:1] for name, by_seed in RIGHT.items()})
     with warnings.catch_warnings():
@@ -245,7 +263,8 @@ def test_one_seed_decides_nothing_and_warns_of_nothing(comparison, tmp_path):
     assert "No row can be compared with NONE" in (tmp_path / "statistics.md").read_text()
     assert table[["std", "low", "high"]].isna().all(axis=None)
     assert whole["rank_low"].isna().all() and whole["baseline.probability_low"].isna().all()
-    assert (tmp_path / "statistics.md").read_text().count("SIMULATED") == 3
+    page = (tmp_path / "statistics.md").read_text()
+    assert page.count("SIMULATED") == 3 and "- All data are simulated" in page
     assert "SIMULATED DATA" in (tmp_path / "aggregate.md").read_text()
 
 
@@ -308,36 +327,35 @@ def test_the_bounds_of_an_improvement_count_test_users(comparison, tmp_path):
     assert high - low > 1.05 * 2 * stats.t.ppf(0.975, 2) * stats.sem(by_seed)
 
 
-def refused(comparison, command, folder, chosen=None) -> str:
+def refused(comparison, folder) -> str:
     """What the command says when it ends."""
     with pytest.raises(SystemExit) as stop:
-        run(comparison, command, folder, chosen or layout())
+        run(comparison, "statistics", folder, layout())
     assert "\n" not in str(stop.value)
-    assert not list(folder.glob(f"{command}.*"))
+    assert not [*folder.glob("statistics.*"), *folder.glob("aggregate.*")]
     return str(stop.value)
 
 
 def test_a_missing_seed_is_one_clear_line(comparison, tmp_path):
     # Wrong: seed 2 of one row is paired with seed 1 of another, or a row is tested on fewer.
     make(tmp_path, {**RIGHT, ("mlm", "life"): [60, 66]})
-    for command in ("statistics", "aggregate"):
-        said = refused(comparison, command, tmp_path)
-        assert "task 'life': run 'mlm' has no score of seed 2, though others have" in said
+    said = refused(comparison, tmp_path)
+    assert "task 'life': run 'mlm' has no score of seed 2, though others have" in said
 
 
 def test_predictions_must_be_there_and_those_of_the_scores(comparison, tmp_path):
     make(tmp_path, RIGHT)
     (tmp_path / "mlm-age-1.parquet").rename(tmp_path / "aside")
-    said = refused(comparison, "statistics", tmp_path)
+    said = refused(comparison, tmp_path)
     assert "task 'age': no --predictions of run 'mlm', seed 1" in said
     older = tmp_path / "older"
     older.mkdir()
     make(older, {("mlm", "age"): [90, 90]})
     (older / "mlm-age-1.parquet").rename(tmp_path / "mlm-age-1.parquet")
-    said = refused(comparison, "statistics", tmp_path)
+    said = refused(comparison, tmp_path)
     assert "run 'mlm', seed 1: predictions of accuracy 45.0000, but the score is 51.5000" in said
 
 
 def test_no_scores_at_all(comparison, tmp_path):
     make(tmp_path, {("another", "age"): [1]})
-    assert "no test score" in refused(comparison, "aggregate", tmp_path)
+    assert "no test score" in refused(comparison, tmp_path)

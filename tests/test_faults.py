@@ -370,10 +370,10 @@ def test_a_table_names_the_seeds_that_are_missing(tmp_path):
         if "Measured" in text:
             assert f"Missing: {told}" in re.sub(r"\\", "", text)
     scores = ["--scores", str(tmp_path / "scores.csv"), "--layout", json.dumps(LAYOUT)]
-    out = ["--csv", str(tmp_path / "a.csv"), "--md", str(tmp_path / "a.md")]
+    out = [f"--{name}={tmp_path / name}" for name in ("csv", "md", "aggregate-csv", "aggregate-md")]
     with pytest.raises(SystemExit, match=r"Give finetune/adaptssr/age/seed1.json to the command"):
-        comparison.main(["aggregate", *scores, "--predictions", "none.parquet", *out])
-    assert not (tmp_path / "a.csv").exists()
+        comparison.main([*scores, "--predictions", "none.parquet", *out])
+    assert not (tmp_path / "csv").exists()
 
 
 # ------------------------------------------------------------------------------- the clock

@@ -50,6 +50,20 @@ def test_whole_chain_twice_gives_the_same_bits(tiny, tmp_path):
     assert results[0] == results[1]
 
 
+@pytest.mark.parametrize(
+    ("method", "trained", "others"), [("cl4srec", 2, 0), ("adaptssr", 4, 0), ("ccl", 2, 2)]
+)
+def test_encoder_passes_are_counted(tiny, tmp_path, method, trained, others):
+    """Wrong: methods of equal epochs look equal, though one reads each user four times a step."""
+    mlm = pretrain(tiny, tmp_path / "mlm", epochs=1)
+    views = {"generator": str(mlm / "epoch1.safetensors")} if method == "ccl" else {}
+    out = pretrain(tiny, tmp_path, "--set", json.dumps({"views": views}), method=method, epochs=1)
+    told = json.loads((out / "curve.json.provenance.json").read_text())
+    assert told["encoder_passes"] == {"trained": trained, "others": others}
+    told = json.loads((mlm / "curve.json.provenance.json").read_text())
+    assert told["encoder_passes"] == {"trained": 1, "others": 0}
+
+
 def test_score_file_says_what_was_chosen(tiny, tmp_path):
     """The tested epoch must be the best on validation, and only that one may be tested."""
     finetune(tiny, tmp_path)

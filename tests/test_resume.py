@@ -125,6 +125,15 @@ def test_pretraining_killed_anywhere(tiny, tmp_path, caplog, table):
     compared(tmp_path, command, caplog, 1, 3, 5)
 
 
+def test_encoder_passes_outlive_a_kill_after_the_last_step(tiny, tmp_path):
+    """Wrong: no step is left that could be counted, and the record says nothing."""
+    with at_steps(save=6, kill=6), pytest.raises(Killed):
+        pretrain(tiny, tmp_path / "out", "--state", str(tmp_path / "state"))
+    pretrain(tiny, tmp_path / "out", "--state", str(tmp_path / "state"))
+    told = json.loads((tmp_path / "out/curve.json.provenance.json").read_text())
+    assert told["encoder_passes"] == {"trained": 1.0, "others": 0.0}
+
+
 @pytest.mark.parametrize("table", ["dense", "lazy"])
 def test_fine_tuning_killed_anywhere(tiny, tmp_path, caplog, mlm, table):
     """In either candidate, epoch and task; between two tasks; scores and predictions alike."""

@@ -412,12 +412,14 @@ def statistics_csv(folder: Path, verdicts: dict[tuple[str, str], str]) -> list[s
     rows = [
         {"run": run, "task": task, "ranked": int(run != "bag-of-items"), "best_other.verdict": said}
         | {"row": run.upper(), "label": f"T {task}", "mean": 1.0, "baseline.run": "none"}
+        | {"data": "real", "seeds": 2, "best_other.p_holm": 0.5}
         | {"baseline.difference": 11.0, "baseline.p_table": 0.01 if said == "better" else 0.6}
         | {"note": "seed 1 predicts one class only" if said == "worse" else ""}
         for (run, task), said in verdicts.items()
     ]
     itself = {"run": "none", "task": "age", "ranked": 1, "best_other.verdict": "undecided"}
     itself |= {"row": "NONE", "label": "T age", "mean": 1.0, "note": "", "baseline.run": ""}
+    itself |= {"data": "real", "seeds": 2}
     pd.DataFrame([itself, *rows]).to_csv(folder / "statistics.csv", index=False)
     return ["--statistics", str(folder / "statistics.csv")]
 
@@ -443,11 +445,41 @@ def test_bold_is_what_is_better_than_every_other_row(tables, tmp_path):
     # Wrong: a mean of a seed that answers the same for everybody stands there without a word.
     said = "MLM on T age: seed 1 predicts one class only, so its comparisons are undecided."
     assert f"- {said}" in md and md.count("undecided") == 1
-    # Wrong: a reader has to find out for herself what the table says.
-    said = "4 comparisons corrected together, better than NONE: ADAPTSSR on T age (+11.00), BAG-OF"
-    assert said in re.sub(r"\\\\", "", md) and said in html
     told = json.loads((tmp_path / "t.csv.provenance.json").read_text())
     assert {Path(name).name for name in told["inputs"]} == {"scores.csv", "statistics.csv"}
+
+
+def test_every_form_opens_with_what_the_table_says(tables, tmp_path):
+    # Wrong: a reader has to find out for herself what the table says, or one form says else.
+    flags = statistics_csv(tmp_path, {("adaptssr", "age"): "better", ("mlm", "age"): "worse"})
+    agreement = tmp_path / "agreement.csv"
+    agreement.write_text("task,label,tau,p_value\nage,T1 Age,-0.3333,0.7\n")
+    flags += ["--agreement", str(agreement)]
+    texts = make_table2(tables, tmp_path, more=flags)
+    tables.main(
+        ["headline", *flags, "--layout", json.dumps(LAYOUT), "--md", str(tmp_path / "headline.md")]
+    )
+    lines = (tmp_path / "headline.md").read_text().splitlines()
+    assert lines[0] == "- ADAPTSSR is better than NONE beyond chance on T age (+11.00 points)."
+    assert lines[-1].startswith("- Kendall's tau of this order") and "−0.33 on T1 Age" in lines[-1]
+    assert texts["md"].startswith("\n".join([*lines, "", "TTL ("]))
+    html, tex = Tags(), texts["tex"]
+    html.feed(texts["html"])
+    at = 0
+    for line in lines:
+        sentence = line.removeprefix("- ")
+        at = html.text.index(sentence, at)
+        assert sentence.replace("%", r"\%").replace("−", "$-$") in tex[: tex.index("Test scores")]
+    assert at < html.text.index("Test scores in percent")
+    for name, files in (("t.csv", 3), ("headline.md", 2)):
+        told = json.loads((tmp_path / f"{name}.provenance.json").read_text())
+        assert len(told["inputs"]) == files
+
+
+def test_an_order_without_statistics_is_refused(tables, tmp_path):
+    # Wrong: a sentence on the order, and none on the rows.
+    with pytest.raises(SystemExit, match="--agreement: give --statistics, too"):
+        make_table2(tables, tmp_path, more=["--agreement", "agreement.csv"])
 
 
 def test_nothing_measured_is_bold_without_statistics(tables, tmp_path):
@@ -470,7 +502,7 @@ def test_other_files_than_statistics_are_refused(tables, tmp_path):
     # Wrong: a traceback, or a table without its bold cells.
     (tmp_path / "statistics.csv").write_text("run,task\nnone,age\n")
     with pytest.raises(
-        SystemExit, match="no column baseline.difference, baseline.p_table, baseline.run"
+        SystemExit, match="no column label, data, row, note, baseline.run, best_other.verdict"
     ):
         make_table2(tables, tmp_path, more=["--statistics", str(tmp_path / "statistics.csv")])
 

@@ -382,6 +382,33 @@ def test_what_the_notes_say_of_guesses_and_of_adding_seeds(verdict):
 # --------------------------------------------------------------------------- what is not compared
 
 
+def test_what_is_not_compared_has_one_sentence(verdict, published, tmp_path):
+    # Wrong: sixty lines of "not comparable"; or a value that is compared goes missing with them.
+    inputs(tmp_path, published)
+    found = verdicts(verdict, tmp_path, layout(published, simulated=True))
+    page = (tmp_path / "verdict.md").read_text()
+    said = "60 values of the paper and 54 gains over None are not compared: the data are simulated."
+    assert len(found) == 60 and page.count(said) == 1
+    assert "| T1 accuracy" not in page and "Margin" not in page
+    chosen = layout(published)
+    chosen["tasks"][0]["simulated"] = True
+    verdicts(verdict, tmp_path, chosen)
+    page = (tmp_path / "verdict.md").read_text()
+    said = "10 values of the paper and 9 gains over None are not compared: the data are simulated."
+    assert page.count(" not compared: ") == 1 and said in page
+    assert "| T1 accuracy" not in page
+    assert page.count("| T2 accuracy |") == 10 + 9
+    # Reasons of their own: a method without a run, and gains that have no baseline.
+    chosen = layout(published, methods=["None", "AdaptSSR"])
+    chosen["rows"] = chosen["rows"][1:]
+    chosen["baseline"] = "adaptssr"
+    verdicts(verdict, tmp_path, chosen)
+    page = (tmp_path / "verdict.md").read_text()
+    assert "54 values of the paper and 48 gains over None are not compared: no run is of" in page
+    assert "6 gains over None are not compared: no run of None is the baseline." in page
+    assert page.count("| AdaptSSR") == 6
+
+
 def test_simulated_data_are_never_compared(verdict, published, tmp_path):
     # Wrong: a simulated figure that happens to be near a published one is called reproduced.
     inputs(tmp_path, published)

@@ -81,7 +81,7 @@ def config(folder, **changes):
     """The smoke config with changes, as a file; where runs are others, without the figures."""
     content = yaml.safe_load((ROOT / "workflow/config/smoke.yaml").read_text())
     if "runs" in changes:
-        for study in ("ablation", "combination", "similarity", "worlds", "labels"):
+        for study in ("ablation", "combination", "similarity", "worlds", "labels", "fairness"):
             del content[study]
     path = folder / "changed.yaml"
     path.write_text(yaml.safe_dump({**content, **changes}, sort_keys=False))
@@ -264,6 +264,33 @@ def test_a_run_may_have_its_own_batch_size(checkout):
     assert sizes == {"mlm": {"64"}, "adaptssr": {"16"}}
 
 
+def test_control_runs_wait_for_the_fairness_table(checkout):
+    """Wrong: Table 2 costs two more trainings per seed, or a page is without the controls."""
+    words = ["-n", "-p", *config(checkout, seeds=[0])]
+    status, said = snakemake(checkout, *words, "results/table2.csv")
+    assert status == 0, said
+    assert job_counts(said)["pretrain"] == 9 * 2
+    assert "fairness" not in job_counts(said) and "mlm_long" not in said
+    for target in ("results/fairness.md", "results/report.html"):
+        status, said = snakemake(checkout, *words, target)
+        assert status == 0, said
+        assert job_counts(said)["fairness"] == 1
+        assert "finetune/mlm_long/age/seed0.json" in said
+        assert "finetune/ptum_warm/cvr/seed0.json" in said
+    (call,) = {line for line in said.splitlines() if "userbench.report.fairness" in line}
+    flags = shlex.split(call)
+    training = json.loads(flags[flags.index("--training") + 1])
+    assert [line["run"] for line in training["controls"]] == ["mlm_long", "ptum_warm"]
+    runs = training["runs"]
+    starts = {name: runs[name]["start"] for name in ("mlm", "mlm_long", "ptum", "ptum_warm")}
+    assert starts == {"mlm": None, "mlm_long": "mlm", "ptum": None, "ptum_warm": "mlm"}
+    assert (runs["ccl"]["given"], runs["coserec"]["given"]) == (["mlm"], [])
+    lines = {line["run"]: line for line in training["rows"]}
+    assert lines["none"]["encoder"] is None and lines["peterrec"]["encoder"] == "mlm"
+    assert lines["adaptssr"]["candidates"] == [1, 2]
+    assert len(runs["adaptssr"]["curves"]) == 2  # one of each corpus
+
+
 def test_how_a_gpu_is_used_is_told_to_both_loops(checkout):
     """A key that reached one of them only would compare encoders of two precisions."""
     words = config(checkout, precision="bf16", capture="graph", seeds=[0])
@@ -415,6 +442,9 @@ def test_absent_real_data_is_one_clear_line(checkout, name):
         ),
         ({"table2": {"rows": ["none", "peter"], "baseline": "none"}}, "no run 'peter'"),
         ({"pretrain": {"epochs": 2, "batch_size": 64, "keep": [9]}}, "epoch 9 is above"),
+        ({"fairness": {"controls": ["mlm_lang"]}}, "fairness.controls: no run 'mlm_lang'"),
+        ({"fairness": {"controls": ["clue"]}}, "fairness.controls: 'clue' is a row of table2"),
+        ({"fairness": {"control": ["fixed"]}}, "fairness"),
         ({"ablation": {"full": "adaptssr", "rows": ["warm"]}}, "ablation: no run 'warm'"),
         (
             {"ablation": {"full": "adaptssr", "rows": ["fixed"], "sweep": ["clue"]}},
@@ -641,6 +671,9 @@ def test_smoke_run_from_raw_files_to_table(checkout):
         assert "SIMULATED" in page
         assert "IDICL - Reconstruction" in page  # as its own file says
     assert "one seed has no spread" in (checkout / "results/statistics.md").read_text()
+    said = (checkout / "results/headline.md").read_text()
+    assert "No row can be compared with None: one seed has no spread." in said
+    assert said in (checkout / "results/table2.md").read_text()
     with (checkout / "results/verdict.csv").open() as file:
         cells = list(csv.DictReader(file))
     assert [cell["verdict"] for cell in cells] == ["not comparable"] * 60
@@ -652,6 +685,13 @@ def test_smoke_run_from_raw_files_to_table(checkout):
     assert "Nothing to be done" in said
 
     check_page_and_notebooks(checkout, target[:-2])
+    with (checkout / "results/fairness.csv").open() as file:
+        lines = {line["run"]: line for line in csv.DictReader(file)}
+    assert list(lines) == [*ROWS, "mlm_long", "ptum_warm"]
+    behind = {run: (line["epochs"], line["passes"]) for run, line in lines.items()}
+    assert behind["none"] == ("0", "0.0") and behind["adaptssr"] == ("4", "4.0")
+    assert behind["mlm_long"] == ("4", "1.0") and lines["ptum"]["start"] == "random"
+    assert "PTUM (random; 1 to 2; 2)" in (checkout / "results/table2.md").read_text()
     # The figures, of the same runs and few more.
     drawn = [f"results/{figure}.pdf" for figure in FIGURES]
     status, said = snakemake(checkout, *target, *drawn)

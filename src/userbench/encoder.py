@@ -5,7 +5,9 @@ AdaptSSR's release: d 64, 2 layers, 2 heads, exact GELU, LayerNorm eps 1e-12, on
 """
 
 import math
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
@@ -28,6 +30,8 @@ UserVectors = Float[Tensor, "users width"]
 # Why: rows of one length group fit in a core's cache; measured, larger groups are slower per row.
 ROWS_PER_GROUP = 64
 SHAPES_COMPILED = 64
+COUNTERS: list[Counter["UserEncoder"]] = []
+"""Those of the blocks of `counted_rows` that are being run."""
 
 
 @dataclass(frozen=True)
@@ -257,6 +261,8 @@ class UserEncoder(nn.Module):
         sequence, say where to cut; without them a CPU looks, and a GPU, which would have to be
         waited for, has one group.
         """
+        for counter in COUNTERS:
+            counter[self] += len(items)
         if bounds is None and items.is_cuda:
             return finish(self.states(self.items(items), items), items)
         lengths, order = (items != 0).sum(1).sort()
@@ -286,6 +292,17 @@ class UserEncoder(nn.Module):
         for layer in self.layers:
             hidden = layer(hidden, places, allowed)
         return places.pad(hidden)
+
+
+@contextmanager
+def counted_rows() -> Iterator[Counter[UserEncoder]]:
+    """How many sequences each encoder is given while the block runs, from shapes alone."""
+    counter: Counter[UserEncoder] = Counter()
+    COUNTERS.append(counter)
+    try:
+        yield counter
+    finally:
+        COUNTERS.pop()
 
 
 @cache

@@ -34,7 +34,7 @@ from userbench.data.held_out import (
 )
 from userbench.data.splits import TRAIN, VALIDATION, check_store, order_of_epoch
 from userbench.data.store import Batch, BehaviourStore
-from userbench.encoder import EncoderConfig, UserEncoder, pick_device
+from userbench.encoder import EncoderConfig, UserEncoder, counted_rows, pick_device
 from userbench.lease import lease_gpu
 from userbench.losses import finite
 from userbench.method import PretrainMethod, configure, encoder_sizes, load_method
@@ -180,9 +180,17 @@ def train_seed(args: argparse.Namespace, store: BehaviourStore, together: Togeth
     told_of_users = {"held_out": held_out} if held_out else {}
     optimizer = Adam(method, config.lr, args.item_table, method.encoder.items)
 
+    # Sequences that encoders read for each user of a batch: the one that is trained, and any others
+    # (a frozen generator, a teacher). Methods of as many epochs may differ in them.
+    passes: dict[str, float] = {}
+
     def descend(batch: Batch, progress: float) -> Tensor:
-        loss, _ = method(batch, progress)
+        with counted_rows() as rows:
+            loss, _ = method(batch, progress)
         optimizer.step(loss)
+        if not passes:
+            trained, users = rows.pop(method.encoder, 0), len(batch.users)
+            passes.update(trained=trained / users, others=rows.total() / users)
         return loss.detach()
 
     take_step = descend if args.capture == "none" else Graphs(descend)
@@ -194,6 +202,7 @@ def train_seed(args: argparse.Namespace, store: BehaviourStore, together: Togeth
         resume.put_back(saved, method, optimizer)
         first_epoch, step, curve = saved["epoch"], saved["step"], saved["curve"]
         shuffled, total = saved["order"], saved["total"].to(device)
+        passes = saved["encoder_passes"]
         written = list(map(Path, saved["files"]))
 
     def told(loss: Tensor) -> float:
@@ -232,6 +241,7 @@ def train_seed(args: argparse.Namespace, store: BehaviourStore, together: Togeth
                 "order": shuffled,
                 "total": total,
                 "curve": [*curve],
+                "encoder_passes": {**passes},
                 "files": [*written],
                 "model": method,
                 "optimizer": optimizer,
@@ -261,7 +271,7 @@ def train_seed(args: argparse.Namespace, store: BehaviourStore, together: Togeth
     if told_nothing := no_more_than_popularity(curve):
         log.warning("%s, seed %d: %s", args.method, args.seed, told_nothing)
     write_json(args.out / "curve.json", curve)
-    facts = {**told_of_users, **together.facts(args.seed)}
+    facts = {"encoder_passes": passes, **told_of_users, **together.facts(args.seed)}
     record(args.out / "curve.json", resolved, inputs=read, **facts)
 
 

@@ -121,6 +121,7 @@ def check_names():
     named = {
         "table2": [*config.get("table2", {}).get("rows", [])],
         "table2.baseline": [config["table2"]["baseline"]] if "table2" in config else [],
+        "fairness.controls": config.get("fairness", {}).get("controls", []),
         "tuning": config.get("tuning", {}),
         "sensitivity": [config["sensitivity"]] if "sensitivity" in config else [],
         **{
@@ -132,6 +133,9 @@ def check_names():
         for run in names:
             if run not in runs:
                 raise wrong(where, f"no run {run!r}; known: {', '.join(runs)}")
+    for run in config.get("fairness", {}).get("controls", []):
+        if run in config["table2"]["rows"]:
+            raise wrong("fairness.controls", f"{run!r} is a row of table2. Leave it out here")
     check_studies()
     sizes = config["encoder"]
     if sizes["dim"] % sizes["heads"]:

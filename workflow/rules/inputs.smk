@@ -248,6 +248,50 @@ def table2_layout():
     }
 
 
+def encoder_run(run):
+    """The run whose pre-trained encoder a run fine-tunes; None where nothing is pre-trained."""
+    return RUNS[run].get("encoder_of", run) if "method" in RUNS[run] else None
+
+
+def training_layout(controls=()):
+    """What pre-training is behind the rows of Table 2, and behind control runs."""
+
+    def line(run):
+        encoder = encoder_run(run)
+        epochs = CANDIDATES[RUNS[run]["protocol"]["checkpoint"]] if encoder else []
+        label = RUNS[run].get("label", run)
+        return {"run": run, "label": label, "encoder": encoder, "candidates": epochs}
+
+    rows, controls = map(line, config["table2"]["rows"]), map(line, controls)
+    layout = {"runs": {}, "rows": list(rows), "controls": list(controls)}
+    needed = [one["encoder"] for one in layout["rows"] + layout["controls"]]
+    while needed:
+        run = needed.pop(0)
+        if run is None or run in layout["runs"]:
+            continue
+        start = RUNS[run]["init_from"]
+        given = [source for source in RUNS[run]["given"].values() if source != "neighbours"]
+        layout["runs"][run] = {
+            "start": start,
+            "given": given,
+            "epochs": epochs_of(run),
+            "curves": [
+                f"{OUT}/pretrain/{run}/{corpus}/seed{seed}/curve.json"
+                for corpus in CORPORA
+                for seed in SEEDS
+            ],
+        }
+        needed += [start, *given]
+    return layout
+
+
+def curves_behind(controls=()):
+    """The learning curves of all runs behind the rows of Table 2, and behind control runs."""
+    if "table2" not in config:
+        return []
+    return [path for run in training_layout(controls)["runs"].values() for path in run["curves"]]
+
+
 def tuning_layout():
     """Which trial each run is, and the tasks that judge it."""
     return {

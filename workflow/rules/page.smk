@@ -9,7 +9,7 @@ NOTEBOOKS = {
     "figure4": ["ablation.csv", "figure4.svg"],
     "figure5": ["figure5.csv", "figure5.svg"],
 }
-REPORTED = [*PUBLISHED, *DRAWN]
+REPORTED = [*PUBLISHED, *FAIRNESS, *DRAWN]
 CONFIG_FILES = [os.path.relpath(path) for path in workflow.configfiles]
 
 

@@ -8,6 +8,7 @@ TABLES = {
         "scores": ["csv"],
         "table1": ["csv"],
         "table2": ["csv", "md", "tex", "html"],
+        "headline": ["md", "md.provenance.json"],
         "agreement": ["csv"],
         "statistics": ["csv", "md"],
         "aggregate": ["csv", "md"],
@@ -20,6 +21,10 @@ ASKED = {name: kinds for key in TABLES if key in config for name, kinds in TABLE
 PUBLISHED = [f"{name}.{kind}" for name, kinds in ASKED.items() for kind in kinds] + [
     f"{name}.csv.provenance.json" for name, kinds in ASKED.items() if "csv" in kinds
 ]
+# Apart from the others: Table 2 does not wait for control runs.
+CONTROLS = config.get("fairness", {}).get("controls", [])
+FAIRNESS = ["fairness.csv", "fairness.md", "fairness.csv.provenance.json"]
+FAIRNESS = FAIRNESS if "table2" in config else []
 COMPARED = [config["sensitivity"], *ALTERNATIVES] if "sensitivity" in config else []
 SCORED = list(dict.fromkeys([*config.get("table2", {}).get("rows", []), *COMPARED]))
 
@@ -55,6 +60,8 @@ rule table2:
     input:
         scores=f"{OUT}/scores.csv",
         statistics=f"{OUT}/statistics.csv",
+        agreement=f"{OUT}/agreement.csv",
+        curves=curves_behind(),
         references=reference_files(TASKS, "json"),
         code=code("report.tables"),
         published="src/userbench/report/paper_table2.csv",
@@ -81,12 +88,70 @@ rule table2:
         "../../environment.yml"
     params:
         layout=lambda w: json.dumps(table2_layout()),
+        training=lambda w: json.dumps(training_layout()),
     message:
         "Make Table 2"
     shell:
         "python -m userbench.report.tables table2 --scores {input.scores}"
-        " --statistics {input.statistics} --references {input.references}"
-        " --layout {params.layout:q} --csv {output.csv} --md {output.md} --tex {output.tex} --html {output.html} > {log} 2>&1"
+        " --statistics {input.statistics} --agreement {input.agreement}"
+        " --references {input.references} --training {params.training:q}"
+        " --layout {params.layout:q} --csv {output.csv} --md {output.md} --tex {output.tex}"
+        " --html {output.html} > {log} 2>&1"
+
+
+rule headline:
+    """What Table 2 says, in sentences: they also open its pages."""
+    input:
+        statistics=f"{OUT}/statistics.csv",
+        agreement=f"{OUT}/agreement.csv",
+        code=code("report.tables"),
+    output:
+        md=f"{OUT}/headline.md",
+        provenance=f"{OUT}/headline.md.provenance.json",
+    log:
+        f"{OUT}/logs/headline.log",
+    localrule: True
+    conda:
+        "../../environment.yml"
+    params:
+        layout=lambda w: json.dumps(table2_layout()),
+    message:
+        "Say what Table 2 says"
+    shell:
+        "python -m userbench.report.tables headline --statistics {input.statistics}"
+        " --agreement {input.agreement} --layout {params.layout:q} --md {output.md} > {log} 2>&1"
+
+
+rule fairness:
+    """What is behind each row of Table 2, and the scores of control runs, which are not ranked."""
+    input:
+        scores=f"{OUT}/scores.csv",
+        controls=expand(
+            f"{OUT}/finetune/{{run}}/{{task}}/seed{{seed}}.json",
+            run=CONTROLS,
+            task=TASKS,
+            seed=SEEDS,
+        ),
+        curves=curves_behind(CONTROLS),
+        code=code("report.fairness"),
+    output:
+        csv=f"{OUT}/fairness.csv",
+        md=f"{OUT}/fairness.md",
+        provenance=f"{OUT}/fairness.csv.provenance.json",
+    log:
+        f"{OUT}/logs/fairness.log",
+    localrule: True
+    conda:
+        "../../environment.yml"
+    params:
+        layout=lambda w: json.dumps(table2_layout()),
+        training=lambda w: json.dumps(training_layout(CONTROLS)),
+    message:
+        "Say what is behind each row of Table 2"
+    shell:
+        "python -m userbench.report.fairness --scores {input.scores} --controls {input.controls}"
+        " --layout {params.layout:q} --training {params.training:q} --csv {output.csv}"
+        " --md {output.md} > {log} 2>&1"
 
 
 rule agreement:
@@ -213,6 +278,23 @@ rule table1:
     shell:
         "python -m userbench.report.tables table1 --store {params.stores} --tasks {params.tasks:q}"
         " --simulated {params.simulated} --out {output.csv} > {log} 2>&1"
+
+
+rule publish_fairness:
+    """Copy the fairness table of this experiment to the root of results/."""
+    input:
+        [f"{OUT}/{name}" for name in FAIRNESS],
+    output:
+        [f"results/{name}" for name in FAIRNESS],
+    log:
+        f"{OUT}/logs/publish_fairness.log",
+    localrule: True
+    conda:
+        "../../environment.yml"
+    message:
+        f"Publish the fairness table of experiment {EXPERIMENT} in results/"
+    shell:
+        "cp {input} results/ 2> {log}"
 
 
 rule publish:

@@ -125,6 +125,12 @@ for name, labelled in LABELLED.items():
     if name not in RUNS:
         RUNS[name] = resolved(name, with_share(**labelled))
 
+
+def epochs_of(run):
+    """Epochs that a run pre-trains: all runs alike."""
+    return LAST_EPOCH
+
+
 CANDIDATES = {"validation": FROM_EPOCHS, "first": [1], "last": [LAST_EPOCH]}
 KEPT_EPOCHS = sorted(
     {LAST_EPOCH, *FROM_EPOCHS, *config["pretrain"].get("keep", [])}.union(

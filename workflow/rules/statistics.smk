@@ -4,7 +4,7 @@
 
 
 rule statistics:
-    """Every cell: intervals over seeds, paired tests, and the noise of the test users."""
+    """Compare the rows, task by task and over all tasks: intervals, tests, ranks."""
     input:
         scores=f"{OUT}/scores.csv",
         predictions=predictions_of(config.get("table2", {}).get("rows", [])),
@@ -14,6 +14,9 @@ rule statistics:
         csv=f"{OUT}/statistics.csv",
         md=f"{OUT}/statistics.md",
         provenance=f"{OUT}/statistics.csv.provenance.json",
+        aggregate_csv=f"{OUT}/aggregate.csv",
+        aggregate_md=f"{OUT}/aggregate.md",
+        aggregate_provenance=f"{OUT}/aggregate.csv.provenance.json",
     log:
         f"{OUT}/logs/statistics.log",
     localrule: True
@@ -22,37 +25,12 @@ rule statistics:
     params:
         layout=lambda w: json.dumps(table2_layout()),
     message:
-        "Compare the rows, task by task"
+        "Compare the rows, task by task and over all tasks"
     shell:
-        "python -m userbench.report.comparison statistics --scores {input.scores}"
+        "python -m userbench.report.comparison --scores {input.scores}"
         " --predictions {input.predictions} {input.references} --layout {params.layout:q}"
-        " --csv {output.csv} --md {output.md} > {log} 2>&1"
-
-
-rule aggregate:
-    """All tasks at once: ranks, improvements, and probabilities of being better."""
-    input:
-        scores=f"{OUT}/scores.csv",
-        predictions=predictions_of(config.get("table2", {}).get("rows", [])),
-        references=reference_files(TASKS, "predictions.parquet"),
-        code=code("report.comparison"),
-    output:
-        csv=f"{OUT}/aggregate.csv",
-        md=f"{OUT}/aggregate.md",
-        provenance=f"{OUT}/aggregate.csv.provenance.json",
-    log:
-        f"{OUT}/logs/aggregate.log",
-    localrule: True
-    conda:
-        "../../environment.yml"
-    params:
-        layout=lambda w: json.dumps(table2_layout()),
-    message:
-        "Compare the rows over all tasks"
-    shell:
-        "python -m userbench.report.comparison aggregate --scores {input.scores}"
-        " --predictions {input.predictions} {input.references} --layout {params.layout:q}"
-        " --csv {output.csv} --md {output.md} > {log} 2>&1"
+        " --csv {output.csv} --md {output.md} --aggregate-csv {output.aggregate_csv}"
+        " --aggregate-md {output.aggregate_md} > {log} 2>&1"
 
 
 rule verdict:

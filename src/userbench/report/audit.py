@@ -35,7 +35,16 @@ from userbench.artifact import (
 )
 from userbench.mistakes import command
 from userbench.predictions import describe_predictions, predictions_path, read_predictions
-from userbench.report import agreement, comparison, figures, ledger, tables, tuning, verdict
+from userbench.report import (
+    agreement,
+    comparison,
+    fairness,
+    figures,
+    ledger,
+    tables,
+    tuning,
+    verdict,
+)
 from userbench.report.resampling import weighted_metric
 from userbench.report.statistics import (
     SCORE_FILE,
@@ -64,13 +73,17 @@ ARRAYS = {"type": "object", "additionalProperties": an_object({"sha256": TEXT})}
 # is run again, and nothing in a record may make it write anywhere but into a temporary folder.
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     module.__name__: module.main
-    for module in (agreement, comparison, ledger, tables, tuning, verdict)
+    for module in (agreement, comparison, fairness, ledger, tables, tuning, verdict)
 } | {figures.__name__: figures.write_numbers}
 READ = {
     *("--scores", "--layout", "--store", "--tasks", "--simulated", "--predictions", "--table1"),
     *("--agreement", "--margin", "--cosines", "--references", "--statistics", "--curves"),
+    *("--training", "--controls"),
 }
-WRITTEN = {"--out", "--csv", "--md", "--tex", "--html", "--parquet"}
+WRITTEN = {
+    *("--out", "--csv", "--md", "--tex", "--html", "--parquet", "--aggregate-csv"),
+    "--aggregate-md",
+}
 COMPARED = (".csv", ".md", ".tex", ".html")  # of an image, the checksum has to do
 CLOSE = 1e-9
 TOLD = 10  # differences of one file that are listed
@@ -143,8 +156,13 @@ class Audit:
                 # A reference has no epoch, and needs no seeds.
                 if "failed" in told or told["best"]["epoch"]:
                     cells[told["run"], told["task"]][told["seed"]] = path
-        made = [path for path, told in self.records.items() if is_table(told)]
-        for path in tqdm(made, f"{self.folder}: tables", disable=None, leave=False):
+        # Why by command: one may have made several tables, and makes all of them again.
+        made = {
+            (path.parent, *told["command"]): path
+            for path, told in self.records.items()
+            if is_table(told)
+        }
+        for path in tqdm(made.values(), f"{self.folder}: tables", disable=None, leave=False):
             with self.explained(path):
                 self.make_again(path)
         self.compare_seeds(cells)

@@ -1,12 +1,12 @@
 """Significance of Table 2: is a row better than the baseline, and than every other row?
 
-python -m userbench.report.comparison statistics --scores scores.csv --predictions FILE...
-    --layout JSON --csv statistics.csv --md statistics.md
-python -m userbench.report.comparison aggregate --scores scores.csv --predictions FILE...
-    --layout JSON --csv aggregate.csv --md aggregate.md
+python -m userbench.report.comparison --scores scores.csv --predictions FILE... --layout JSON
+    --csv statistics.csv --md statistics.md --aggregate-csv aggregate.csv
+    --aggregate-md aggregate.md
 
 The layout is that of Table 2 (`userbench.report.tables`). Every comparison of rows counts two kinds
-of noise: that of the seeds, and that of the test users (`inference`, docs/statistics.md).
+of noise: that of the seeds, and that of the test users (`inference`, docs/statistics.md). The first
+pair of files compares rows task by task, the second over all tasks.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float, Int
 
 from userbench import artifact
 from userbench.mistakes import command
-from userbench.report.headline import whole_table
+from userbench.report.headline import sentences
 from userbench.report.inference import (
     LEVEL,
     MOST_SEEDS,
@@ -49,6 +49,7 @@ from userbench.report.resampling import RESAMPLES, describe_seeds, resample
 from userbench.report.statistics import check_comparable, origin, read_layout, read_scores
 from userbench.report.tables import (
     SIMULATED,
+    bullets,
     data_statement,
     interval,
     markdown_line,
@@ -61,6 +62,12 @@ from userbench.report.tables import (
 DRAWS = 2000
 DECIMALS = 4
 AGAINST = ("baseline", "best_other")
+BOUNDS = ("", "_low", "_high")
+AGGREGATES = [
+    *("run", "row", "data", "tasks", "seeds"),
+    *(f"{name}{bound}" for name in ("rank", "improvement") for bound in BOUNDS),
+    *(f"{name}.{key}" for name in AGAINST for key in ("run", *(f"probability{b}" for b in BOUNDS))),
+]
 STATISTICS_NOTES = (
     "A mean is followed by its 95% interval over seeds and test users: where the mean of other "
     "seeds, tested on other users, would lie. ± is the part of the test users, as a standard "
@@ -170,9 +177,7 @@ def missing_seed(task: str, run: str, seed: int) -> str:
 # -------------------------------------------------------------------------------------- statistics
 
 
-def statistics(
-    scores: pd.DataFrame, layout: dict[str, Any], predictions: Sequence[Path]
-) -> pd.DataFrame:
+def statistics(found: Scores) -> pd.DataFrame:
     """A row per task and row or reference that has a score of it.
 
     In percent and points: `mean` over seeds, its `std` over seeds, `test_std`, the standard
@@ -181,11 +186,7 @@ def statistics(
     compared with, the `difference`, `p`, `p_holm` adjusted over the tasks, `verdict`. For the
     baseline also `std`, `test_std`, `low`, `high` of the paired difference, and `p_table`, adjusted
     over all cells. What cannot be said is NaN.
-
-    Raises:
-        ValueError: see `collect`.
     """
-    found = collect(scores, layout, predictions)
     over_seeds = sample(found.values)
     users = user_noise(found.draws.mean(-1), found.users[:, None])
     estimate = confidence_interval(over_seeds.mean, seed_noise(over_seeds), users)
@@ -366,24 +367,28 @@ def verdict(difference: float, std: float, p: float, note: str, guess: Guess) ->
 # --------------------------------------------------------------------------------------- aggregate
 
 
-def aggregate(
-    scores: pd.DataFrame, layout: dict[str, Any], predictions: Sequence[Path]
-) -> pd.DataFrame:
-    """All tasks at once, a row per row of the layout: values with bounds (`low`, `high`).
+def aggregate(found: Scores) -> pd.DataFrame:
+    """All tasks at once, a row (AGGREGATES) per row of the layout: values with their bounds.
 
     `rank`: mean over tasks; `improvement`: relative to the baseline in percent, mean over tasks;
     `baseline.probability`, `best_other.probability`: of a higher score than the baseline, and than
     the other row of the best rank, `best_other.run`. The bounds of an improvement are its 95%
     interval over seeds and test users, all others the middle 95% of draws of both. NaN beside
-    oneself, and of bounds where there is one seed. A task in which a fit failed is left out.
-
-    Raises:
-        ValueError: see `collect`; or every task has a failed fit.
+    oneself, and of bounds where there is one seed. A task in which a fit failed is left out; where
+    every task has one, nothing is known.
     """
-    found = collect(scores, layout, predictions)
+    entries = found.entries[: found.n_rows]
     whole = np.isfinite(found.values[:, : found.n_rows]).all((1, 2))
+    columns: dict[str, Any] = {
+        "run": [entry["run"] for entry in entries],
+        "row": [entry["label"] for entry in entries],
+        "data": origin([task for task, kept in zip(found.tasks, whole, strict=True) if kept]),
+        "tasks": int(whole.sum()),
+        "seeds": len(found.seeds),
+    }
     if not whole.any():
-        raise ValueError("every task has a failed fit, so rows cannot be compared over all tasks")
+        unknown = dict.fromkeys((f"{name}.run" for name in AGAINST), "")
+        return pd.DataFrame(columns | unknown).reindex(columns=AGGREGATES)
     values, drawn = (part[..., whole, : found.n_rows, :] for part in (found.values, found.draws))
     n_seeds, itself = len(found.seeds), np.eye(found.n_rows, dtype=bool)
     counts = seed_draws(len(values), n_seeds, DRAWS)
@@ -398,15 +403,8 @@ def aggregate(
         return np.where(itself, np.inf, rank[:, None, :]).argmin(-1)
 
     observed, redrawn = ranks(values[None], once), ranks(drawn, counts)
-    columns = {
-        "run": [entry["run"] for entry in layout["rows"]],
-        "row": [entry["label"] for entry in layout["rows"]],
-        "data": origin([task for task, kept in zip(found.tasks, whole, strict=True) if kept]),
-        "tasks": len(values),
-        "seeds": n_seeds,
-        **with_bounds("rank", percentile_interval(observed[0], redrawn, n_seeds)),
-        **with_bounds("improvement", improvement(found, whole)),
-    }
+    columns |= with_bounds("rank", percentile_interval(observed[0], redrawn, n_seeds))
+    columns |= with_bounds("improvement", improvement(found, whole))
     runs, rows = np.array(columns["run"], dtype=object), np.arange(found.n_rows)
     for name in AGAINST:
         if name == "baseline":
@@ -425,7 +423,7 @@ def aggregate(
         columns[f"{name}.run"] = np.where(other, runs[of_observed[0]], "")
         for key, bound in with_bounds(f"{name}.probability", chance).items():
             columns[key] = np.where(other, bound, np.nan)
-    return pd.DataFrame(columns).round(DECIMALS)
+    return pd.DataFrame(columns).round(DECIMALS)[AGGREGATES]
 
 
 def improvement(found: Scores, whole: Bool[np.ndarray, " tasks"]) -> Estimate:
@@ -448,7 +446,7 @@ def improvement(found: Scores, whole: Bool[np.ndarray, " tasks"]) -> Estimate:
 
 def with_bounds(name: str, estimate: Estimate) -> dict[str, Float[np.ndarray, " rows"]]:
     """Three columns: the value and its bounds."""
-    return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+    return {f"{name}{bound}": part for bound, part in zip(BOUNDS, estimate, strict=True)}
 
 
 # ------------------------------------------------------------------------------------------- pages
@@ -460,7 +458,7 @@ def statistics_page(table: pd.DataFrame, layout: dict[str, Any]) -> str:
     rule = ["---", "---:", "---:", "---:", "---", "---", "---:", "---:", "---"]
     parts = [
         f"{markdown_text(data_statement(layout))}. In percent and points.",
-        markdown_text(whole_table(table)),
+        bullets(sentences(table, layout)).rstrip(),
     ]
     for (label, metric, data), cells in table.groupby(["label", "metric", "data"], sort=False):
         title = label + SIMULATED * (data == "simulated")
@@ -505,51 +503,36 @@ def aggregate_page(table: pd.DataFrame, layout: dict[str, Any]) -> str:
     return "\n".join([*lines, "", *(f"- {markdown_text(n)}" for n in AGGREGATE_NOTES), ""])
 
 
-# ---------------------------------------------------------------------------------------- commands
-
-
-def statistics_command(args: argparse.Namespace) -> None:
-    """Write the statistics of every cell."""
-    layout = read_layout(args.layout)
-    table = statistics(read_scores(args.scores), layout, args.predictions)
-    write(args, layout, table, statistics_page(table, layout))
-
-
-def aggregate_command(args: argparse.Namespace) -> None:
-    """Write the statistics over all tasks."""
-    layout = read_layout(args.layout)
-    table = aggregate(read_scores(args.scores), layout, args.predictions)
-    write(args, layout, table, aggregate_page(table, layout))
-
-
-def write(args: argparse.Namespace, layout: dict[str, Any], table: pd.DataFrame, page: str) -> None:
-    """Write both forms of a table, and what they were made from."""
-    write_csv(args.csv, table)
-    artifact.write_text(args.md, page)
-    read = artifact.fingerprints([args.scores, *args.predictions])
-    artifact.record(args.csv, resolved(args) | {"layout": layout}, read, beside=[args.md])
+# ----------------------------------------------------------------------------------------- command
 
 
 @command
 def main(argv: list[str] | None = None) -> None:
-    """Run one of the commands; a mistake in the input ends it with one line."""
+    """Write both tables, each with its page; a mistake in the input ends it with one line."""
     parser = argparse.ArgumentParser(
         prog="python -m userbench.report.comparison", description=__doc__
     )
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    commands = parser.add_subparsers(required=True)
-    for name, run in (("statistics", statistics_command), ("aggregate", aggregate_command)):
-        command = commands.add_parser(name, help=run.__doc__)
-        command.add_argument("--scores", type=Path, required=True, help="CSV of report.tables")
-        command.add_argument(
-            "--predictions", type=Path, nargs="+", action="extend", required=True, metavar="FILE"
-        )
-        command.add_argument("--layout", required=True, help="JSON text, or the file that holds it")
-        command.add_argument("--csv", type=Path, required=True)
-        command.add_argument("--md", type=Path, required=True)
-        command.set_defaults(run=run)
+    parser.add_argument("--scores", type=Path, required=True, help="CSV of report.tables")
+    parser.add_argument(
+        "--predictions", type=Path, nargs="+", action="extend", required=True, metavar="FILE"
+    )
+    parser.add_argument("--layout", required=True, help="JSON text, or the file that holds it")
+    for name in ("csv", "md", "aggregate-csv", "aggregate-md"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
     args = parser.parse_args(argv)
-    args.run(args)
+    layout = read_layout(args.layout)
+    # Why once for both: the test users of every prediction are drawn again here.
+    found = collect(read_scores(args.scores), layout, args.predictions)
+    read = artifact.fingerprints([args.scores, *args.predictions])
+    config = resolved(args) | {"layout": layout}
+    for table, page, csv, md in (
+        (statistics(found), statistics_page, args.csv, args.md),
+        (aggregate(found), aggregate_page, args.aggregate_csv, args.aggregate_md),
+    ):
+        write_csv(csv, table)
+        artifact.write_text(md, page(table, layout))
+        artifact.record(csv, config, read, beside=[md])
 
 
 if __name__ == "__main__":

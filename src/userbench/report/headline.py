@@ -1,42 +1,253 @@
-"""What a whole table says, in sentences that are made from its statistics and never by hand."""
+"""What Table 2 says, in sentences that are made from its statistics and never by hand."""
+
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from userbench.report.inference import LEVEL
+from userbench.report.inference import LEVEL, average_rank, holm
+
+OURS = "AdaptSSR"  # the method that the paper proposes, by its name in the paper's Table 2
+# Columns of `statistics.csv` and of `agreement.csv` that sentences are made of.
+TEXTS = (
+    *("task", "label", "data", "run", "row", "note"),
+    *("baseline.run", "best_other.verdict"),
+)
+NUMBERS = (
+    *("ranked", "seeds", "mean", "baseline.difference", "baseline.p_table"),
+    "best_other.p_holm",
+)
+ORDER_TEXTS, ORDER_NUMBERS = ("task", "label"), ("tau", "p_value")
+CELLS_NAMED = 3
+"""Of a row that is claimed better, or worse, on every one of more tasks, no task is named."""
+
+
+def sentences(
+    table: pd.DataFrame, layout: dict[str, Any], agreement: pd.DataFrame | None = None
+) -> list[str]:
+    """What a table says: on its data, against the baseline, on AdaptSSR, on the paper's order.
+
+    `table` are the cells of `report.comparison.statistics`, `agreement` is that of
+    `report.agreement.compare`. What has nothing to speak of is left out.
+    """
+    return [
+        *on_data(table),
+        *against_baseline(table),
+        *on_ours(table, layout),
+        *([] if agreement is None else on_order(agreement)),
+    ]
+
+
+# -------------------------------------------------------------------------------------------- data
+
+
+def on_data(table: pd.DataFrame) -> list[str]:
+    """That the data are simulated, and what follows; nothing of real data."""
+    simulated = table["data"] == "simulated"
+    if not simulated.any():
+        return []
+    which = "All data are"
+    if not simulated.all():
+        which = f"The data of {listed(list(table.loc[simulated, 'label'].unique()))} are"
+    return [f"{which} simulated: numbers of simulated data say nothing of real users."]
+
+
+# ----------------------------------------------------------------------------- against the baseline
 
 
 def claims(table: pd.DataFrame) -> pd.DataFrame:
-    """The cells of `statistics` that one sentence about the whole table may call better or worse.
+    """The cells of `statistics` that a sentence about the whole table may call better or worse.
 
-    Columns `task`, `label`, `run`, `row`, `difference`, `p_table` and `verdict`. All cells of the
-    table are corrected together (Holm), so that any such claim is false in 5% of tables at most.
+    Columns `task`, `label`, `run`, `row`, `ranked`, `difference`, `p_table` and `verdict`. All
+    cells of the table are corrected together (Holm), so that any such claim is false in 5% of
+    tables at most.
     """
     own = table[table["baseline.p_table"] < LEVEL]
     side = np.where(own["baseline.difference"] > 0, "better", "worse")
-    named = own[["task", "label", "run", "row"]].assign(
+    named = own[["task", "label", "run", "row", "ranked"]].assign(
         difference=own["baseline.difference"], p_table=own["baseline.p_table"], verdict=side
     )
     return named.reset_index(drop=True)
 
 
-def whole_table(table: pd.DataFrame) -> str:
-    """One sentence on all cells of `statistics` against the baseline, corrected together."""
-    itself = table["baseline.run"].fillna("") == ""
+def against_baseline(table: pd.DataFrame) -> list[str]:
+    """Which rows are better or worse than the baseline beyond chance, on which tasks, by how much.
+
+    Chance is that of seeds and test users, all comparisons of the table corrected together.
+    """
+    itself = table["baseline.run"] == ""
     baseline = table.loc[itself, "row"].iloc[0]
     compared = int(table["baseline.p_table"].notna().sum())
     if not compared:
-        return f"No row can be compared with {baseline}: one seed, no spread, or no other row."
-    made, parts = claims(table), []
-    for side in ("better", "worse"):
-        own = made[made["verdict"] == side]
-        cells = [
-            f"{cell.row} on {cell.label} ({signed(cell.difference)})" for cell in own.itertuples()
+        return [nothing_compared(table, itself, baseline)]
+    made, tasks = claims(table), table["task"].nunique()
+    said = []
+    for ranked, prefix in ((1, ""), (0, "The reference ")):
+        by_side = [
+            claimed(made[(made["ranked"] == ranked) & (made["verdict"] == side)], tasks)
+            for side in ("better", "worse")
         ]
-        parts.append(f"{side} than {baseline}: {', '.join(cells) or 'none'}")
-    return f"Over the whole table, {compared} comparisons corrected together, {'; '.join(parts)}."
+        for side, rows in zip(("better", "worse"), by_side, strict=True):
+            if rows:
+                first, *others = rows
+                first = f"{prefix}{first[0]} is {side} than {baseline} beyond chance {first[1]}"
+                said.append("; ".join([first, *(" ".join(row) for row in others)]) + ".")
+            elif ranked and any(by_side):
+                said.append(f"No row is {side} than {baseline} beyond chance.")
+        if ranked and not any(by_side):
+            said.append(f"No row is better or worse than {baseline} beyond chance.")
+    left_out = int((~itself).sum()) - compared
+    which = f"all {compared} comparisons"
+    if left_out:
+        which = f"{compared} of {compared + left_out} comparisons"
+    cannot = "; the others have failed or collapsed seeds, or no spread" if left_out else ""
+    return [
+        *said,
+        f"Chance is that of seeds and test users, {which} corrected together "
+        f"(Holm, {LEVEL:.0%}){cannot}.",
+    ]
+
+
+def nothing_compared(table: pd.DataFrame, itself: pd.Series, baseline: str) -> str:
+    """Why there is no comparison with the baseline, whose cells are `itself`, at all."""
+    if itself.all():
+        return f"There is no row beside {baseline} to compare."
+    if (table.loc[itself, "seeds"] <= 1).all():
+        return f"No row can be compared with {baseline}: one seed has no spread."
+    return f"No row can be compared with {baseline}: seeds failed or collapsed, or have no spread."
+
+
+def claimed(made: pd.DataFrame, tasks: int) -> list[tuple[str, str]]:
+    """Name of each row of these claims, and the tasks with the differences in points."""
+    found = []
+    for _, cells in made.groupby("run", sort=False):
+        each = [f"{cell.label} ({signed(cell.difference)} points)" for cell in cells.itertuples()]
+        on = listed(each)
+        if len(cells) == tasks > CELLS_NAMED:
+            low, high = cells["difference"].min(), cells["difference"].max()
+            on = f"all {tasks} tasks measured ({signed(low)} to {signed(high)} points)"
+        found.append((cells["row"].iloc[0], f"on {on}"))
+    return found
+
+
+# ---------------------------------------------------------------------------------------- AdaptSSR
+
+
+def on_ours(table: pd.DataFrame, layout: dict[str, Any]) -> list[str]:
+    """Where the paper's own method stands; nothing where no row is of it, or it is alone."""
+    run = next((row["run"] for row in layout["rows"] if row.get("paper") == OURS), None)
+    rows = table[table["ranked"] == 1]
+    own = rows[rows["run"] == run]
+    if own.empty or rows["run"].nunique() == 1:
+        return []
+    return [*ranks(rows, run), *tested(table, own)]
+
+
+def ranks(rows: pd.DataFrame, run: str) -> list[str]:
+    """A run's rank by the mean, on each task and on average; of tasks that every row has."""
+    means = rows.pivot(index="task", columns="run", values="mean").reindex(rows["task"].unique())
+    whole = means.dropna()
+    if whole.empty:
+        return []
+    names = rows.drop_duplicates("run").set_index("run")["row"]
+    labels = rows.drop_duplicates("task").set_index("task")["label"]
+    by_task = [average_rank(values[None]) for values in whole.to_numpy()]
+    own = [rank[whole.columns.get_loc(run)] for rank in by_task]
+    of_rows = f"of {len(names)} rows"
+    if len(whole) == 1:
+        return [f"{names[run]} has rank {own[0]:g} {of_rows} on {labels[whole.index[0]]}."]
+    average = pd.Series(average_rank(whole.to_numpy()), index=whole.columns)
+    # Why rounded: means of ranks that are equal may differ in their last bit.
+    average = average.round(6)
+    place = 1 + int((average < average[run]).sum())
+    shared = "shared " if (average == average[run]).sum() > 1 else ""
+    best = average.idxmin()
+    first = f"; {names[best]} is first with {average[best]:.2f}" if place > 1 else ""
+    over = f"{len(whole)} tasks"
+    if len(whole) < len(means):
+        over = f"the {len(whole)} of {len(means)} tasks that every row has a score of"
+    each = [f"{rank:g} on {labels[task]}" for task, rank in zip(whole.index, own, strict=True)]
+    return [
+        f"{names[run]} has average rank {average[run]:.2f} over {over} (1 is best), {shared}place "
+        f"{place} {of_rows}{first}.",
+        f"Its rank is {listed(each)}.",
+    ]
+
+
+def tested(table: pd.DataFrame, own: pd.DataFrame) -> list[str]:
+    """On how many tasks a row is better, or worse, than the baseline and than the others."""
+    name, tasks = own["row"].iloc[0], len(own)
+    said = []
+    if own["baseline.p_table"].notna().any():
+        made = claims(own)["verdict"].value_counts()
+        baseline = table.loc[table["baseline.run"] == "", "row"].iloc[0]
+        said.append(
+            f"{name} is better than {baseline} beyond chance on {made.get('better', 0)} of {tasks} "
+            f"tasks and worse on {made.get('worse', 0)}."
+        )
+    if own["best_other.p_holm"].notna().any():
+        found = own["best_other.verdict"].value_counts()
+        said.append(
+            f"{name} is better than every other row beyond chance on {found.get('better', 0)} of "
+            f"{tasks} tasks, and worse than at least one on {found.get('worse', 0)} (corrected "
+            "over its tasks and the other rows)."
+        )
+    return said
+
+
+# -------------------------------------------------------------------------------- the paper's order
+
+
+def on_order(agreement: pd.DataFrame) -> list[str]:
+    """How the order of the rows compares with the paper's: Kendall's tau, its p over all orders.
+
+    Nothing where no row or no task is in the paper. P values are corrected over the tasks (Holm).
+    """
+    tasks = agreement.drop_duplicates("task")
+    if tasks.empty:
+        return []
+    known = tasks[tasks["tau"].notna()]
+    if known.empty:
+        why = "fewer than three rows are in the paper, or all means are equal"
+        return [f"The order of the rows cannot be compared with the paper's: {why}."]
+    clear = holm(known["p_value"].to_numpy(float)) < LEVEL
+    parts = []
+    for side, word in ((known["tau"] > 0, "agree"), (known["tau"] < 0, "are opposed")):
+        if len(some := known[clear & side]):
+            each = [f"{cell.label} ({decimals(cell.tau)})" for cell in some.itertuples()]
+            parts.append(f"{word} beyond chance on {listed(each)}")
+    low, high = known["tau"].min(), known["tau"].max()
+    span = decimals(low) if low == high else f"{decimals(low)} to {decimals(high)}"
+    on, test = f"over {len(known)} tasks", "permutation tests, corrected over the tasks"
+    found = (
+        f"the orders {' and '.join(parts)}"
+        if parts
+        else "on none does it differ from 0 beyond chance"
+    )
+    if len(known) == 1:
+        on, test = f"on {known['label'].iloc[0]}", "permutation test"
+        found = found if parts else "it does not differ from 0 beyond chance"
+    return [
+        f"Kendall's tau of this order of the rows and the paper's is {span} {on}; {found} ({test})."
+    ]
+
+
+# ------------------------------------------------------------------------------------------- words
+
+
+def listed(texts: Sequence[str]) -> str:
+    """Texts as one list: a, b and c."""
+    *others, last = texts
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def signed(points: float) -> str:
     """A difference in points with its sign."""
     return f"{points:+.2f}".replace("-", "−")
+
+
+def decimals(value: float) -> str:
+    """Two decimals with a true minus sign."""
+    # Why + 0: minus zero must not show its sign.
+    return f"{round(value, 2) + 0:.2f}".replace("-", "−")

@@ -30,10 +30,19 @@ import yaml
 
 from userbench import artifact
 from userbench.mistakes import command
-from userbench.report.headline import whole_table
+from userbench.report import fairness
 from userbench.report.inference import interval_of
 from userbench.report.statistics import read_layout, read_scores, summarise
-from userbench.report.tables import UNTESTED, arrange, number, read_significance, resolved
+from userbench.report.tables import (
+    UNTESTED,
+    Significance,
+    arrange,
+    number,
+    read_significance,
+    resolved,
+)
+from userbench.report.training import read_training
+from userbench.report.verdict import NOT_COMPARED, refusals
 
 HERE = Path(__file__).parent
 VEGA_LITE = "6.4"
@@ -51,6 +60,7 @@ class Section(NamedTuple):
     tables: dict[str, tuple[str, ...]] = {}  # file: columns to show; none: all
     figures: tuple[str, ...] = ()
     summary: Callable[[pd.DataFrame], str] | None = None  # of a table, in a sentence above it
+    prepare: Callable[[pd.DataFrame], pd.DataFrame] | None = None  # what of a table is shown
 
 
 GUESS = (
@@ -60,13 +70,19 @@ GUESS = (
 
 
 def counts(verdicts: pd.DataFrame) -> str:
-    """How often each verdict occurs, on levels and on gains."""
+    """How often each verdict occurs, on levels and on gains, and what is not compared."""
     said = []
     for column, name in (("verdict", "values"), ("gain_verdict", "gains over None")):
-        if column in verdicts:
-            found = verdicts[column].value_counts()
+        own = verdicts[column].dropna()
+        if len(found := own[own != NOT_COMPARED].value_counts()):
             said.append(f"{name}: " + ", ".join(f"{n} {verdict}" for verdict, n in found.items()))
-    return "Here, " + "; ".join(said) + "."
+    here = [f"Here, {'; '.join(said)}."] if said else []
+    return " ".join([*here, *refusals(verdicts)])
+
+
+def compared(verdicts: pd.DataFrame) -> pd.DataFrame:
+    """The values that are compared with the paper's: of all others one sentence is enough."""
+    return verdicts[verdicts["verdict"] != NOT_COMPARED]
 
 
 SECTIONS = (
@@ -85,6 +101,7 @@ SECTIONS = (
             )
         },
         summary=counts,
+        prepare=compared,
     ),
     Section(
         "statistics",
@@ -100,7 +117,6 @@ SECTIONS = (
                 *("best_other.difference", "best_other.p_holm", "note"),
             )
         },
-        summary=whole_table,
     ),
     Section(
         "aggregate",
@@ -117,6 +133,15 @@ SECTIONS = (
                 *("best_other.probability_low", "best_other.probability_high"),
             )
         },
+    ),
+    Section(
+        "fairness",
+        "What is behind each row",
+        "Where each row starts, the epochs of pre-training behind it in all, and how many "
+        "sequences encoders read per user: in an epoch of its own, and over all epochs. Controls "
+        "have scores here and are not ranked in Table 2.",
+        {"fairness.csv": ()},
+        prepare=fairness.shown,
     ),
     Section(
         "agreement",
@@ -540,10 +565,14 @@ def filled(folder: Path) -> Iterator[dict[str, Any]]:
         frames = {
             name: read_table(folder / name) for name in section.tables if (folder / name).exists()
         }
-        tables = [shown(name, frame, section.tables[name]) for name, frame in frames.items()]
-        pictures = [p for name in section.figures if (p := picture(folder, name))]
         said = " ".join(map(section.summary, frames.values())) if section.summary else ""
-        if tables or pictures:
+        if section.prepare:
+            frames = {name: section.prepare(frame) for name, frame in frames.items()}
+        tables = [
+            shown(name, frame, section.tables[name]) for name, frame in frames.items() if len(frame)
+        ]
+        pictures = [p for name in section.figures if (p := picture(folder, name))]
+        if tables or pictures or said:
             yield section._asdict() | {"tables": tables, "pictures": pictures, "summary": said}
 
 
@@ -614,13 +643,13 @@ def table2_of(folder: Path, config: Sequence[str]) -> dict[str, Any]:
     trained = {encoder_name(checkpoint): checkpoint for checkpoint in (*chain, *sorted(starts))}
     jobs = gather_jobs(folder, stories, trained.values())
     whose = {one.score["run"]: one.checkpoint.parts[-4] for one in stories if one.checkpoint}
+    training = artifact.provenance_of(folder / "table2.csv")["config"].get("training")
+    training = read_training(json.dumps(training)) if training else None
     facts = {one.score["task"]: one.score["facts"] for one in stories if "facts" in one.score}
     cells = describe_cells(summary, layout, stories, config)
     add_verdicts(cells, folder / "verdict.csv", layout)
-    statistics = folder / "statistics.csv"
-    significance = read_significance(statistics) if statistics.exists() else UNTESTED
     return {
-        "table": arrange(summary, scores, layout, facts, significance),
+        "table": arrange(summary, scores, layout, facts, significance_of(folder, layout), training),
         "layout": layout,
         "baseline": labels[layout["baseline"]],
         "cells": cells,
@@ -630,6 +659,14 @@ def table2_of(folder: Path, config: Sequence[str]) -> dict[str, Any]:
         "cost": shown("cost", cost_per_row(jobs, whose, labels)),
         "environments": distinct_environments(stories, encoders),
     }
+
+
+def significance_of(folder: Path, layout: dict[str, Any]) -> Significance:
+    """What the experiment's statistics say of its cells, as far as they are there."""
+    statistics, agreement = folder / "statistics.csv", folder / "agreement.csv"
+    if not statistics.exists():
+        return UNTESTED
+    return read_significance(statistics, layout, agreement if agreement.exists() else None)
 
 
 def distinct_environments(

@@ -256,16 +256,42 @@ def read_scores(path: Path) -> pd.DataFrame:
     return scores
 
 
-def json_argument(argument: str, schema: dict[str, Any]) -> Any:
-    """What an argument says, which is a JSON text or the name of the file that holds it.
+def read_table(
+    path: Path, texts: Sequence[str], numbers: Sequence[str], made_by: str
+) -> pd.DataFrame:
+    """These columns of a table of ours: texts that may be empty, numbers that may be NaN.
+
+    Raises:
+        ValueError: the file was changed, a column is not there, or a field is no number.
+    """
+    check_recorded(path)
+    again = f"Make it again with {made_by}"
+    present = pd.read_csv(path, nrows=0).columns
+    if lacking := [name for name in (*texts, *numbers) if name not in present]:
+        raise ValueError(f"{path}: no column {', '.join(lacking)}. {again}")
+    try:
+        return pd.read_csv(
+            path,
+            usecols=[*texts, *numbers],
+            dtype=dict.fromkeys(texts, str) | dict.fromkeys(numbers, float),
+            keep_default_na=False,
+            na_values=dict.fromkeys(numbers, [""]),
+            float_precision="round_trip",
+        )
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}. {again}") from error
+
+
+def json_argument(argument: str, schema: dict[str, Any], name: str = "layout") -> Any:
+    """What an argument says, which is a JSON text, called `name`, or the file that holds it.
 
     Raises:
         ValueError: not JSON, a key is missing, unknown or of the wrong kind.
     """
     if not argument.lstrip().startswith("{"):
         return read_checked(Path(argument), schema | NOTHING_ELSE)
-    content = parse_json(argument, "layout")
-    check(content, schema | NOTHING_ELSE, "layout")
+    content = parse_json(argument, name)
+    check(content, schema | NOTHING_ELSE, name)
     return content
 
 

@@ -2,7 +2,10 @@
 
 python -m userbench.report.tables scores --scores FILE... --out scores.csv
 python -m userbench.report.tables table2 --scores scores.csv --layout JSON --csv .. --md .. --tex ..
-    --html .. [--statistics statistics.csv] [--references FILE...]
+    --html .. [--statistics statistics.csv [--agreement agreement.csv]] [--references FILE...]
+    [--training JSON]
+python -m userbench.report.tables headline --statistics statistics.csv --agreement agreement.csv
+    --layout JSON --md headline.md
 python -m userbench.report.tables table1 --store ttl=ttl/manifest.json --tasks JSON
     --simulated ttl --out table1.csv
 """
@@ -20,7 +23,7 @@ import pandas as pd
 
 from userbench import artifact
 from userbench.mistakes import command
-from userbench.report.headline import whole_table
+from userbench.report import headline
 from userbench.report.statistics import (
     describe_corpora,
     gather_scores,
@@ -31,8 +34,10 @@ from userbench.report.statistics import (
     read_layout,
     read_manifest,
     read_scores,
+    read_table,
     summarise,
 )
+from userbench.report.training import curves, describe, read_training, training_note
 
 NUMBERS = ("mean", "std", "improvement")
 SIMULATED = " [SIMULATED]"
@@ -76,11 +81,11 @@ class Block(NamedTuple):
 class Significance(NamedTuple):
     """What `statistics.csv` says of measured cells.
 
-    `headline` is a sentence on the whole table, `best` are the (run, task) that are better than
+    `headline` are sentences on the whole table, `best` are the (run, task) that are better than
     every other row, `doubts` is a sentence on each cell whose seeds decide nothing.
     """
 
-    headline: str = ""
+    headline: Sequence[str] = ()
     best: Collection[tuple[str, str]] = ()
     doubts: Sequence[str] = ()
 
@@ -88,6 +93,7 @@ class Significance(NamedTuple):
 class Table(NamedTuple):
     """A table as shown, before any markup: plain texts, to be escaped by the renderers."""
 
+    headline: list[str]
     caption: str
     tasks: list[str]
     metrics: list[str]
@@ -104,11 +110,13 @@ def arrange(
     layout: dict[str, Any],
     facts: dict[str, dict[str, Any]] | None = None,
     significance: Significance = UNTESTED,
+    training: dict[str, Any] | None = None,
 ) -> Table:
     """Table 2 as shown: measured runs, references and published values, one block each.
 
-    `facts` of tasks, as `read_facts` gives them, are told in the notes. By the `significance` of
-    `read_significance` measured cells are bold: none is that chance explains.
+    `facts` of tasks, as `read_facts` gives them, and the `training` of `read_training` are told in
+    the notes. By the `significance` of `read_significance` measured cells are bold: none is that
+    chance explains.
     """
     tasks = layout["tasks"]
     columns = []
@@ -132,16 +140,17 @@ def arrange(
         f"over {baseline}. Bold among the measured: better than every other row over seeds and "
         "test users (statistics.md). Of the published the best is bold, the second underlined."
     )
-    said = (f"{data_statement(layout)}.", significance.headline, legend)
     return Table(
-        caption=" ".join(filter(None, said)),
+        headline=list(significance.headline),
+        caption=f"{data_statement(layout)}. {legend}",
         tasks=[task["label"] + SIMULATED * task["simulated"] for task in tasks],
-        metrics=[{"accuracy": "Acc"}.get(task["metric"], task["metric"].upper()) for task in tasks],
+        metrics=[metric_name(task["metric"]) for task in tasks],
         blocks=[block for block in blocks if block.rows],
         notes=[
             *measurement_notes(summary, scores, layout),
             *significance.doubts,
             *fact_notes(facts or {}, layout),
+            *([training_note(describe(training))] if training else []),
             *layout["notes"],
         ],
     )
@@ -166,29 +175,39 @@ def show(
 ) -> list[Cell]:
     """Cells of one task, a row each."""
     return [
-        Cell(number(m) + (f"±{s:.2f}" if pd.notna(s) else ""), place, number(i))
+        Cell(score_text(m, s), place, number(i))
         for m, s, i, place in zip(mean, std, improvement, places, strict=True)
     ]
 
 
-def read_significance(path: Path) -> Significance:
-    """What `statistics.csv` says of measured cells.
+def score_text(mean: float, std: float) -> str:
+    """mean±std; without std where there is none, a dash where there is no mean."""
+    return number(mean) + (f"±{std:.2f}" if pd.notna(std) else "")
+
+
+def metric_name(metric: str) -> str:
+    """A metric as it stands in the head of a table."""
+    return {"accuracy": "Acc"}.get(metric, metric.upper())
+
+
+def read_significance(
+    path: Path, layout: dict[str, Any], agreement: Path | None = None
+) -> Significance:
+    """What `statistics.csv` says of measured cells; `agreement.csv`, of the order of the rows.
 
     Raises:
-        ValueError: the file is damaged, or not made by `report.comparison statistics`.
+        ValueError: a file is damaged, or not made by `report.comparison`, `report.agreement`.
     """
-    artifact.check_recorded(path)
-    figures = dict.fromkeys(("mean", "baseline.difference", "baseline.p_table"), [""])
-    table = pd.read_csv(path, keep_default_na=False, na_values=figures)
-    needed = {*("run", "row", "task", "label", "ranked", "note"), *figures}
-    needed |= {"baseline.run", "best_other.verdict"}
-    if lacking := needed - {*table.columns}:
-        raise ValueError(f"{path}: no column {', '.join(sorted(lacking))}. Make it again")
+    table = read_table(path, headline.TEXTS, headline.NUMBERS, "report.comparison")
+    order = None
+    if agreement is not None:
+        columns = headline.ORDER_TEXTS, headline.ORDER_NUMBERS
+        order = read_table(agreement, *columns, "report.agreement")
     best = table[(table["best_other.verdict"] == "better") & (table["ranked"] == 1)]
     # Of a failed seed, which has no score, the notes on missing scores speak.
     doubtful = table[(table["note"] != "") & table["mean"].notna()]
     return Significance(
-        whole_table(table),
+        headline.sentences(table, layout, order),
         set(zip(best["run"], best["task"], strict=True)),
         [
             f"{cell.row} on {cell.label}: {cell.note}, so its comparisons are undecided."
@@ -382,6 +401,11 @@ def markdown_line(texts: Iterable[str]) -> str:
     return f"| {' | '.join(texts)} |"
 
 
+def bullets(texts: Iterable[str]) -> str:
+    """Plain texts as a list of Markdown."""
+    return "".join(f"- {markdown_text(text)}\n" for text in texts)
+
+
 def to_markdown(table: Table) -> str:
     """The table as GitHub Markdown: caption, one table, notes."""
     escape, line = markdown_text, markdown_line
@@ -395,6 +419,7 @@ def to_markdown(table: Table) -> str:
     ]
     blank = [""] * 2 * len(table.tasks)
     lines = [
+        *([bullets(table.headline)] if table.headline else []),
         f"{escape(table.caption)}\n",
         line(["Pre-training", *chain(*header)]),
         line(["---", *["---:"] * len(blank)]),
@@ -404,7 +429,7 @@ def to_markdown(table: Table) -> str:
         for row in block.rows:
             cells = chain(*((score(cell), cell.improvement) for cell in row.cells))
             lines.append(line([escape(row.label), *cells]))
-    return "\n".join([*lines, "", *(f"- {escape(note)}" for note in table.notes), ""])
+    return "\n".join([*lines, "", bullets(table.notes)])
 
 
 def to_latex(table: Table) -> str:
@@ -426,7 +451,7 @@ def to_latex(table: Table) -> str:
         r"% needs \usepackage{booktabs}",
         r"\begin{table*}[t]",
         r"\centering",
-        rf"\caption{{{escape(table.caption)}}}",
+        rf"\caption{{{escape(' '.join([*table.headline, table.caption]))}}}",
         r"\label{tab:table2}",
         r"\footnotesize",
         r"\setlength{\tabcolsep}{3pt}",
@@ -473,8 +498,13 @@ def to_html(table: Table) -> str:
         )
         return f'<tr><th scope="row">{escape(row.label)}</th>{cells}</tr>'
 
+    def listed(texts: Iterable[str], kind: str) -> str:
+        items = "".join(f"<li>{escape(text)}</li>" for text in texts)
+        return f'<ul class="{kind}">{items}</ul>'
+
     width = 1 + 2 * len(table.tasks)
     lines = [
+        *([listed(table.headline, "headline")] if table.headline else []),
         '<div class="table" role="region" aria-label="Table 2" tabindex="0"><table>',
         f"<caption>{escape(table.caption)}</caption>",
         "<colgroup><col></colgroup>" + '<colgroup span="2"></colgroup>' * len(table.tasks),
@@ -490,8 +520,7 @@ def to_html(table: Table) -> str:
     for block in table.blocks:
         title = f'<th scope="rowgroup" colspan="{width}">{escape(block.title)}</th>'
         lines += [f"<tbody><tr>{title}</tr>", *map(row_line, block.rows), "</tbody>"]
-    notes = "".join(f"<li>{escape(note)}</li>" for note in table.notes)
-    return "\n".join([*lines, "</table></div>", f'<ul class="notes">{notes}</ul>'])
+    return "\n".join([*lines, "</table></div>", listed(table.notes, "notes")])
 
 
 PAGE = """<!doctype html>
@@ -533,17 +562,37 @@ def table2_command(args: argparse.Namespace) -> None:
     """Write Table 2 as CSV, Markdown, LaTeX and HTML."""
     layout, scores = read_layout(args.layout), read_scores(args.scores)
     summary = summarise(scores, layout)
-    significance = read_significance(args.statistics) if args.statistics else UNTESTED
-    table = arrange(summary, scores, layout, read_facts(args.references), significance)
+    significance, facts = significance_of(args, layout), read_facts(args.references)
+    training = read_training(args.training) if args.training else None
+    table = arrange(summary, scores, layout, facts, significance, training)
     write_csv(args.csv, summary)
     artifact.write_text(args.md, to_markdown(table))
     artifact.write_text(args.tex, to_latex(table))
     artifact.write_text(args.html, PAGE.format(table=to_html(table)))
     read = [args.scores, *filter(Path.exists, args.references)]
-    read += [args.statistics] if args.statistics else []
+    read += filter(None, [args.statistics, args.agreement])
+    read += curves(training) if training else []
     told = artifact.fingerprints(read)
     beside = [args.md, args.tex, args.html]
-    artifact.record(args.csv, resolved(args) | {"layout": layout}, told, beside)
+    config = resolved(args) | {"layout": layout, "training": training}
+    artifact.record(args.csv, config, told, beside)
+
+
+def significance_of(args: argparse.Namespace, layout: dict[str, Any]) -> Significance:
+    """What the files that the flags name say; ValueError for an order without statistics."""
+    if args.agreement and not args.statistics:
+        raise ValueError("--agreement: give --statistics, too, which the sentences begin with")
+    if not args.statistics:
+        return UNTESTED
+    return read_significance(args.statistics, layout, args.agreement)
+
+
+def headline_command(args: argparse.Namespace) -> None:
+    """Write what Table 2 says as Markdown."""
+    layout = read_layout(args.layout)
+    artifact.write_text(args.md, bullets(significance_of(args, layout).headline))
+    read = artifact.fingerprints([args.statistics, args.agreement])
+    artifact.record(args.md, resolved(args) | {"layout": layout}, read)
 
 
 def table1_command(args: argparse.Namespace) -> None:
@@ -593,12 +642,21 @@ def main(argv: list[str] | None = None) -> None:
         "--references", type=Path, nargs="*", default=[], metavar="FILE", help="their score files"
     )
     table2.add_argument(
-        "--statistics", type=Path, help="CSV of report.comparison: which cells are bold"
+        "--statistics", type=Path, help="CSV of report.comparison: sentences, and what is bold"
     )
+    table2.add_argument("--agreement", type=Path, help="CSV of report.agreement: a sentence")
+    table2.add_argument("--training", help="JSON of report.training, or its file: a note")
     table2.add_argument("--layout", required=True, help="JSON text, or the file that holds it")
     for markup in ("csv", "md", "tex", "html"):
         table2.add_argument(f"--{markup}", type=Path, required=True)
     table2.set_defaults(run=table2_command)
+
+    says = commands.add_parser("headline", help="what Table 2 says, in sentences")
+    says.add_argument("--statistics", type=Path, required=True, help="CSV of report.comparison")
+    says.add_argument("--agreement", type=Path, required=True, help="CSV of report.agreement")
+    says.add_argument("--layout", required=True, help="JSON text, or the file that holds it")
+    says.add_argument("--md", type=Path, required=True)
+    says.set_defaults(run=headline_command)
 
     table1 = commands.add_parser("table1", help="the paper's Table 1, measured and published")
     table1.add_argument(

@@ -38,6 +38,7 @@ from userbench.report.statistics import (
     parse_json,
     published_table2,
     read_layout,
+    read_table,
 )
 from userbench.report.tables import (
     interval,
@@ -79,7 +80,15 @@ STATISTICS_NUMBERS = (
     *("seeds", "mean", "std", "low", "high", "test_std"),
     *("baseline.difference", "baseline.std", "baseline.test_std"),
 )
-VERDICTS = ("reproduced", "better", "worse", "undecided", "not comparable")
+NOT_COMPARED = "not comparable"
+VERDICTS = ("reproduced", "better", "worse", "undecided", NOT_COMPARED)
+WHY = {
+    "simulated data": "the data are simulated",
+    "no data": "there are no data of the task",
+    "no run of this method": "no run is of the method",
+    f"not compared with a run of {NONE}": f"no run of {NONE} is the baseline",
+}
+"""Reasons why a value or gain is not compared, as the end of a sentence."""
 NOTES = f"""
 Published: mean±std of {PUBLISHED_RUNS} runs. Ours: mean over seeds, with the 95% interval of
 statistics.csv. Difference: ours less published; its 90% interval decides: within the margin,
@@ -99,30 +108,14 @@ to 10% of cells at the margin, not in 5%.
 
 
 def read_statistics(path: Path) -> pd.DataFrame:
-    """What verdicts need of `statistics.csv`: texts that may be empty, numbers that may be NaN.
+    """What verdicts need of `statistics.csv`, see `read_table`.
 
     Raises:
-        ValueError: a column is not there, a field is no number, or a cell is there twice.
+        ValueError: it is damaged, not made by `report.comparison`, or holds a cell twice.
     """
-    artifact.check_recorded(path)
-    again = "Make it again with report.comparison statistics"
-    columns = [*STATISTICS_TEXTS, *STATISTICS_NUMBERS]
-    present = pd.read_csv(path, nrows=0).columns
-    if lacking := [name for name in columns if name not in present]:
-        raise ValueError(f"{path}: no column {', '.join(lacking)}. {again}")
-    try:
-        table = pd.read_csv(
-            path,
-            usecols=columns,
-            dtype=dict.fromkeys(STATISTICS_TEXTS, str) | dict.fromkeys(STATISTICS_NUMBERS, float),
-            keep_default_na=False,
-            na_values=dict.fromkeys(STATISTICS_NUMBERS, [""]),
-            float_precision="round_trip",
-        )
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}. {again}") from error
+    table = read_table(path, STATISTICS_TEXTS, STATISTICS_NUMBERS, "report.comparison")
     if table.duplicated(["task", "run"]).any():
-        raise ValueError(f"{path}: a run has a task twice. {again}")
+        raise ValueError(f"{path}: a run has a task twice. Make it again with report.comparison")
     return table
 
 
@@ -277,7 +270,7 @@ def decide(
     answers = np.stack([tested.p_same, tested.p_better, tested.p_worse]) < LEVEL
     verdict = np.select(
         [refused != "", doubt != "", *answers],
-        [VERDICTS[-1], "undecided", *VERDICTS[:3]],
+        [NOT_COMPARED, "undecided", *VERDICTS[:3]],
         "undecided",
     )
     hopeless = power_to_tell(difference, [test_users], margin) < POWER
@@ -307,10 +300,13 @@ def decide(
 
 
 def page(verdicts: pd.DataFrame, agreement: pd.DataFrame) -> str:
-    """Verdicts and agreement in order as Markdown, aligned so that it reads well as it is."""
+    """Verdicts and agreement in order as Markdown, aligned so that it reads well as it is.
+
+    What is not compared has no line of its own, see `refusals`.
+    """
     gains = verdicts[verdicts["gain_verdict"] != ""]
     levels = [["Task", "Method", "Published", "Ours", "Difference", "Margin", "Verdict"]]
-    for cell in verdicts.itertuples():
+    for cell in verdicts[verdicts["verdict"] != NOT_COMPARED].itertuples():
         levels.append(
             [
                 f"{cell.task} {cell.metric}",
@@ -323,7 +319,7 @@ def page(verdicts: pd.DataFrame, agreement: pd.DataFrame) -> str:
             ]
         )
     over_none = [["Task", "Method", "Published gain", "Ours", "Difference", "Margin", "Verdict"]]
-    for cell in gains.itertuples():
+    for cell in gains[gains["gain_verdict"] != NOT_COMPARED].itertuples():
         bounds = (cell.gain_difference_low, cell.gain_difference_high)
         over_none.append(
             [
@@ -344,15 +340,29 @@ def page(verdicts: pd.DataFrame, agreement: pd.DataFrame) -> str:
         [
             f"The paper's Table 2, {len(verdicts)} cells: {counted(verdicts['verdict'])}.",
             f"Gains over {NONE}, {len(gains)} cells: {counted(gains['gain_verdict'])}.\n",
-            *aligned(levels),
-            NOTES,
-            *aligned(over_none),
-            GAIN_NOTES,
+            *(f"{markdown_text(sentence)}\n" for sentence in refusals(verdicts)),
+            *([*aligned(levels), NOTES] if len(levels) > 1 else []),
+            *([*aligned(over_none), GAIN_NOTES] if len(over_none) > 1 else []),
             "The order of the methods, ours and published; p of all orders that could be:\n",
             *aligned(orders),
             "",
         ]
     )
+
+
+def refusals(verdicts: pd.DataFrame) -> list[str]:
+    """A sentence on each reason why values and gains are not compared, with their number."""
+    counts: dict[str, list[str]] = {}
+    for name, what in (("", "value{s} of the paper"), ("gain_", f"gain{{s}} over {NONE}")):
+        refused = verdicts.loc[verdicts[f"{name}verdict"] == NOT_COMPARED, f"{name}reason"]
+        for reason, n in refused.value_counts(sort=False).items():
+            said = f"{n} {what.format(s='s' * (n > 1))}"
+            counts.setdefault(WHY.get(reason, reason), []).append(said)
+    return [
+        f"{' and '.join(said)} {'is' if said[0].startswith('1 ') and len(said) == 1 else 'are'} "
+        f"not compared: {reason}."
+        for reason, said in counts.items()
+    ]
 
 
 def counted(verdicts: pd.Series) -> str:

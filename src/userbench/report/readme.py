@@ -1,0 +1,102 @@
+"""The parts of README.md that are made from results: what Table 2 says, and the table itself.
+
+python -m userbench.report.readme --results docs/results/default
+python -m userbench.report.readme --results docs/results/default --write README.md
+
+The first prints the parts. The second puts each between its markers, `<!-- headline -->` and
+`<!-- /headline -->`, `<!-- table2 -->` and `<!-- /table2 -->`. The folder holds `table2.csv`,
+`statistics.csv` and `agreement.csv`, each with its provenance record.
+"""
+
+import argparse
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from userbench import artifact
+from userbench.mistakes import command
+from userbench.report.statistics import read_layout, read_table
+from userbench.report.tables import (
+    bullets,
+    markdown_line,
+    markdown_text,
+    metric_name,
+    read_significance,
+    score_text,
+)
+
+
+def parts(folder: Path) -> dict[str, str]:
+    """Each part as Markdown, by the name in its markers.
+
+    Raises:
+        ValueError: a file or its record is missing, damaged, or something else.
+    """
+    path = folder / "table2.csv"
+    layout = artifact.provenance_of(path).get("config", {}).get("layout")
+    if layout is None:
+        raise ValueError(f"{path}: no provenance record with its layout beside it. Copy both")
+    layout = read_layout(json.dumps(layout))
+    numbers = [f"{task['task']}.{name}" for task in layout["tasks"] for name in ("mean", "std")]
+    summary = read_table(path, ("run", "label", "ranked"), numbers, "report.tables table2")
+    found = read_significance(folder / "statistics.csv", layout, folder / "agreement.csv")
+    return {"headline": bullets(found.headline), "table2": table(summary, layout)}
+
+
+def table(summary: pd.DataFrame, layout: dict[str, Any]) -> str:
+    """Table 2 in short: rows and, in italics, references; mean±std over seeds, a task a column."""
+    tasks = layout["tasks"]
+    header = [
+        markdown_text(f"{task['paper'] or task['label']} {metric_name(task['metric'])}")
+        for task in tasks
+    ]
+    lines = [
+        markdown_line(["percent", *header]),
+        f"|---|{'---:|' * len(tasks)}",
+    ]
+    for row in summary.to_dict("records"):
+        label = markdown_text(row["label"])
+        cells = [
+            score_text(*(row[f"{task['task']}.{n}"] for n in ("mean", "std"))) for task in tasks
+        ]
+        lines.append(markdown_line([label if row["ranked"] == "True" else f"*{label}*", *cells]))
+    return "".join(f"{line}\n" for line in lines)
+
+
+def put_in(text: str, made: dict[str, str]) -> str:
+    """A text with each part between its markers; ValueError for markers that are not there once."""
+    for name, part in made.items():
+        first, last = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+        if [text.count(first), text.count(last)] != [1, 1] or text.index(first) > text.index(last):
+            raise ValueError(
+                f"needs one line {first.strip()} and, below it, one line {last}, where {name} goes"
+            )
+        between = re.compile(f"(?<={re.escape(first)}).*(?={re.escape(last)})", re.DOTALL)
+        text = between.sub(lambda _, part=part: f"\n{part}\n", text)
+    return text
+
+
+@command
+def main(argv: list[str] | None = None) -> None:
+    """Print the parts or write them; a mistake in the input ends it with one line."""
+    parser = argparse.ArgumentParser(prog="python -m userbench.report.readme", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--results", type=Path, required=True, help="folder of the three tables")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="a page with both markers")
+    args = parser.parse_args(argv)
+    made = parts(args.results)
+    if args.write is None:
+        print("\n".join(made.values()), end="")
+        return
+    try:
+        text = put_in(args.write.read_text(encoding="utf-8"), made)
+    except ValueError as error:
+        raise ValueError(f"{args.write}: {error}") from error
+    artifact.write_text(args.write, text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+"""What pre-training is behind each row: where it starts, its epochs, and what encoders read.
+
+The layout of the workflow (TRAINING) names every run with its epochs, what it starts from and is
+given, and its learning curves, whose provenance records hold the encoder passes (`pretrain.py`).
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from userbench.artifact import provenance_of
+from userbench.report.statistics import (
+    COUNT,
+    NOTHING_ELSE,
+    TEXT,
+    a_list,
+    an_object,
+    check_once,
+    json_argument,
+)
+
+NULLABLE = {"type": ["string", "null"]}
+RUN = an_object({"start": NULLABLE, "given": a_list(TEXT), "epochs": COUNT, "curves": a_list(TEXT)})
+LINE = an_object({"run": TEXT, "label": TEXT, "encoder": NULLABLE, "candidates": a_list(COUNT)})
+TRAINING = an_object(
+    {
+        "runs": {"type": "object", "additionalProperties": RUN | NOTHING_ELSE},
+        "rows": a_list(LINE | NOTHING_ELSE),
+        "controls": a_list(LINE | NOTHING_ELSE),
+    }
+)
+RANDOM = "random"
+
+
+def read_training(argument: str) -> dict[str, Any]:
+    """The layout from a JSON text or from the file that holds it.
+
+    Raises:
+        ValueError: a key is missing or of the wrong kind, or a run is not there.
+    """
+    training = json_argument(argument, TRAINING, "training")
+    lines, runs = training["rows"] + training["controls"], training["runs"]
+    check_once((line["run"] for line in lines), "training")
+    named = [line["encoder"] for line in lines]
+    named += [name for run in runs.values() for name in (run["start"], *run["given"])]
+    for name in filter(None, named):
+        if name not in runs:
+            raise ValueError(f"training: runs lack {name!r}, which is named")
+    return training
+
+
+def curves(training: dict[str, Any]) -> list[Path]:
+    """The learning curves of all runs."""
+    return [Path(path) for run in training["runs"].values() for path in run["curves"]]
+
+
+def describe(training: dict[str, Any]) -> pd.DataFrame:
+    """A row per line of the layout, controls last.
+
+    `start`: the run it starts from, or "random". `epochs` in all, each run behind it once; `fewest`
+    where validation chose the first of its checkpoints; `behind`, the epochs of each run. `passes`:
+    sequences that its encoder reads per user and step of its own training, `other_passes` those of
+    frozen ones; `sequences` per user over all `epochs`. NaN where a record does not say.
+    """
+    rows = []
+    for kind in ("rows", "controls"):
+        for line in training[kind]:
+            rows.append({"run": line["run"], "row": line["label"], "kind": kind.removesuffix("s")})
+            rows[-1] |= describe_line(line, training["runs"])
+    return pd.DataFrame(rows)
+
+
+def describe_line(line: dict[str, Any], runs: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The columns of `describe` that speak of pre-training."""
+    if line["encoder"] is None:
+        return {
+            **{"start": RANDOM, "fewest": 0, "epochs": 0, "behind": ""},
+            **{"passes": 0.0, "other_passes": 0.0, "sequences": 0.0},
+        }
+    epochs = {name: runs[name]["epochs"] for name in behind(line["encoder"], runs)}
+    epochs[line["encoder"]] = max(line["candidates"])
+    passes = {name: encoder_passes(runs[name]["curves"]) for name in epochs}
+    own, others = passes[line["encoder"]]
+    total = sum(epochs.values())
+    return {
+        "start": runs[line["encoder"]]["start"] or RANDOM,
+        "fewest": total - max(line["candidates"]) + min(line["candidates"]),
+        "epochs": total,
+        "behind": " + ".join(f"{name} {n}" for name, n in epochs.items()),
+        "passes": own,
+        "other_passes": others,
+        "sequences": sum(n * sum(passes[name]) for name, n in epochs.items()),
+    }
+
+
+def behind(encoder: str, runs: dict[str, dict[str, Any]]) -> Iterator[str]:
+    """Every run whose training an encoder is due to, once, itself last."""
+    found, asked = [], [encoder]
+    while asked:
+        name = asked.pop()
+        if name not in found:
+            found.append(name)
+            asked += [*filter(None, [runs[name]["start"]]), *runs[name]["given"]]
+    return reversed(found)
+
+
+def encoder_passes(files: list[str]) -> tuple[float, float]:
+    """Sequences per user that the trained encoder, and any others, read; a mean over the curves."""
+    records = [provenance_of(Path(file)).get("encoder_passes", {}) for file in files]
+    told = [[record.get(key, np.nan) for key in ("trained", "others")] for record in records]
+    trained, others = np.mean(told or [[np.nan, np.nan]], axis=0).round(2).tolist()
+    return trained, others
+
+
+def training_note(described: pd.DataFrame) -> str:
+    """One sentence on all rows of Table 2; those of equal pre-training share their figures."""
+    rows = described[described["kind"] == "row"]
+    figures = rows["start"] + "; " + spans(rows) + "; " + passes_shown(rows)
+    each = [f"{', '.join(same)} ({key})" for key, same in rows["row"].groupby(figures, sort=False)]
+    return (
+        "Pre-training behind each row (the run it starts from; epochs in all, those of that run "
+        f"and of a generator included; encoder passes per user and epoch): {', '.join(each)}."
+    )
+
+
+def spans(described: pd.DataFrame) -> pd.Series:
+    """Epochs as shown: a range where validation chooses among checkpoints."""
+    fewest, most = described["fewest"].astype(str), described["epochs"].astype(str)
+    return most.where(fewest == most, fewest + " to " + most)
+
+
+def passes_shown(described: pd.DataFrame) -> pd.Series:
+    """Encoder passes as shown: of frozen encoders after a plus; a dash where they are not known."""
+
+    def shown(own: float, others: float) -> str:
+        return "–" if np.isnan(own) else f"{own:g}" + (f"+{others:g} frozen" if others else "")
+
+    pairs = zip(described["passes"], described["other_passes"], strict=True)
+    return pd.Series([shown(*pair) for pair in pairs], described.index, dtype=str)
