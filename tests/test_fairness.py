@@ -72,6 +72,19 @@ def test_epochs_and_passes_are_those_counted_by_hand(training, tmp_path):
     )
 
 
+def test_a_warm_start_that_knows_popularity_alone_is_told(training, tmp_path):
+    # Wrong: rows that start from popularity pass for rows that start from what users are like.
+    from userbench.artifact import write_json
+
+    layout = layout_of(tmp_path)
+    assert training.popularity_notes(layout) == []
+    record = tmp_path / "mlm-1.json.provenance.json"
+    write_json(record, json.loads(record.read_text()) | {"popularity_alone": "its loss is high"})
+    (said,) = training.popularity_notes(layout)
+    assert said.startswith("mlm has not learnt more than popularity in 1 of 2 trainings")
+    assert "PeterRec, AdaptSSR, MLM, longer, CCL start from that" in said
+
+
 def test_rows_of_equal_pre_training_share_their_figures(training, tmp_path):
     layout = layout_of(tmp_path)
     layout["rows"] += layout.pop("controls")

@@ -268,10 +268,12 @@ def train_seed(args: argparse.Namespace, store: BehaviourStore, together: Togeth
             facts |= together.facts(args.seed)
             save(path, trained_tensors(method), resolved, epoch=epoch, **facts)
             written.append(path)
-    if told_nothing := no_more_than_popularity(curve):
-        log.warning("%s, seed %d: %s", args.method, args.seed, told_nothing)
+    popularity_alone = no_more_than_popularity(curve)
+    if popularity_alone:
+        log.warning("%s, seed %d: %s", args.method, args.seed, popularity_alone)
     write_json(args.out / "curve.json", curve)
     facts = {"encoder_passes": passes, **told_of_users, **together.facts(args.seed)}
+    facts |= {"popularity_alone": popularity_alone} if popularity_alone else {}
     record(args.out / "curve.json", resolved, inputs=read, **facts)
 
 

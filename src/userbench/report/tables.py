@@ -37,7 +37,13 @@ from userbench.report.statistics import (
     read_table,
     summarise,
 )
-from userbench.report.training import curves, describe, read_training, training_note
+from userbench.report.training import (
+    curves,
+    describe,
+    popularity_notes,
+    read_training,
+    training_note,
+)
 
 NUMBERS = ("mean", "std", "improvement")
 SIMULATED = " [SIMULATED]"
@@ -150,7 +156,7 @@ def arrange(
             *measurement_notes(summary, scores, layout),
             *significance.doubts,
             *fact_notes(facts or {}, layout),
-            *([training_note(describe(training))] if training else []),
+            *([training_note(describe(training)), *popularity_notes(training)] if training else []),
             *layout["notes"],
         ],
     )

@@ -126,6 +126,26 @@ def training_note(described: pd.DataFrame) -> str:
     )
 
 
+def popularity_notes(training: dict[str, Any]) -> list[str]:
+    """A sentence for each run that ended where it knew popularity alone, and the rows due to it."""
+    notes = []
+    for name, run in training["runs"].items():
+        records = [provenance_of(Path(file)) for file in run["curves"]]
+        stuck = sum("popularity_alone" in record for record in records)
+        rows = [
+            line["label"]
+            for line in training["rows"] + training["controls"]
+            if line["encoder"] and name in behind(line["encoder"], training["runs"])
+        ]
+        if stuck and rows:
+            notes.append(
+                f"{name} has not learnt more than popularity in {stuck} of {len(records)} "
+                "trainings (its validation loss beside that of the items' frequencies alone): "
+                f"{', '.join(rows)} start from that, and measure that."
+            )
+    return notes
+
+
 def spans(described: pd.DataFrame) -> pd.Series:
     """Epochs as shown: a range where validation chooses among checkpoints."""
     fewest, most = described["fewest"].astype(str), described["epochs"].astype(str)
