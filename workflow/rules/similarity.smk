@@ -28,11 +28,12 @@ rule similarity:
         encoder=encoder,
         views=json.dumps(config.get("similarity", {}).get("views", {})),
         users=config.get("similarity", {}).get("users", 2000),
-        under_dropout=" ".join(
-            f"--{key} {value}"
+        under_dropout=[
+            word
             for key, value in config.get("similarity", {}).items()
             if key in ("encode", "dropout")
-        ),
+            for word in (f"--{key}", str(value))
+        ],
         device=device,
     message:
         "Measure the similarities of {wildcards.run} on {wildcards.corpus}, seed {wildcards.seed}"
@@ -40,4 +41,5 @@ rule similarity:
         "python -m userbench.similarity --store {input.store} --splits {input.splits}"
         " --run {wildcards.run} {params.method} --checkpoint {input.checkpoint}"
         " --encoder {params.encoder:q} --views {params.views:q} --users {params.users}"
-        " {params.under_dropout} --seed {wildcards.seed} --device {params.device} --out {output.parquet} > {log} 2>&1"
+        " {params.under_dropout:q} --seed {wildcards.seed} --device {params.device}"
+        " --out {output.parquet} > {log} 2>&1"
