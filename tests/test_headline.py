@@ -104,6 +104,15 @@ def test_a_reference_is_no_row(headline):
     assert said[0] == "No row is better or worse than NONE beyond chance."
 
 
+def test_a_reference_has_one_seed_and_says_nothing_of_the_rows(headline):
+    # Wrong: "one seed has no spread" of rows of three seeds, because a reference has one.
+    bag = cell("age", "bag", 80.0, 30.0, ranked=0, seeds=1)
+    collapsed = [one | {"baseline.p_table": NAN} for one in TWO_TASKS[:3]]
+    assert headline.against_baseline(table_of(*collapsed, bag)) == [
+        "No row can be compared with NONE: seeds failed or collapsed, or have no spread."
+    ]
+
+
 def test_a_row_that_is_better_everywhere_is_said_shortly(headline):
     # Wrong: a sentence of 54 cells that nobody reads.
     tasks = ("age", "life", "click", "like")
