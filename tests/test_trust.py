@@ -236,7 +236,17 @@ def test_no_task_of_the_command_line_leaves_the_store(tiny, name):
 # choices of a list, and flags that a function of `inputs.smk` has quoted already.
 UNQUOTED = {
     *("format", "users", "n_items", "seed", "seeds", "max_bad_rows", "top", "epochs", "keep"),
-    *("batch_size", "starts", "together", "device", "test", "figure", "simulated", "stores"),
+    *(
+        "batch_size",
+        "max_length",
+        "starts",
+        "together",
+        "device",
+        "test",
+        "figure",
+        "simulated",
+        "stores",
+    ),
     *("method", "init", "loop", "hold_out", "tasks", "world", "out", "folder", "offline", "state"),
     "predictions",
 }
