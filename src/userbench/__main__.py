@@ -6,7 +6,10 @@ import sys
 
 COMMANDS = {
     "audit": ("report.audit", "whether every number of the results can be traced to its origin"),
+    "check": ("experiment.check", "whether a config can be run, and if not, which key is wrong"),
+    "methods": ("catalogue", "methods and views, their fields and defaults"),
     "plan": ("plan.command", "what a run of the workflow will cost, before anything is spent"),
+    "schema": ("experiment.schema", "the JSON schema of a config, for editors"),
     "verify": ("report.verify", "which figures of the paper the results reproduce"),
 }
 

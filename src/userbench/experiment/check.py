@@ -1,0 +1,120 @@
+"""Whether a config can be run: every mistake that can be known from it, before anything runs.
+
+userbench check workflow/config/default.yaml
+
+Prints what the config runs, or its first mistake in one line: file, key and remedy. Several files
+are merged as Snakemake merges them: of a key that several have, the last one counts.
+"""
+
+import argparse
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from userbench.experiment.config import Experiment, Fields
+from userbench.experiment.files import check_keys_are_texts, read_configs
+from userbench.experiment.names import check_names
+from userbench.experiment.questions import ask, check_answers, questions
+from userbench.experiment.runs import resolve
+from userbench.mistakes import command
+
+# Keys that had another name once.
+RENAMED = {"set": "overrides", "given": "inputs", "baseline": "compared_with"}
+
+
+def read_experiment(content: Fields, source: str) -> Experiment:
+    """The config of an experiment, checked in itself; `source` names its files in messages.
+
+    Raises:
+        ValueError: a key is unknown, missing or of another type, or a name points nowhere.
+    """
+    try:
+        check_keys_are_texts(content)
+        config = Experiment.model_validate(content)
+        check_names(config)
+    except ValidationError as errors:
+        raise ValueError(f"{source}: {first_problem(errors, content)}") from None
+    except ValueError as problem:
+        raise ValueError(f"{source}: {problem}") from None
+    return config
+
+
+def first_problem(errors: ValidationError, content: Fields) -> str:
+    """The first thing that the model of a config refuses, with its key and a remedy.
+
+    Of a key that may be of several types, the answers of all: only one of them was meant.
+    """
+    found = errors.errors(include_url=False)
+    first = min(found, key=lambda error: error["type"] != "extra_forbidden")
+    place = [part for part in first["loc"] if not is_type_name(part)]
+    where = ".".join(map(str, place)) or "top level"
+    if first["type"] == "extra_forbidden":
+        return unknown_key(place)
+    if first["type"] == "missing":
+        above = ".".join(map(str, place[:-1])) or "top level"
+        return f"{above}: the key {place[-1]!r} is missing. Add it"
+    if first["type"] == "value_error":
+        return f"{where}: {first['ctx']['error']}"
+    if place[-1:] == ["[key]"]:
+        return f"{where}: {first['input']!r} is no name of small letters, digits, _ and -"
+    said = [e["msg"] for e in found if e["loc"][: len(place)] == first["loc"][: len(place)]]
+    said = " or ".join(dict.fromkeys(text.removeprefix("Input ") for text in said))
+    return f"{where}: {first['input']!r} {said}"
+
+
+def is_type_name(part: Any) -> bool:
+    """Whether a part of a place is pydantic's name of one of several types, and no key."""
+    return isinstance(part, str) and (part == "constrained-int" or part.startswith("literal["))
+
+
+def unknown_key(place: list[Any]) -> str:
+    """A key that there is not, and one that may have been meant."""
+    *above, unknown = place
+    where = ".".join(map(str, above)) or "top level"
+    known = list(model_at(above).model_fields)
+    if RENAMED.get(unknown) in known:
+        return f"{where}: {unknown!r} is now called {RENAMED[unknown]!r}. Rename it"
+    near = difflib.get_close_matches(unknown, known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+    return f"{where}: unknown key {unknown!r}; {hint}"
+
+
+def model_at(place: Iterable[Any]) -> type[BaseModel]:
+    """The part of the config's model that a place in a config is of."""
+    model: Any = Experiment
+    for part in place:
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            model = model.model_fields[part].annotation
+        else:  # the values of a mapping or of a list
+            model = get_args(model)[-1]
+        model = next((arg for arg in get_args(model) if is_model(arg)), model)
+    return model
+
+
+def is_model(kind: Any) -> bool:
+    """Whether a type is a part of a config."""
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+@command
+def main(argv: list[str] | None = None) -> None:
+    """Check the config that the files make together."""
+    parser = argparse.ArgumentParser(prog="userbench check", description=__doc__.splitlines()[0])
+    parser.add_argument("config", type=Path, nargs="+", help="YAML; of several files, one config")
+    parser.add_argument(
+        "--no-methods", action="store_true", help="do not ask methods about their fields (faster)"
+    )
+    args = parser.parse_args(argv)
+    source = ", ".join(map(str, args.config))
+    config = read_experiment(read_configs(args.config), source)
+    try:
+        resolved = resolve(config)
+        if not args.no_methods:
+            check_answers(ask(questions(resolved)))
+    except ValueError as problem:
+        raise ValueError(f"{source}: {problem}") from None
+    sizes = f"{len(resolved.runs)} runs x {len(config.seeds)} seeds x {len(config.tasks)} tasks"
+    print(f"{source}: experiment {config.experiment}, {sizes}")

@@ -1,0 +1,339 @@
+"""What a config says, as one typed model: every key once, with its type, default, unit and meaning.
+
+`runs.py` says what a config implies (warm starts, trials, label shares), `ledger.yaml` explains the
+switches of `protocol`. Here are names and values only: no path of a result, and no torch.
+"""
+
+from collections import Counter
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
+
+
+def each_once(values: list[Any]) -> list[Any]:
+    """The values; ValueError where one is there twice."""
+    for value, count in Counter(values).items():
+        if count > 1:
+            raise ValueError(f"{value!r} is there twice. Leave it out once")
+    return values
+
+
+# Names become folders and words of commands: nothing that a path or a shell could misread.
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+DottedName = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)*$")]
+Checksum = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Seed = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+BatchSize = Annotated[int, Field(ge=2)]
+Positive = Annotated[float, Field(gt=0)]
+Rate = Annotated[float, Field(ge=0, lt=1)]
+Share = Annotated[float, Field(ge=0.001, le=1)]
+Names = Annotated[list[Name], Field(min_length=1), AfterValidator(each_once)]
+Epochs = Annotated[list[Count], Field(min_length=1), AfterValidator(each_once)]
+Pair = Annotated[list[Name], Field(min_length=2, max_length=2)]
+Fields = dict[str, Any]
+
+METRICS = {"classification": "accuracy", "binary": "auc", "top_n": "ndcg@10"}
+
+
+class Part(BaseModel):
+    """A part of a config: unknown keys are refused, and no value is converted to another type."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True
+    )
+
+
+class Simulation(Part):
+    """A simulated world (docs/simulated-world.md)."""
+
+    users: Annotated[int, Field(ge=100)]
+    items: Annotated[int, Field(ge=100)]
+    seed: Seed
+    overrides: Fields = {}
+    """Parameters of the world that deviate from its defaults."""
+
+
+class CorpusPretrain(Part):
+    """What differs from the experiment's `pretrain` on one corpus, for every method."""
+
+    batch_size: BatchSize | None = None
+
+
+class Corpus(Part):
+    """Behaviour data: simulated, or real files that `raw` or the environment variable names."""
+
+    format: Literal["ttl", "app"]
+    label: str | None = None
+    """Name of real data in the table."""
+    raw: str | None = None
+    """Folder or zip of the real files."""
+    raw_env: Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]*$")] | None = None
+    """Environment variable that names that folder or zip; `raw` wins."""
+    optional: bool = False
+    """Leave its tasks empty where the data is absent."""
+    max_bad_rows: Seed = 0
+    """Lines of a raw file that may be left out because they cannot be read."""
+    pretrain: CorpusPretrain = CorpusPretrain()
+    sha256: dict[str, Checksum] = {}
+    """Expected checksums of raw files, by file name."""
+    simulate: Simulation | None = None
+
+    @model_validator(mode="after")
+    def has_one_source(self) -> Self:
+        """Data is simulated or real, and not both."""
+        if self.simulate is None and self.raw is None and self.raw_env is None:
+            raise ValueError("no data: add `simulate`, or the real files' `raw` or `raw_env`")
+        if self.simulate is not None and (self.raw is not None or self.raw_env is not None):
+            raise ValueError("simulated and real at once: leave out `simulate` or `raw`, `raw_env`")
+        return self
+
+
+class Splits(Part):
+    """Pre-training users are split 90/10, examples of tasks 6:2:2."""
+
+    seed: Seed
+
+
+class EncoderSizes(Part):
+    """Sizes of the encoder, equal for all methods."""
+
+    dim: Count
+    layers: Count
+    heads: Count
+    max_length: Count
+    """Latest behaviours of a user that it reads."""
+
+
+class Pretrain(Part):
+    """Budget of pre-training, equal for all methods."""
+
+    epochs: Count
+    batch_size: BatchSize
+    """Users per step."""
+    keep: Epochs = []
+    """Epochs whose checkpoints are kept beside those that are fine-tuned."""
+
+
+class Finetune(Part):
+    """Budget of fine-tuning, equal for all methods."""
+
+    epochs: Count
+    from_epochs: Epochs
+    """Candidate checkpoints; validation chooses one for each task."""
+    test: bool = True
+    """false: the test split is never read, as in a tuning."""
+
+
+class Task(Part):
+    """A downstream task."""
+
+    corpus: Name
+    source: Name | None = None
+    """Raw file of the task; default: the task's own name."""
+    kind: Literal["classification", "binary", "top_n"]
+    label: str
+    paper: Literal["T1", "T2", "T3", "T4", "T5", "T6"] | None = None
+    """Task of the paper that it stands for."""
+    lr: Positive
+    batch_size: Count
+    """Examples per step."""
+    epochs: Count | None = None
+    """Default: finetune.epochs."""
+
+    @property
+    def metric(self) -> str:
+        """What the task is measured by."""
+        return METRICS[self.kind]
+
+
+class Protocol(Part):
+    """Switches of the ambiguity ledger, which explains each (docs/ambiguities.md)."""
+
+    attention_dropout: bool = True
+    warm_start: Name = "mlm"
+    """Run from whose last checkpoint every other run starts, or none."""
+    order: Literal["reshuffled", "fixed"] = "reshuffled"
+    item_table: Literal["dense", "lazy"] = "dense"
+    test_users: Literal["included", "held_out", "others_held_out"] = "included"
+    checkpoint: Literal["validation", "first", "last"] = "validation"
+    split: Literal["interaction", "user"] = "interaction"
+    known_targets: Literal["by_stage", "all", "train"] = "by_stage"
+    finetune_dropout: Rate = 0.5
+    bias_start: Literal["zero", "frequency"] = "zero"
+    ties: Literal["pessimistic", "stable"] = "pessimistic"
+    average: Literal["pairs", "users"] = "pairs"
+    label_share: Share = 1.0
+    """Of the training and validation examples of fine-tuning, in as many steps, by the seed."""
+
+
+class Run(Part):
+    """A method, where its encoder comes from, and what deviates: a row of a table."""
+
+    method: DottedName | None = None
+    """File in methods/, or an importable module; absent: no pre-training."""
+    init_from: Name | None = None
+    """Run whose last checkpoint it starts from, or none; default: protocol.warm_start."""
+    encoder_of: Name | None = None
+    """Run whose checkpoints are fine-tuned; then nothing is pre-trained here."""
+    overrides: Fields = {}
+    """Fields of the method's Config that deviate from its defaults."""
+    batch_size: BatchSize | None = None
+    """Users per step, where it deviates."""
+    inputs: dict[DottedName, Name] = {}
+    """Fields of its Config that name a file: the last checkpoint of a run, or neighbours."""
+    protocol: Protocol = Protocol()
+    """What deviates from the experiment's protocol."""
+    label: str | None = None
+    """Name in tables and figures; default: the name of the run."""
+    paper: str | None = None
+    """Row of the paper's Table 2 that it stands for."""
+
+    @model_validator(mode="after")
+    def has_one_encoder(self) -> Self:
+        """What takes the encoder of another run starts from nothing itself."""
+        if self.init_from is not None and self.encoder_of is not None:
+            raise ValueError("init_from and encoder_of at once: leave one of them out")
+        views = self.overrides.get("views")
+        if isinstance(views, dict) and not isinstance(views.get("kind", ""), str):
+            raise ValueError(f"overrides.views.kind {views['kind']!r} is no file in views/")
+        return self
+
+
+class Table2(Part):
+    """Table 2: baselines first, ours last."""
+
+    rows: Names
+    compared_with: Name
+    """Row over which improvements are counted."""
+
+
+class Fairness(Part):
+    """What fairness.csv shows beside the rows of Table 2."""
+
+    controls: Names
+    """Runs that are no rows of Table 2, such as a method for more epochs."""
+
+
+class Margins(Part):
+    """Percentage points, by task of the paper's Table 2."""
+
+    T1: Positive
+    T2: Positive
+    T3: Positive
+    T4: Positive
+    T5: Positive
+    T6: Positive
+
+
+class Verify(Part):
+    """How near to a published value is near enough (verdict.csv); set it before a run."""
+
+    margin: Margins
+
+
+class Ablation(Part):
+    """Figure 4: a run beside others that lack one of its components."""
+
+    full: Name
+    rows: Names
+    sweep: Names | None = None
+    """Runs whose overrides have a number as `coefficient`."""
+
+
+class Combination(Part):
+    """Figure 3: a method alone, and AdaptSSR with its views."""
+
+    pairs: Annotated[list[Pair], Field(min_length=1)]
+
+
+class Similarity(Part):
+    """Figure 5: cosines of user vectors at the last checkpoints of these runs."""
+
+    corpus: Name
+    rows: Names
+    users: Annotated[int, Field(ge=2)] = 2000
+    """At most so many held-out users."""
+    views: Fields = {}
+    """Ratios of crop, reorder and mask that deviate from those of the authors' code."""
+    encode: Literal["evaluation", "training"] | None = None
+    """evaluation (default): no dropout but in the dropout twin; training: dropout in every vector,
+    at the rate of its pre-training."""
+    dropout: Rate | None = None
+    """Rate of the dropout twin with encode evaluation, for all methods; default 0.1."""
+
+
+class Worlds(Part):
+    """Figure 6: differences of runs over parameters of the simulated corpora."""
+
+    parameters: Annotated[list[str], Field(min_length=1, max_length=2), AfterValidator(each_once)]
+    """Names under `simulate.overrides` of every corpus; one line per value of the second."""
+    differences: Annotated[list[Pair], Field(min_length=1)]
+    """A run and the run it is compared with."""
+
+
+class Labels(Part):
+    """Figure 7: rows with shares of the labels of fine-tuning."""
+
+    rows: Names
+    shares: Annotated[list[Share], Field(min_length=1), AfterValidator(each_once)]
+
+
+class Experiment(Part):
+    """The config of an experiment."""
+
+    experiment: Name
+    """Name of the folder under results/."""
+    device: Annotated[str, StringConstraints(pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$")]
+    """auto: a GPU where nvidia-smi is there or a cluster is asked, else the CPU; cuda:2: that one."""
+    precision: Literal["fp32", "tf32", "bf16"] | None = None
+    """Of training on a GPU: fp32 (default), tf32, or bf16 of the Transformer alone."""
+    capture: Literal["none", "graph", "compile"] | None = None
+    """How steps reach a GPU: none (default), graph (CUDA graphs), compile (of compiled code)."""
+    seeds: Annotated[list[Seed], Field(min_length=1), AfterValidator(each_once)]
+    """One pre-training and fine-tuning each; splits and data do not change with them."""
+    corpora: Annotated[dict[Name, Corpus], Field(min_length=1)]
+    splits: Splits
+    encoder: EncoderSizes
+    pretrain: Pretrain
+    finetune: Finetune
+    tasks: Annotated[dict[Name, Task], Field(min_length=1)]
+    runs: Annotated[dict[Name, Run], Field(min_length=1)]
+    protocol: Protocol = Protocol()
+
+    table2: Table2 | None = None
+    fairness: Fairness | None = None
+    verify: Verify | None = None
+    ablation: Ablation | None = None
+    combination: Combination | None = None
+    similarity: Similarity | None = None
+    worlds: Worlds | None = None
+    labels: Labels | None = None
+    tuning: dict[Name, Annotated[list[Fields], Field(min_length=1)]] = {}
+    """Trials of each run: fields over its own overrides. Makes tuning.csv."""
+    sensitivity: Name | None = None
+    """Run of which each switch of the ledger is set to its other values, one at a time."""
+
+    # Of the machine: given on the command line (--config seeds_together=all) or in a profile.
+    seeds_together: Count | Literal["all"] = 1
+    """Seeds of a run that share a process."""
+    together: Literal["one-by-one", "interleaved"] = "one-by-one"
+    """How seeds that share a process are trained."""
+    jobs_per_gpu: Count = 1
+    """Trainings that share a GPU."""
+    limit_minutes: Positive = 24 * 60
+    """Minutes after which a command is ended, as one that hangs."""
+    save_every: Annotated[float, Field(ge=0)] | None = None
+    """Seconds between two states of a training, from which it goes on when it was stopped."""
+    gres: (
+        Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+(:[A-Za-z0-9_.]+)?:[0-9]+$")]
+        | None
+    ) = None
+    """On Slurm, what a training asks for instead of a GPU: shard:2, gpu:a100:1."""

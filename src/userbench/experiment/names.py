@@ -1,0 +1,138 @@
+"""Every name in a config that points to another part of it points somewhere."""
+
+from collections.abc import Iterator
+
+from userbench.experiment.config import Experiment
+from userbench.experiment.runs import NEIGHBOURS
+
+
+def check_names(config: Experiment) -> None:
+    """ValueError, with key and remedy, for the first name that points nowhere."""
+    for problem in problems(config):
+        raise ValueError(problem)
+
+
+def problems(config: Experiment) -> Iterator[str]:
+    """Everything that is wrong with the names of a config, a line each."""
+    yield from problems_of_corpora(config)
+    yield from problems_of_runs(config)
+    for where, names in named_runs(config).items():
+        for name in names:
+            if name not in config.runs:
+                yield f"{where}: no run {name!r}; known: {', '.join(config.runs)}"
+    yield from problems_of_studies(config)
+    yield from problems_of_numbers(config)
+
+
+def problems_of_corpora(config: Experiment) -> Iterator[str]:
+    """Tasks of no corpus, and corpora of no task."""
+    for name, task in config.tasks.items():
+        if task.corpus not in config.corpora:
+            known = ", ".join(config.corpora)
+            yield f"tasks.{name}.corpus: no corpus {task.corpus!r}; known: {known}"
+    for name in config.corpora.keys() - {task.corpus for task in config.tasks.values()}:
+        yield f"corpora.{name}: no task is of it. Add one, or leave the corpus out"
+
+
+def problems_of_runs(config: Experiment) -> Iterator[str]:
+    """Runs that start from, or are given, what is not pre-trained above them."""
+    pretrained: list[str] = []
+    every = [name for name, run in config.runs.items() if run.method and not run.encoder_of]
+    for name, run in config.runs.items():
+        # What pre-trains nothing may name any; what pre-trains, those above it.
+        above = pretrained if name in every else every
+        sources = {f"inputs.{field}": source for field, source in run.inputs.items()}
+        if run.init_from is not None:
+            sources["init_from"] = run.init_from
+        if run.encoder_of is not None:
+            sources["encoder_of"] = run.encoder_of
+        for key, source in sources.items():
+            free = {"init_from": "none", "encoder_of": None}.get(key, NEIGHBOURS)
+            if source not in (*above, free):
+                known = ", ".join([*above, *([free] if free else [])])
+                yield (
+                    f"runs.{name}.{key}: no pre-training run {source!r} above {name!r}; known: "
+                    f"{known or 'none'}"
+                )
+        if name in every:
+            pretrained.append(name)
+
+
+def named_runs(config: Experiment) -> dict[str, list[str]]:
+    """The runs that each study names, by the key that names them."""
+    found: dict[str, list[str]] = {"tuning": list(config.tuning)}
+    if config.table2:
+        found["table2.rows"] = config.table2.rows
+        found["table2.compared_with"] = [config.table2.compared_with]
+    if config.fairness:
+        found["fairness.controls"] = config.fairness.controls
+    if config.sensitivity:
+        found["sensitivity"] = [config.sensitivity]
+    if config.ablation:
+        found["ablation.full"] = [config.ablation.full]
+        found["ablation.rows"] = config.ablation.rows
+        found["ablation.sweep"] = config.ablation.sweep or []
+    if config.combination:
+        found["combination.pairs"] = [run for pair in config.combination.pairs for run in pair]
+    if config.similarity:
+        found["similarity.rows"] = config.similarity.rows
+    if config.worlds:
+        found["worlds.differences"] = [run for pair in config.worlds.differences for run in pair]
+    if config.labels:
+        found["labels.rows"] = config.labels.rows
+    return found
+
+
+def problems_of_studies(config: Experiment) -> Iterator[str]:
+    """What tables and figures need beside runs that are there."""
+    for key in ("verify", "fairness"):
+        if getattr(config, key) is not None and config.table2 is None:
+            yield f"{key}: needs table2. Add it, or leave {key} out"
+    if config.table2 and config.table2.compared_with not in config.table2.rows:
+        yield f"table2.compared_with: {config.table2.compared_with!r} is no row of table2"
+    for run in config.fairness.controls if config.fairness and config.table2 else []:
+        if run in config.table2.rows:
+            yield f"fairness.controls: {run!r} is a row of table2. Leave it out here"
+    for run in config.ablation.sweep or [] if config.ablation else []:
+        if not isinstance(config.runs[run].overrides.get("coefficient"), int | float):
+            yield f"ablation.sweep: run {run!r} has no number as overrides.coefficient"
+    if config.similarity:
+        yield from problems_of_similarity(config)
+    for parameter in config.worlds.parameters if config.worlds else []:
+        for name, corpus in config.corpora.items():
+            world = corpus.simulate.overrides if corpus.simulate else {}
+            if not isinstance(world.get(parameter), int | float):
+                yield (
+                    f"corpora.{name}: simulate.overrides has no number as {parameter!r}, which "
+                    "worlds compares"
+                )
+
+
+def problems_of_similarity(config: Experiment) -> Iterator[str]:
+    """What Figure 5 needs."""
+    asked = config.similarity
+    if asked.corpus not in config.corpora:
+        yield f"similarity.corpus: no corpus {asked.corpus!r}; known: {', '.join(config.corpora)}"
+    if asked.encode == "training" and asked.dropout is not None:
+        yield (
+            "similarity.dropout: with encode: training, the rate is that of each pre-training. "
+            "Leave it out"
+        )
+    for run in asked.rows:
+        if config.runs[run].method is None:
+            yield f"similarity.rows: run {run!r} pre-trains nothing: no checkpoint"
+
+
+def problems_of_numbers(config: Experiment) -> Iterator[str]:
+    """Sizes and epochs that do not fit each other."""
+    sizes = config.encoder
+    if sizes.dim % sizes.heads:
+        yield f"encoder.dim: {sizes.dim} is no multiple of heads: {sizes.heads}"
+    last = config.pretrain.epochs
+    for key, epochs in (
+        ("finetune.from_epochs", config.finetune.from_epochs),
+        ("pretrain.keep", config.pretrain.keep),
+    ):
+        for epoch in epochs:
+            if epoch > last:
+                yield f"{key}: epoch {epoch} is above pretrain.epochs: {last}"

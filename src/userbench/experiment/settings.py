@@ -1,0 +1,78 @@
+"""What a command is told of an experiment: values of its flags, without any path."""
+
+from typing import Any
+
+from userbench.experiment.config import Fields, Task
+from userbench.experiment.layouts import BASELINES
+from userbench.experiment.runs import ResolvedExperiment
+
+# Switches of the protocol that fine-tuning reads, and those that the baselines read, too.
+OF_FINETUNING = ("bias_start", "known_targets", "ties", "average", "label_share")
+OF_BASELINES = ("known_targets", "ties", "average")
+HISTORY = {"bag-of-items": "latest", "bag-of-items-long": "whole"}
+
+
+def batch_size(resolved: ResolvedExperiment, run: str, corpus: str) -> int:
+    """Users per step of pre-training: of the run, else of its corpus, else of the experiment."""
+    return (
+        resolved.runs[run].batch_size
+        or resolved.corpora[corpus].pretrain.batch_size
+        or resolved.config.pretrain.batch_size
+    )
+
+
+def encoder_sizes(resolved: ResolvedExperiment, run: str) -> Fields:
+    """Sizes of the encoder, and what of it the protocol says."""
+    sizes = resolved.config.encoder.model_dump()
+    if not resolved.runs[run].protocol.attention_dropout:
+        sizes["attention_dropout"] = False
+    return sizes
+
+
+def loop_flags(resolved: ResolvedExperiment, run: str) -> str:
+    """What both training loops are told of the protocol, and of how a GPU is used."""
+    config, protocol = resolved.config, resolved.runs[run].protocol
+    words = ["--order", protocol.order, "--item-table", protocol.item_table]
+    for name in ("precision", "capture"):
+        if getattr(config, name) is not None:
+            words += [f"--{name}", getattr(config, name)]
+    return " ".join(words)
+
+
+def hold_out_flag(resolved: ResolvedExperiment, run: str) -> str | None:
+    """The flag that names tasks whose test users, or as many others, a run may not pre-train on."""
+    flags = {"included": None, "held_out": "--hold-out", "others_held_out": "--hold-out-others"}
+    return flags[resolved.runs[run].protocol.test_users]
+
+
+def starts_flag(resolved: ResolvedExperiment, run: str) -> str:
+    """As many random starts for a run without pre-training as others have candidate checkpoints."""
+    asked = resolved.runs[run]
+    return "" if asked.encoder else f"--starts {len(asked.candidates)}"
+
+
+def finetune_settings(resolved: ResolvedExperiment, run: str, task: Task) -> Fields:
+    """How a task is fine-tuned: the same for every run, but for the protocol it may override."""
+    protocol = resolved.runs[run].protocol
+    return {
+        "kind": task.kind,
+        "lr": task.lr,
+        "batch_size": task.batch_size,
+        "epochs": task.epochs or resolved.config.finetune.epochs,
+        "dropout": protocol.finetune_dropout,
+        **{key: getattr(protocol, key) for key in OF_FINETUNING},
+    }
+
+
+def baselines_of(resolved: ResolvedExperiment, corpus: str) -> list[tuple[str, str]]:
+    """Task and baseline of every score file that the baselines write of a corpus."""
+    tasks = resolved.tasks_of(corpus)
+    return [(name, run) for name, task in tasks.items() for run in BASELINES[task.kind]]
+
+
+def baseline_settings(resolved: ResolvedExperiment, name: str, baseline: str) -> dict[str, Any]:
+    """What a baseline needs to know of a task, and of the experiment's protocol."""
+    task, protocol = resolved.tasks[name], resolved.config.protocol
+    history = {"history": HISTORY[baseline]} if baseline in HISTORY else {}
+    told = {key: getattr(protocol, key) for key in OF_BASELINES}
+    return {"kind": task.kind, "metric": task.metric, **told, **history}
