@@ -19,19 +19,19 @@ rule simulate:
     resources:
         **needs("simulate"),
     params:
-        format=lambda w: CORPORA[w.corpus]["format"],
-        world=lambda w: " ".join(
-            shlex.quote(f"{name}={json.dumps(value)}")
-            for name, value in CORPORA[w.corpus]["simulate"].get("set", {}).items()
-        ),
-        users=lambda w: CORPORA[w.corpus]["simulate"]["users"],
-        n_items=lambda w: CORPORA[w.corpus]["simulate"]["items"],
-        seed=lambda w: CORPORA[w.corpus]["simulate"]["seed"],
+        format=lambda w: CORPORA[w.corpus].format,
+        world=lambda w: [
+            f"{name}={json.dumps(value)}"
+            for name, value in CORPORA[w.corpus].simulate.overrides.items()
+        ],
+        users=lambda w: CORPORA[w.corpus].simulate.users,
+        n_items=lambda w: CORPORA[w.corpus].simulate.items,
+        seed=lambda w: CORPORA[w.corpus].simulate.seed,
     message:
         "Simulate the raw files of {wildcards.corpus}"
     shell:
         "python -m userbench.data.simulate --format {params.format} --users {params.users}"
-        " --items {params.n_items} --seed {params.seed} --set {params.world} --out {output}"
+        " --items {params.n_items} --seed {params.seed} --set {params.world:q} --out {output}"
         " > {log} 2>&1"
 
 
@@ -51,13 +51,13 @@ rule store:
     resources:
         **needs("store"),
     params:
-        format=lambda w: CORPORA[w.corpus]["format"],
+        format=lambda w: CORPORA[w.corpus].format,
         raw=lambda w, input: RAW.get(w.corpus) or input.raw,
         sources=lambda w: json.dumps(
-            {name: task.get("source", name) for name, task in tasks_of(w.corpus).items()}
+            {n: task.source or n for n, task in EXPERIMENT.tasks_of(w.corpus).items()}
         ),
-        max_bad_rows=lambda w: CORPORA[w.corpus].get("max_bad_rows", 0),
-        checksums=lambda w: json.dumps(CORPORA[w.corpus].get("sha256", {})),
+        max_bad_rows=lambda w: CORPORA[w.corpus].max_bad_rows,
+        checksums=lambda w: json.dumps(CORPORA[w.corpus].sha256),
     message:
         "Read the raw files of {wildcards.corpus} into {output}"
     shell:
@@ -82,8 +82,8 @@ rule splits:
     resources:
         **needs("splits"),
     params:
-        tasks=lambda w: list(tasks_of(w.corpus)),
-        seed=config["splits"]["seed"],
+        tasks=lambda w: list(EXPERIMENT.tasks_of(w.corpus)),
+        seed=CONFIG.splits.seed,
     message:
         "Split the users and examples of {wildcards.corpus}"
     shell:

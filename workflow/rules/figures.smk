@@ -4,15 +4,39 @@
 #      results/. A figure that is not asked for makes no job.
 
 
+FIGURES = figures_of(EXPERIMENT)
+
+
+def numbers_of(figure):
+    """The file of the numbers that a figure shows."""
+    return {"figure4": "ablation.csv"}.get(figure, f"{figure}.csv")
+
+
+def files_of(figure):
+    """What is published of a figure."""
+    numbers = numbers_of(figure)
+    images = [f"{figure}.{kind}" for kind in ("svg", "pdf", "png")]
+    more = ["figure5.parquet"] if figure == "figure5" else []
+    return [numbers, f"{numbers}.provenance.json", *images, *more]
+
+
+def behind_figure(figure):
+    """The measurements that a figure is made of."""
+    if figure == "learning_curves":
+        encoders = dict.fromkeys(RUNS[row].encoder for row in ROWS if RUNS[row].encoder)
+        curves = expand(CURVE, run=encoders, corpus=CORPORA, seed=SEEDS)
+        return {"scores": f"{OUT}/scores.csv", "behind": curves}
+    runs = runs_of(EXPERIMENT, figure)
+    return {"scores": f"{OUT}/{figure}_scores.csv", "behind": predictions_of(runs)}
+
+
+DRAWN = [name for figure in FIGURES for name in files_of(figure)]
+
+
 rule figure_scores:
     """Gather the scores behind {wildcards.figure} in one tidy table."""
     input:
-        scores=lambda w: expand(
-            f"{OUT}/finetune/{{run}}/{{task}}/seed{{seed}}.json",
-            run=runs_in(w.figure),
-            task=TASKS,
-            seed=SEEDS,
-        ),
+        scores=lambda w: scores_of(runs_of(EXPERIMENT, w.figure)),
         code=code("report.tables"),
     output:
         csv=f"{OUT}/{{figure}}_scores.csv",
@@ -20,7 +44,7 @@ rule figure_scores:
     log:
         f"{OUT}/logs/{{figure}}_scores.log",
     wildcard_constraints:
-        figure="|".join(OF_SCORES) or "none",
+        figure="figure[3467]",
     localrule: True
     conda:
         "../../environment.yml"
@@ -32,18 +56,19 @@ rule figure_scores:
 
 
 # Why a loop: the names of the numbers differ from those of the figures.
-for figure, (_, numbers) in STUDIES.items():
+for figure in FIGURES:
     if figure != "figure5":
 
         rule:
             name:
                 figure
             input:
-                **figure_inputs(figure),
+                **behind_figure(figure),
+                experiment=SPECIFICATION,
                 code=code("report.figures"),
             output:
-                csv=f"{OUT}/{numbers}",
-                provenance=f"{OUT}/{numbers}.provenance.json",
+                csv=f"{OUT}/{numbers_of(figure)}",
+                provenance=f"{OUT}/{numbers_of(figure)}.provenance.json",
                 svg=report(
                     f"{OUT}/{figure}.svg",
                     caption=f"../report/{figure}.rst",
@@ -58,15 +83,14 @@ for figure, (_, numbers) in STUDIES.items():
                 "../../environment.yml"
             params:
                 figure=figure,
-                layout=lambda w, figure=figure: json.dumps(figure_layout(figure)),
-                predictions=predictions_flag,
+                behind="--curves" if figure == "learning_curves" else "--predictions",
                 out=lambda w, output: output.svg.removesuffix(".svg"),
             message:
                 f"Draw {figure}"
             shell:
                 "python -m userbench.report.figures {params.figure} --scores {input.scores}"
-                " {params.predictions} --layout {params.layout:q} --csv {output.csv}"
-                " --out {params.out} > {log} 2>&1"
+                " {params.behind} {input.behind} --experiment {input.experiment}"
+                " --csv {output.csv} --out {params.out} > {log} 2>&1"
 
     rule:
         name:
@@ -81,20 +105,21 @@ for figure, (_, numbers) in STUDIES.items():
         conda:
             "../../environment.yml"
         message:
-            f"Publish {figure} of experiment {EXPERIMENT} in results/"
+            f"Publish {figure} of experiment {CONFIG.experiment} in results/"
         shell:
             "cp {input} results/ 2> {log}"
 
 
-if "figure5" in STUDIES:
+if "figure5" in FIGURES:
 
     rule figure5:
         """Distributions of the similarities of all runs, and what they say in numbers."""
         input:
+            experiment=SPECIFICATION,
             cosines=expand(
-                f"{OUT}/similarity/{{run}}/{{corpus}}/seed{{seed}}.parquet",
-                run=config["similarity"]["rows"],
-                corpus=config["similarity"]["corpus"],
+                COSINES,
+                run=CONFIG.similarity.rows,
+                corpus=CONFIG.similarity.corpus,
                 seed=SEEDS,
             ),
             code=code("report.figures"),
@@ -115,11 +140,10 @@ if "figure5" in STUDIES:
         conda:
             "../../environment.yml"
         params:
-            layout=lambda w: json.dumps(figure_layout("figure5")),
             out=lambda w, output: output.svg.removesuffix(".svg"),
         message:
             "Draw figure5"
         shell:
             "python -m userbench.report.figures figure5 --cosines {input.cosines}"
-            " --layout {params.layout:q} --csv {output.csv} --parquet {output.parquet}"
+            " --experiment {input.experiment} --csv {output.csv} --parquet {output.parquet}"
             " --out {params.out} > {log} 2>&1"

@@ -17,6 +17,7 @@ rule page:
     """Everything this experiment has found, in one file that opens without a network."""
     input:
         [f"{OUT}/{name}" for name in REPORTED],
+        experiment=SPECIFICATION,
         config=CONFIG_FILES,
         code=code("report.page"),
         template=expand("src/userbench/report/page.{kind}", kind=["html", "css", "js"]),

@@ -1,68 +1,52 @@
 # Store and splits -> pre-trained encoders.
 # In:  data/<corpus>/, splits/<by>/<corpus>/, the last checkpoint of the run it starts from, and what
-#      else its method is given (neighbours/<by>/<corpus>/, a generator)
+#      else its method reads (neighbours/<by>/<corpus>/, a generator)
 # Out: pretrain/<run>/<corpus>/seed<k>/epoch<e>.safetensors for every kept epoch, curve.json
-# Why a loop: one rule for seeds that go alone, and one for each group that shares a process.
-
-PRETRAININGS = [("|".join(CORPORA), (), RUNS)] + [
-    (corpus, group, runs)
-    for corpus in CORPORA
-    for group, runs in company(f"{OUT}/pretrain/{{run}}/{corpus}/seed{{seed}}/curve.json").items()
-]
 
 
-for corpora, group, runs in PRETRAININGS:
-
-    rule:
-        name:
-            named("pretrain", group, corpora)
-        input:
-            store=f"{OUT}/data/{{corpus}}",
-            splits=lambda w: splits_of(w, w.corpus),
-            init=lambda w, group=group: warm_start(w, seeds_of(w, group)),
-            given=lambda w, group=group: given(w, seeds_of(w, group)),
-            code=code("pretrain"),
-            method=lambda w: method_code(w.run),
-        output:
-            epochs=[
-                path for each in checkpoints("{run}", KEPT_EPOCHS) for path in of_each(each, group)
-            ],
-            curve=of_each(f"{OUT}/pretrain/{{run}}/{{corpus}}/seed{{seed}}/curve.json", group),
-        log:
-            f"{OUT}/logs/pretrain/{{run}}/{{corpus}}/{label(group)}.log",
-        benchmark:
-            f"{OUT}/benchmarks/pretrain/{{run}}/{{corpus}}/{label(group)}.tsv"
-        wildcard_constraints:
-            corpus=corpora,
-            run="|".join(map(re.escape, runs)),
-        conda:
-            "../../environment.yml"
-        threads: 1
-        resources:
-            **needs("pretrain", group=group),
-        params:
-            method=lambda w: RUNS[w.run]["method"],
-            changes=settings,
-            init=lambda w: init_flag(warm_start(w, EACH)),
-            encoder=encoder,
-            epochs=LAST_EPOCH,
-            keep=KEPT_EPOCHS,
-            batch_size=batch_size,
-            loop=loop_flags,
-            hold_out=held_out,
-            device=device,
-            out=lambda w: f"{OUT}/pretrain/{w.run}/{w.corpus}/seed{{seed}}",
-            # Why output: what is derived of it is no reason to run a job again.
-            seeds=lambda w, output, group=group: seeds_of(w, group),
-            together=lambda w, output: WAY,
-            state=lambda w, output: state_flags("pretrain", w, w.corpus),
-        message:
-            "Pre-train {wildcards.run} on {wildcards.corpus}, seed {params.seeds} (follow: tail -f {log})"
-        # Why exec: a signal reaches the training, not a shell around it.
-        shell:
-            "exec python -m userbench.pretrain --store {input.store} --splits {input.splits}"
-            " --method {params.method} --set {params.changes:q} {params.init}"
-            " --encoder {params.encoder:q} --epochs {params.epochs}"
-            " --batch-size {params.batch_size} {params.loop} {params.hold_out} --keep {params.keep}"
-            " --seed {params.seeds} --together {params.together} --device {params.device}"
-            " --out {params.out} {params.state} > {log} 2>&1"
+rule pretrain:
+    """Pre-train one run on one corpus, one seed or all of them in one process."""
+    input:
+        store=f"{OUT}/data/{{corpus}}",
+        splits=lambda w: splits_of(w.run, w.corpus),
+        init=warm_start,
+        inputs=method_inputs,
+        code=code("pretrain"),
+        method=lambda w: method_code(w.run),
+    output:
+        epochs=of_seeds(expand(EPOCH, epoch=EXPERIMENT.kept_epochs, allow_missing=True)),
+        curve=of_seeds(CURVE),
+    log:
+        f"{OUT}/logs/pretrain/{{run}}/{{corpus}}/{SEED}.log",
+    benchmark:
+        f"{OUT}/benchmarks/pretrain/{{run}}/{{corpus}}/{SEED}.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        **needs("pretrain"),
+    params:
+        method=lambda w: RUNS[w.run].method,
+        overrides=overrides,
+        init=init_flag,
+        encoder=lambda w: json.dumps(settings.encoder_sizes(EXPERIMENT, w.run)),
+        epochs=EXPERIMENT.last_epoch,
+        keep=EXPERIMENT.kept_epochs,
+        batch_size=lambda w: settings.batch_size(EXPERIMENT, w.run, w.corpus),
+        loop=lambda w: settings.loop_flags(EXPERIMENT, w.run),
+        hold_out=held_out,
+        device=device,
+        out=lambda w: f"{OUT}/pretrain/{w.run}/{w.corpus}/seed{{seed}}",
+        seeds=seeds_param,
+        together=lambda w, output: CONFIG.together,
+        state=lambda w, output: state_flags("pretrain", w.run, w.corpus),
+    message:
+        "Pre-train {wildcards.run} on {wildcards.corpus}, seed {params.seeds} (follow: tail -f {log})"
+    # Why exec: a signal reaches the training, not a shell around it.
+    shell:
+        "exec python -m userbench.pretrain --store {input.store} --splits {input.splits}"
+        " --method {params.method} --set {params.overrides:q} {params.init}"
+        " --encoder {params.encoder:q} --epochs {params.epochs}"
+        " --batch-size {params.batch_size} {params.loop} {params.hold_out} --keep {params.keep}"
+        " --seed {params.seeds} --together {params.together} --device {params.device}"
+        " --out {params.out} {params.state} > {log} 2>&1"

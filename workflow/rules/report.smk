@@ -4,41 +4,50 @@
 #      which are those of the experiment asked for last
 
 TABLES = {
-    "table2": {
-        "scores": ["csv"],
-        "table1": ["csv"],
-        "table2": ["csv", "md", "tex", "html"],
-        "headline": ["md", "md.provenance.json"],
-        "agreement": ["csv"],
-        "statistics": ["csv", "md"],
-        "aggregate": ["csv", "md"],
-    },
-    "verify": {"verdict": ["csv", "md"]},
-    "tuning": {"tuning": ["csv", "md"]},
-    "sensitivity": {"scores": ["csv"], "effects": ["csv"], "ambiguities": ["md"]},
+    "table2": "scores.csv table1.csv table2.csv table2.md table2.tex table2.html headline.md"
+    " agreement.csv statistics.csv statistics.md aggregate.csv aggregate.md",
+    "verify": "verdict.csv verdict.md",
+    "tuning": "tuning.csv tuning.md",
+    "sensitivity": "scores.csv effects.csv ambiguities.md",
 }
-ASKED = {name: kinds for key in TABLES if key in config for name, kinds in TABLES[key].items()}
-PUBLISHED = [f"{name}.{kind}" for name, kinds in ASKED.items() for kind in kinds] + [
-    f"{name}.csv.provenance.json" for name, kinds in ASKED.items() if "csv" in kinds
-]
+PUBLISHED = [name for key in TABLES if getattr(CONFIG, key) for name in TABLES[key].split()]
+RECORDED = (".csv", "headline.md")
+PUBLISHED += [f"{name}.provenance.json" for name in PUBLISHED if name.endswith(RECORDED)]
 # Apart from the others: Table 2 does not wait for control runs.
-CONTROLS = config.get("fairness", {}).get("controls", [])
-FAIRNESS = ["fairness.csv", "fairness.md", "fairness.csv.provenance.json"]
-FAIRNESS = FAIRNESS if "table2" in config else []
-COMPARED = [config["sensitivity"], *ALTERNATIVES] if "sensitivity" in config else []
-SCORED = list(dict.fromkeys([*config.get("table2", {}).get("rows", []), *COMPARED]))
+FAIRNESS = ["fairness.csv", "fairness.md", "fairness.csv.provenance.json"] if CONFIG.table2 else []
+ROWS = CONFIG.table2.rows if CONFIG.table2 else []
+STUDIED = [CONFIG.sensitivity, *EXPERIMENT.alternatives] if CONFIG.sensitivity else []
+SPECIFICATION = f"{OUT}/experiment.json"
+
+
+rule experiment:
+    """The experiment in one file: every run, and what each table and figure compares."""
+    input:
+        code=code("report.experiment"),
+    output:
+        json=SPECIFICATION,
+        provenance=f"{SPECIFICATION}.provenance.json",
+    log:
+        f"{OUT}/logs/experiment.log",
+    localrule: True
+    conda:
+        "../../environment.yml"
+    params:
+        config=settings.shown(CONFIG),
+        absent=ABSENT,
+        notes=json.dumps(NOTES),
+    message:
+        "Write what is compared with what"
+    shell:
+        "python -m userbench.report.experiment --config {params.config:q}"
+        " --absent {params.absent:q} --notes {params.notes:q} --out {output.json} > {log} 2>&1"
 
 
 rule scores:
     """Gather every score of every run, task and seed in one tidy table."""
     input:
-        scores=expand(
-            f"{OUT}/finetune/{{run}}/{{task}}/seed{{seed}}.json",
-            run=SCORED,
-            task=TASKS,
-            seed=SEEDS,
-        ),
-        references=reference_files(TASKS, "json"),
+        scores=scores_of(dict.fromkeys([*ROWS, *STUDIED])),
+        references=baseline_files(SCORE),
         code=code("report.tables"),
     output:
         csv=f"{OUT}/scores.csv",
@@ -58,11 +67,12 @@ rule scores:
 rule table2:
     """Table 2: mean and standard deviation over seeds, beside the published values."""
     input:
+        experiment=SPECIFICATION,
         scores=f"{OUT}/scores.csv",
         statistics=f"{OUT}/statistics.csv",
         agreement=f"{OUT}/agreement.csv",
-        curves=curves_behind(),
-        references=reference_files(TASKS, "json"),
+        curves=curves_behind(ROWS),
+        references=baseline_files(SCORE),
         code=code("report.tables"),
         published="src/userbench/report/paper_table2.csv",
     output:
@@ -86,22 +96,20 @@ rule table2:
     localrule: True
     conda:
         "../../environment.yml"
-    params:
-        layout=lambda w: json.dumps(table2_layout()),
-        training=lambda w: json.dumps(training_layout()),
     message:
         "Make Table 2"
     shell:
         "python -m userbench.report.tables table2 --scores {input.scores}"
         " --statistics {input.statistics} --agreement {input.agreement}"
-        " --references {input.references} --training {params.training:q}"
-        " --layout {params.layout:q} --csv {output.csv} --md {output.md} --tex {output.tex}"
+        " --references {input.references} --curves {input.curves}"
+        " --experiment {input.experiment} --csv {output.csv} --md {output.md} --tex {output.tex}"
         " --html {output.html} > {log} 2>&1"
 
 
 rule headline:
     """What Table 2 says, in sentences: they also open its pages."""
     input:
+        experiment=SPECIFICATION,
         statistics=f"{OUT}/statistics.csv",
         agreement=f"{OUT}/agreement.csv",
         code=code("report.tables"),
@@ -113,26 +121,20 @@ rule headline:
     localrule: True
     conda:
         "../../environment.yml"
-    params:
-        layout=lambda w: json.dumps(table2_layout()),
     message:
         "Say what Table 2 says"
     shell:
         "python -m userbench.report.tables headline --statistics {input.statistics}"
-        " --agreement {input.agreement} --layout {params.layout:q} --md {output.md} > {log} 2>&1"
+        " --agreement {input.agreement} --experiment {input.experiment} --md {output.md} > {log} 2>&1"
 
 
 rule fairness:
     """What is behind each row of Table 2, and the scores of control runs, which are not ranked."""
     input:
+        experiment=SPECIFICATION,
         scores=f"{OUT}/scores.csv",
-        controls=expand(
-            f"{OUT}/finetune/{{run}}/{{task}}/seed{{seed}}.json",
-            run=CONTROLS,
-            task=TASKS,
-            seed=SEEDS,
-        ),
-        curves=curves_behind(CONTROLS),
+        controls=scores_of(controls_of(EXPERIMENT)),
+        curves=curves_behind([*ROWS, *controls_of(EXPERIMENT)]),
         code=code("report.fairness"),
     output:
         csv=f"{OUT}/fairness.csv",
@@ -143,20 +145,18 @@ rule fairness:
     localrule: True
     conda:
         "../../environment.yml"
-    params:
-        layout=lambda w: json.dumps(table2_layout()),
-        training=lambda w: json.dumps(training_layout(CONTROLS)),
     message:
         "Say what is behind each row of Table 2"
     shell:
         "python -m userbench.report.fairness --scores {input.scores} --controls {input.controls}"
-        " --layout {params.layout:q} --training {params.training:q} --csv {output.csv}"
+        " --experiment {input.experiment} --curves {input.curves} --csv {output.csv}"
         " --md {output.md} > {log} 2>&1"
 
 
 rule agreement:
     """Kendall's tau of our order of the methods and the published one, task by task."""
     input:
+        experiment=SPECIFICATION,
         scores=f"{OUT}/scores.csv",
         code=code("report.agreement"),
         published="src/userbench/report/paper_table2.csv",
@@ -168,24 +168,18 @@ rule agreement:
     localrule: True
     conda:
         "../../environment.yml"
-    params:
-        layout=lambda w: json.dumps(table2_layout()),
     message:
         "Compare the order of the methods with the published one"
     shell:
-        "python -m userbench.report.agreement --scores {input.scores} --layout {params.layout:q}"
+        "python -m userbench.report.agreement --scores {input.scores} --experiment {input.experiment}"
         " --out {output.csv} > {log} 2>&1"
 
 
 rule tuning:
     """Every trial of every run, by validation scores alone, and which was chosen."""
     input:
-        scores=expand(
-            f"{OUT}/finetune/{{run}}/{{task}}/seed{{seed}}.json",
-            run=TRIALS,
-            task=TASKS,
-            seed=SEEDS,
-        ),
+        experiment=SPECIFICATION,
+        scores=scores_of(EXPERIMENT.trials),
         code=code("report.tuning"),
     output:
         csv=f"{OUT}/tuning.csv",
@@ -196,21 +190,20 @@ rule tuning:
     localrule: True
     conda:
         "../../environment.yml"
-    params:
-        layout=lambda w: json.dumps(tuning_layout()),
     message:
         "Gather the trials"
     shell:
-        "python -m userbench.report.tuning --scores {input.scores} --layout {params.layout:q}"
+        "python -m userbench.report.tuning --scores {input.scores} --experiment {input.experiment}"
         " --out {output.csv} --md {output.md} > {log} 2>&1"
 
 
 rule effects:
     """How far each switch of the ambiguity ledger moves each task."""
     input:
+        experiment=SPECIFICATION,
         scores=f"{OUT}/scores.csv",
-        predictions=predictions_of([config.get("sensitivity"), *ALTERNATIVES]),
-        curves=held_out_curves(),
+        predictions=predictions_of(STUDIED),
+        curves=expand(CURVE, run=EXPERIMENT.held_out_runs, corpus=CORPORA, seed=SEEDS),
         code=code("report.ledger"),
     output:
         csv=f"{OUT}/effects.csv",
@@ -220,20 +213,18 @@ rule effects:
     localrule: True
     conda:
         "../../environment.yml"
-    params:
-        layout=lambda w: json.dumps(effects_layout()),
     message:
         "Compare each switch with the default"
     shell:
         "python -m userbench.report.ledger effects --scores {input.scores}"
-        " --predictions {input.predictions} --curves {input.curves} --layout {params.layout:q}"
+        " --predictions {input.predictions} --curves {input.curves} --experiment {input.experiment}"
         " --out {output.csv} > {log} 2>&1"
 
 
 rule ambiguities:
     """The ambiguity ledger with the measured effects, as a page."""
     input:
-        ledger="workflow/ambiguities.yaml",
+        ledger="src/userbench/experiment/ledger.yaml",
         effects=f"{OUT}/effects.csv",
         code=code("report.ledger"),
     output:
@@ -253,6 +244,7 @@ rule ambiguities:
 rule table1:
     """Table 1: what was read, beside what the paper states."""
     input:
+        experiment=SPECIFICATION,
         stores=expand(f"{OUT}/data/{{corpus}}", corpus=CORPORA),
         code=code("report.tables"),
         published="src/userbench/report/paper_table1.csv",
@@ -266,18 +258,11 @@ rule table1:
         "../../environment.yml"
     params:
         stores=[f"{name}={OUT}/data/{name}/manifest.json" for name in CORPORA],
-        tasks=json.dumps(
-            {
-                n: {"corpus": t["corpus"], "paper": t.get("paper")}
-                for n, t in config["tasks"].items()
-            }
-        ),
-        simulated=list(filter(is_simulated, CORPORA)),
     message:
         "Make Table 1"
     shell:
-        "python -m userbench.report.tables table1 --store {params.stores} --tasks {params.tasks:q}"
-        " --simulated {params.simulated} --out {output.csv} > {log} 2>&1"
+        "python -m userbench.report.tables table1 --store {params.stores}"
+        " --experiment {input.experiment} --out {output.csv} > {log} 2>&1"
 
 
 rule publish_fairness:
@@ -292,7 +277,7 @@ rule publish_fairness:
     conda:
         "../../environment.yml"
     message:
-        f"Publish the fairness table of experiment {EXPERIMENT} in results/"
+        f"Publish the fairness table of experiment {CONFIG.experiment} in results/"
     shell:
         "cp {input} results/ 2> {log}"
 
@@ -309,6 +294,6 @@ rule publish:
     conda:
         "../../environment.yml"
     message:
-        f"Publish the tables of experiment {EXPERIMENT} in results/"
+        f"Publish the tables of experiment {CONFIG.experiment} in results/"
     shell:
         "cp {input} results/ 2> {log}"

@@ -7,13 +7,13 @@ rule similarity:
     """Cosines of held-out users, of run {wildcards.run} on {wildcards.corpus}, seed {wildcards.seed}."""
     input:
         store=f"{OUT}/data/{{corpus}}",
-        splits=lambda w: splits_of(w, w.corpus),
-        checkpoint=last_checkpoint,
+        splits=lambda w: splits_of(w.run, w.corpus),
+        checkpoint=lambda w: last_checkpoint(RUNS[w.run].encoder, w.corpus, w.seed),
         code=code("similarity"),
         method=lambda w: method_code(w.run),
     output:
-        parquet=f"{OUT}/similarity/{{run}}/{{corpus}}/seed{{seed}}.parquet",
-        provenance=f"{OUT}/similarity/{{run}}/{{corpus}}/seed{{seed}}.parquet.provenance.json",
+        parquet=COSINES,
+        provenance=f"{COSINES}.provenance.json",
     log:
         f"{OUT}/logs/similarity/{{run}}/{{corpus}}/seed{{seed}}.log",
     benchmark:
@@ -25,21 +25,13 @@ rule similarity:
         **needs("similarity"),
     params:
         method=method_flags,
-        encoder=encoder,
-        views=json.dumps(config.get("similarity", {}).get("views", {})),
-        users=config.get("similarity", {}).get("users", 2000),
-        under_dropout=[
-            word
-            for key, value in config.get("similarity", {}).items()
-            if key in ("encode", "dropout")
-            for word in (f"--{key}", str(value))
-        ],
+        encoder=lambda w: json.dumps(settings.encoder_sizes(EXPERIMENT, w.run)),
+        measured=settings.similarity_flags(EXPERIMENT),
         device=device,
     message:
         "Measure the similarities of {wildcards.run} on {wildcards.corpus}, seed {wildcards.seed}"
     shell:
         "python -m userbench.similarity --store {input.store} --splits {input.splits}"
-        " --run {wildcards.run} {params.method} --checkpoint {input.checkpoint}"
-        " --encoder {params.encoder:q} --views {params.views:q} --users {params.users}"
-        " {params.under_dropout:q} --seed {wildcards.seed} --device {params.device}"
+        " --run {wildcards.run} {params.method:q} --checkpoint {input.checkpoint}"
+        " --encoder {params.encoder:q} {params.measured:q} --seed {wildcards.seed} --device {params.device}"
         " --out {output.parquet} > {log} 2>&1"

@@ -6,9 +6,10 @@
 rule statistics:
     """Compare the rows, task by task and over all tasks: intervals, tests, ranks."""
     input:
+        experiment=SPECIFICATION,
         scores=f"{OUT}/scores.csv",
-        predictions=predictions_of(config.get("table2", {}).get("rows", [])),
-        references=reference_files(TASKS, "predictions.parquet"),
+        predictions=predictions_of(ROWS),
+        references=baseline_files(PREDICTIONS),
         code=code("report.comparison"),
     output:
         csv=f"{OUT}/statistics.csv",
@@ -22,13 +23,11 @@ rule statistics:
     localrule: True
     conda:
         "../../environment.yml"
-    params:
-        layout=lambda w: json.dumps(table2_layout()),
     message:
         "Compare the rows, task by task and over all tasks"
     shell:
         "python -m userbench.report.comparison --scores {input.scores}"
-        " --predictions {input.predictions} {input.references} --layout {params.layout:q}"
+        " --predictions {input.predictions} {input.references} --experiment {input.experiment}"
         " --csv {output.csv} --md {output.md} --aggregate-csv {output.aggregate_csv}"
         " --aggregate-md {output.aggregate_md} > {log} 2>&1"
 
@@ -36,6 +35,7 @@ rule statistics:
 rule verdict:
     """Every cell of the paper's Table 2: is it reproduced?"""
     input:
+        experiment=SPECIFICATION,
         statistics=f"{OUT}/statistics.csv",
         table1=f"{OUT}/table1.csv",
         agreement=f"{OUT}/agreement.csv",
@@ -50,12 +50,9 @@ rule verdict:
     localrule: True
     conda:
         "../../environment.yml"
-    params:
-        layout=lambda w: json.dumps(table2_layout()),
-        margin=json.dumps(config.get("verify", {}).get("margin")),
     message:
-        "Compare every figure with the published one"
+        "Compare every value with the published one"
     shell:
         "python -m userbench.report.verdict --statistics {input.statistics}"
-        " --table1 {input.table1} --agreement {input.agreement} --layout {params.layout:q}"
-        " --margin {params.margin:q} --csv {output.csv} --md {output.md} > {log} 2>&1"
+        " --table1 {input.table1} --agreement {input.agreement} --experiment {input.experiment}"
+        " --csv {output.csv} --md {output.md} > {log} 2>&1"

@@ -15,22 +15,27 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from userbench.experiment.config import Experiment, Fields
-from userbench.experiment.files import check_keys_are_texts, read_configs
+from userbench.experiment.files import check_keys_are_texts, check_keys_once, read_configs
 from userbench.experiment.names import check_names
 from userbench.experiment.questions import ask, check_answers, questions
-from userbench.experiment.runs import resolve
+from userbench.experiment.runs import ResolvedExperiment, resolve
 from userbench.mistakes import command
 
 # Keys that had another name once.
 RENAMED = {"set": "overrides", "given": "inputs", "baseline": "compared_with"}
 
 
-def read_experiment(content: Fields, source: str) -> Experiment:
-    """The config of an experiment, checked in itself; `source` names its files in messages.
+def read_experiment(content: Fields, source: str, files: Iterable[Path] = ()) -> Experiment:
+    """The config of an experiment, checked in itself; `source` names it in messages.
+
+    `files` are what the content was read from: a key that is there twice shows in them alone.
 
     Raises:
         ValueError: a key is unknown, missing or of another type, or a name points nowhere.
     """
+    for path in files:
+        if path.suffix != ".json":
+            check_keys_once(path)
     try:
         check_keys_are_texts(content)
         config = Experiment.model_validate(content)
@@ -40,6 +45,29 @@ def read_experiment(content: Fields, source: str) -> Experiment:
     except ValueError as problem:
         raise ValueError(f"{source}: {problem}") from None
     return config
+
+
+def resolve_checked(
+    config: Experiment, source: str, absent: Iterable[str] = (), asks: bool = True
+) -> tuple[ResolvedExperiment, list[str]]:
+    """What a config implies, and what the methods of Table 2 say of how they were reconstructed.
+
+    With `asks`, methods are asked whether they take the fields that runs set.
+
+    Raises:
+        ValueError: a run cannot be resolved, or a method refuses a field.
+    """
+    try:
+        resolved = resolve(config, frozenset(absent))
+        if not asks:
+            return resolved, []
+        answers = ask(questions(resolved))
+        check_answers(answers)
+    except ValueError as problem:
+        raise ValueError(f"{source}: {problem}") from None
+    rows = [resolved.runs[row] for row in config.table2.rows] if config.table2 else []
+    notes = answers["notes"]
+    return resolved, [f"{run.label} - {note}" for run in rows for note in notes.get(run.method, [])]
 
 
 def first_problem(errors: ValidationError, content: Fields) -> str:
@@ -110,11 +138,6 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     source = ", ".join(map(str, args.config))
     config = read_experiment(read_configs(args.config), source)
-    try:
-        resolved = resolve(config)
-        if not args.no_methods:
-            check_answers(ask(questions(resolved)))
-    except ValueError as problem:
-        raise ValueError(f"{source}: {problem}") from None
+    resolved, _ = resolve_checked(config, source, asks=not args.no_methods)
     sizes = f"{len(resolved.runs)} runs x {len(config.seeds)} seeds x {len(config.tasks)} tasks"
     print(f"{source}: experiment {config.experiment}, {sizes}")

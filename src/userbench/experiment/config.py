@@ -292,7 +292,7 @@ class Experiment(Part):
     experiment: Name
     """Name of the folder under results/."""
     device: Annotated[str, StringConstraints(pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$")]
-    """auto: a GPU where nvidia-smi is there or a cluster is asked, else the CPU; cuda:2: that one."""
+    """auto: a GPU where nvidia-smi is found or a cluster asked, else the CPU; cuda:2: that one."""
     precision: Literal["fp32", "tf32", "bf16"] | None = None
     """Of training on a GPU: fp32 (default), tf32, or bf16 of the Transformer alone."""
     capture: Literal["none", "graph", "compile"] | None = None
@@ -322,13 +322,13 @@ class Experiment(Part):
     """Run of which each switch of the ledger is set to its other values, one at a time."""
 
     # Of the machine: given on the command line (--config seeds_together=all) or in a profile.
-    seeds_together: Count | Literal["all"] = 1
-    """Seeds of a run that share a process."""
+    seeds_together: bool = False
+    """All seeds of a run share a process: where its start takes as long as a training."""
     together: Literal["one-by-one", "interleaved"] = "one-by-one"
     """How seeds that share a process are trained."""
     jobs_per_gpu: Count = 1
     """Trainings that share a GPU."""
-    limit_minutes: Positive = 24 * 60
+    limit_minutes: Positive = 24 * 60.0
     """Minutes after which a command is ended, as one that hangs."""
     save_every: Annotated[float, Field(ge=0)] | None = None
     """Seconds between two states of a training, from which it goes on when it was stopped."""

@@ -293,7 +293,7 @@ def experiment_file(resolved: ResolvedExperiment, notes: Sequence[str] = ()) -> 
 
 
 def layouts(resolved: ResolvedExperiment, notes: Sequence[str] = ()) -> Layouts:
-    """What the report reads of an experiment; `notes` are what its methods' own files say."""
+    """What the report reads of an experiment; `notes` are what the methods of Table 2 say."""
     config = resolved.config
     return Layouts(
         verify=config.verify.margin if config.verify else None,
@@ -302,13 +302,17 @@ def layouts(resolved: ResolvedExperiment, notes: Sequence[str] = ()) -> Layouts:
         training=training(resolved) if config.table2 else None,
         tuning=tuning(resolved) if resolved.trials else None,
         effects=effects(resolved) if config.sensitivity else None,
-        figure3=figure3(resolved) if config.combination else None,
-        figure4=figure4(resolved) if config.ablation else None,
-        figure5=figure5(resolved) if has_figure5(resolved) else None,
-        figure6=figure6(resolved) if config.worlds else None,
-        figure7=figure7(resolved) if config.labels else None,
-        learning_curves=learning_curves(resolved) if config.table2 else None,
+        **{figure: LAYOUTS[figure](resolved) for figure in figures_of(resolved)},
     )
+
+
+def figures_of(resolved: ResolvedExperiment) -> list[str]:
+    """The figures that the config asks for, and whose data is there."""
+    asked = [figure for figure, study in STUDIES.items() if getattr(resolved.config, study)]
+    similarity = resolved.config.similarity
+    if similarity and similarity.corpus not in resolved.corpora:
+        asked.remove("figure5")
+    return asked
 
 
 def table1(resolved: ResolvedExperiment) -> Table1Layout:
@@ -356,19 +360,36 @@ def training(resolved: ResolvedExperiment) -> TrainingLayout:
             candidates=run.candidates if run.encoder else [],
         )
 
-    rows = [row(name) for name in config.table2.rows]
-    controls = [row(name) for name in controls_of(resolved)]
-    behind: dict[str, TrainedRun] = {}
-    needed = [one.encoder for one in rows + controls]
+    controls = controls_of(resolved)
+    return TrainingLayout(
+        runs={
+            name: TrainedRun(
+                start=runs[name].starts_from,
+                given=checkpoints_read(resolved, name),
+                epochs=resolved.last_epoch,
+            )
+            for name in runs_behind(resolved, [*config.table2.rows, *controls])
+        },
+        rows=[row(name) for name in config.table2.rows],
+        controls=[row(name) for name in controls],
+    )
+
+
+def runs_behind(resolved: ResolvedExperiment, rows: Iterable[str]) -> list[str]:
+    """The runs whose pre-training some rows are due to, each once."""
+    found: list[str] = []
+    needed = [resolved.runs[row].encoder for row in rows]
     while needed:
         name = needed.pop(0)
-        if name is None or name in behind:
-            continue
-        given = [source for source in runs[name].inputs.values() if source != NEIGHBOURS]
-        start = runs[name].starts_from
-        behind[name] = TrainedRun(start=start, given=given, epochs=resolved.last_epoch)
-        needed += [start, *given]
-    return TrainingLayout(runs=behind, rows=rows, controls=controls)
+        if name is not None and name not in found:
+            found.append(name)
+            needed += [resolved.runs[name].starts_from, *checkpoints_read(resolved, name)]
+    return found
+
+
+def checkpoints_read(resolved: ResolvedExperiment, run: str) -> list[str]:
+    """The runs whose checkpoints fields of a run's method name."""
+    return [source for source in resolved.runs[run].inputs.values() if source != NEIGHBOURS]
 
 
 def controls_of(resolved: ResolvedExperiment) -> list[str]:
@@ -436,12 +457,6 @@ def figure4(resolved: ResolvedExperiment) -> Figure4Layout:
             for run in asked.sweep or []
         ],
     )
-
-
-def has_figure5(resolved: ResolvedExperiment) -> bool:
-    """Whether Figure 5 is asked for, and the data of its corpus is there."""
-    asked = resolved.config.similarity
-    return asked is not None and asked.corpus in resolved.corpora
 
 
 def figure5(resolved: ResolvedExperiment) -> Figure5Layout:
@@ -566,3 +581,22 @@ def caption(resolved: ResolvedExperiment, names: Iterable[str]) -> str:
         else:
             parts.append(f"{name}: {corpus.label or 'real data'}")
     return "; ".join(parts)
+
+
+# The part of a config that asks for each figure, and what its layout is made by.
+STUDIES = {
+    "figure3": "combination",
+    "figure4": "ablation",
+    "figure5": "similarity",
+    "figure6": "worlds",
+    "figure7": "labels",
+    "learning_curves": "table2",
+}
+LAYOUTS = {
+    "figure3": figure3,
+    "figure4": figure4,
+    "figure5": figure5,
+    "figure6": figure6,
+    "figure7": figure7,
+    "learning_curves": learning_curves,
+}

@@ -72,6 +72,15 @@ class ResolvedExperiment(NamedTuple):
         kept = {self.last_epoch, *config.finetune.from_epochs, *config.pretrain.keep}
         return sorted(kept.union(*(run.candidates for run in self.runs.values())))
 
+    @property
+    def held_out_runs(self) -> list[str]:
+        """The runs of the sensitivity study that leave users out of pre-training."""
+        return [
+            name
+            for name, other in self.alternatives.items()
+            if other.switch.id == "test_users" and other.value != "included"
+        ]
+
     def tasks_of(self, corpus: str) -> dict[str, Task]:
         """The tasks of a corpus."""
         return {name: task for name, task in self.tasks.items() if task.corpus == corpus}

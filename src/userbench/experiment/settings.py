@@ -1,8 +1,9 @@
 """What a command is told of an experiment: values of its flags, without any path."""
 
+import json
 from typing import Any
 
-from userbench.experiment.config import Fields, Task
+from userbench.experiment.config import Experiment, Fields, Task
 from userbench.experiment.layouts import BASELINES
 from userbench.experiment.runs import ResolvedExperiment
 
@@ -76,3 +77,21 @@ def baseline_settings(resolved: ResolvedExperiment, name: str, baseline: str) ->
     history = {"history": HISTORY[baseline]} if baseline in HISTORY else {}
     told = {key: getattr(protocol, key) for key in OF_BASELINES}
     return {"kind": task.kind, "metric": task.metric, **told, **history}
+
+
+def similarity_flags(resolved: ResolvedExperiment) -> list[str]:
+    """How Figure 5 encodes users, as words of a command; none where it is not asked for."""
+    asked = resolved.config.similarity
+    if asked is None:
+        return []
+    words = ["--views", json.dumps(asked.views), "--users", str(asked.users)]
+    for name in ("encode", "dropout"):
+        if getattr(asked, name) is not None:
+            words += [f"--{name}", str(getattr(asked, name))]
+    return words
+
+
+def shown(config: Experiment) -> str:
+    """The config as JSON, without the defaults and without how this machine is used."""
+    machine = {"seeds_together", "together", "jobs_per_gpu", "limit_minutes", "save_every", "gres"}
+    return config.model_dump_json(exclude_unset=True, exclude=machine)

@@ -1,0 +1,27 @@
+"""Where the real files of each corpus are: as the config says, or else an environment variable."""
+
+import os
+from pathlib import Path
+
+from userbench.experiment.config import Experiment
+
+
+def raw_paths(config: Experiment, source: str) -> dict[str, str]:
+    """Folder or zip of each corpus that is not simulated; empty for an optional one that is absent.
+
+    Raises:
+        ValueError: a folder is not set, or does not exist; `source` names the config.
+    """
+    found = {}
+    for name, corpus in config.corpora.items():
+        if corpus.simulate is not None:
+            continue
+        path = corpus.raw or os.environ.get(corpus.raw_env or "", "")
+        remedy = f"Set corpora.{name}.raw" + (f" or {corpus.raw_env}" if corpus.raw_env else "")
+        where = f"{source}: corpora.{name}"
+        if not path and not corpus.optional:
+            raise ValueError(f"{where}: the folder of the real data is not set. {remedy}")
+        if path and not Path(path).exists():
+            raise ValueError(f"{where}: {path} does not exist. {remedy}")
+        found[name] = path
+    return found
