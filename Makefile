@@ -8,14 +8,13 @@ RUN = PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 .PHONY: table2 report test test-long fuzz chaos slurm-test check smoke ambiguities benchmark \
 	full-scale readme install clean
 
-# Raw data -> results/table2.csv, by the default config (simulated data). The seeds of a run share a
-# process: its start would take as long as a fit.
+# Raw data -> results/table2.csv, by the default config (simulated data).
 table2: install
-	$(RUN) snakemake --cores all --config seeds_together=all -- results/table2.csv
+	$(RUN) snakemake --cores all -- results/table2.csv
 
 # The page that tells all of the default config's experiment, and its notebooks.
 report: install
-	$(RUN) snakemake --cores all --config seeds_together=all -- results/report.html notebooks
+	$(RUN) snakemake --cores all -- results/report.html notebooks
 
 # A tiny whole run, kept under results/smoke/; the tables at the root of results/ stay.
 smoke: install
@@ -29,7 +28,7 @@ chaos: install
 
 # The ambiguity ledger with its measured effects, as it stands in docs/ (half an hour on two cores).
 ambiguities: install
-	$(RUN) snakemake --cores all --config seeds_together=all --configfile workflow/config/sensitivity.yaml
+	$(RUN) snakemake --cores all --configfile workflow/config/sensitivity.yaml
 	cp results/sensitivity/effects.csv docs/ambiguities.csv
 	$(RUN) python -m userbench.report.ledger page --ledger workflow/ambiguities.yaml \
 		--effects docs/ambiguities.csv --out docs/ambiguities.md

@@ -54,8 +54,6 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     try:
         module = load_method(args.method)
-        for part in ("Config", "Method"):
-            demand(hasattr(module, part), f"{args.method} has no class {part}")
         case = Case(module, configure(module, args.set), toy_store())
     except TypeError as mistake:
         raise ValueError(str(mistake)) from None

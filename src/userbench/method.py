@@ -64,9 +64,13 @@ class PretrainMethod(nn.Module):
 def load_method(name: str) -> ModuleType:
     """The file methods/<name>.py, or an importable module where the name has a dot.
 
-    ValueError for a name that is neither.
+    ValueError for a name that is neither, or for a module without `Config` or `Method`.
     """
-    return load_part("method", name)
+    module = load_part("method", name)
+    for part in ("Config", "Method"):
+        if not hasattr(module, part):
+            raise ValueError(f"{name} has no class {part}")
+    return module
 
 
 def configure(module: ModuleType, changes: dict[str, Any]) -> TrainingConfig:
@@ -83,7 +87,12 @@ def configure(module: ModuleType, changes: dict[str, Any]) -> TrainingConfig:
             default = load_views(views["kind"]).Options()
         check_fields(type(default), options, f"views {default.kind}")
         changes["views"] = replace(default, **options)
-    return module.Config(**changes)
+    config = module.Config(**changes)
+    if not config.lr > 0:
+        raise ValueError(f"lr={config.lr}: must be above 0")
+    if not 0 <= config.dropout < 1:
+        raise ValueError(f"dropout={config.dropout}: must be from 0 to below 1")
+    return config
 
 
 def encoder_sizes(changes: dict[str, Any], n_items: int = 0) -> EncoderConfig:

@@ -11,6 +11,7 @@ TABLES = {
     "sensitivity": "scores.csv effects.csv ambiguities.md",
 }
 PUBLISHED = [name for key in TABLES if getattr(CONFIG, key) for name in TABLES[key].split()]
+PUBLISHED = list(dict.fromkeys(PUBLISHED))
 RECORDED = (".csv", "headline.md")
 PUBLISHED += [f"{name}.provenance.json" for name in PUBLISHED if name.endswith(RECORDED)]
 # Apart from the others: Table 2 does not wait for control runs.

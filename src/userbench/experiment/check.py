@@ -10,7 +10,8 @@ import argparse
 import difflib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, get_args
+from types import UnionType
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -87,9 +88,10 @@ def first_problem(errors: ValidationError, content: Fields) -> str:
     if first["type"] == "value_error":
         return f"{where}: {first['ctx']['error']}"
     if place[-1:] == ["[key]"]:
+        where = ".".join(map(str, place[:-1]))
         return f"{where}: {first['input']!r} is no name of small letters, digits, _ and -"
     said = [e["msg"] for e in found if e["loc"][: len(place)] == first["loc"][: len(place)]]
-    said = " or ".join(dict.fromkeys(text.removeprefix("Input ") for text in said))
+    said = " or ".join(dict.fromkeys(text.partition(" ")[2] for text in said))
     return f"{where}: {first['input']!r} {said}"
 
 
@@ -118,13 +120,9 @@ def model_at(place: Iterable[Any]) -> type[BaseModel]:
             model = model.model_fields[part].annotation
         else:  # the values of a mapping or of a list
             model = get_args(model)[-1]
-        model = next((arg for arg in get_args(model) if is_model(arg)), model)
+        if get_origin(model) is UnionType:  # or None
+            model = get_args(model)[0]
     return model
-
-
-def is_model(kind: Any) -> bool:
-    """Whether a type is a part of a config."""
-    return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
 @command

@@ -71,13 +71,20 @@ def checksum(asked: Fields) -> str:
     files = [path for pattern in CODE for path in sorted(PACKAGE.glob(pattern))]
     named = {run["method"] for run in asked["runs"].values()}
     named |= {kind for run in asked["runs"].values() if (kind := kind_of_views(run["overrides"]))}
-    for module in sorted(name for name in named if "." in name):
-        spec = importlib.util.find_spec(module)
-        if spec is not None and spec.origin:
-            files.append(Path(spec.origin))
+    files += [path for name in sorted(named) if "." in name and (path := file_of(name))]
     for path in files:
         found.update(path.read_bytes())
     return found.hexdigest()
+
+
+def file_of(module: str) -> Path | None:
+    """The file of a module of the user's; None where there is none."""
+    try:
+        spec = importlib.util.find_spec(module)
+    except ModuleNotFoundError:  # of the package that it would be in
+        return None
+    path = Path(spec.origin) if spec is not None and spec.origin else None
+    return path if path is not None and path.is_file() else None
 
 
 def kind_of_views(overrides: Fields) -> str | None:

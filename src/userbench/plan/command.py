@@ -106,7 +106,7 @@ def advice(args: argparse.Namespace, jobs: list[Job], found: Measured) -> str:
     for sharing in sharings(seeds, on_gpu):
         count = sharing.seeds_together
         if count not in of_count:
-            asked = jobs_left(args.config, args.targets, args.all, count)
+            asked = jobs_left(args.config, args.targets, args.all, count > 1)
             of_count[count] = [on_a_cpu(job) for job in asked]
         some = of_count[count]
         seconds = [found.cost(job, slowdown(job, sharing, steps, found)).seconds for job in some]

@@ -107,15 +107,19 @@ def changed(words: list[str], **changes: str | Path) -> list[str]:
 
 
 def jobs_left(
-    configs: list[Path], targets: list[str], everything: bool, seeds_together: int | None = None
+    configs: list[Path], targets: list[str], everything: bool, seeds_together: bool | None = None
 ) -> list[Job]:
     """The jobs that Snakemake would run, in an order in which they could.
 
-    `seeds_together` is how many seeds share a job; None: as many as its profile says. ValueError
+    `seeds_together`: whether all seeds of a run share a job; None: as the config says. ValueError
     with what Snakemake says where it refuses the config, of one file or several.
     """
     words = ["snakemake", "-n", "-p", "--cores", "1", "--configfile", *map(str, configs)]
-    words += ["--config", f"seeds_together={seeds_together}"] if seeds_together else []
+    words += (
+        ["--config", f"seeds_together={str(seeds_together).lower()}"]
+        if seeds_together is not None
+        else []
+    )
     words += ["--forceall"] * everything + ["--", *targets]
     beside = Path(sys.executable).parent
     run = subprocess.run(

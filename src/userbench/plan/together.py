@@ -46,7 +46,7 @@ class Sharing(NamedTuple):
     way: str = "one-by-one"
 
     def __str__(self) -> str:
-        told = f"--config seeds_together={self.seeds_together}"
+        told = f"--config seeds_together={str(self.seeds_together > 1).lower()}"
         if self.seeds_together > 1:
             told += f" together={self.way}"
         return told + (f" jobs_per_gpu={self.jobs_per_gpu}" if self.jobs_per_gpu > 1 else "")
@@ -80,9 +80,9 @@ def sharings(seeds: int, on_gpu: bool) -> list[Sharing]:
 
     Turns in one process and processes side by side are not mixed: that is not measured.
     """
-    several = [*(count for count in SEVERAL if count < seeds), seeds] if seeds > 1 else []
-    in_turns = [Sharing(1, count, way) for way in WAYS for count in several]
-    beside = [Sharing(places, count) for places in SEVERAL for count in [1, *several]]
+    counts = [seeds] if seeds > 1 else []
+    in_turns = [Sharing(1, count, way) for way in WAYS for count in counts]
+    beside = [Sharing(places, count) for places in SEVERAL for count in [1, *counts]]
     return [Sharing(), *in_turns, *(beside if on_gpu else [])]
 
 
