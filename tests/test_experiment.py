@@ -445,7 +445,7 @@ def test_a_run_has_the_protocol_with_its_own_switches():
 
 
 def test_studies_add_runs():
-    """Trials, alternatives and shares of labels: each with its start, its encoder and its fields."""
+    """Trials, alternatives and label shares: each with its start, its encoder and its fields."""
     content = smoke(
         tuning={"mlm": [{"lr": 0.1}], "with_coserec": [{"views": {"insert_ratio": 0.2}}]},
         sensitivity="adaptssr",
@@ -478,9 +478,11 @@ def test_views_of_another_kind_replace_those_of_the_row():
 
 
 def test_what_is_absent_has_no_columns_in_figures():
-    """Table 2 keeps an empty column; a figure has none, and Figure 5 of that corpus is not drawn."""
+    """Table 2 keeps an empty column, a figure has none, and there is no Figure 5 of that corpus."""
     config = read_experiment(smoke(), "a.yaml")
-    whole, part = (experiment_file(resolve(config, absent)) for absent in (frozenset(), frozenset(["ttl"])))
+    whole, part = (
+        experiment_file(resolve(config, absent)) for absent in (frozenset(), frozenset(["ttl"]))
+    )
     assert len(part.layouts.table2.tasks) == len(whole.layouts.table2.tasks) == 6
     assert [task.task for task in part.layouts.figure4.tasks] == ["gender", "cvr"]
     assert whole.layouts.figure5 is not None and part.layouts.figure5 is None

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,21 +11,28 @@ from conftest import ROOT
 from test_workflow import config, snakemake
 
 
-def rules(folder, plan=None, executor="local", **given):
-    """The functions of resources.smk, beside a config and what is planned."""
-    if plan is not None:
-        (folder / "plan.json").write_text(json.dumps({"jobs": plan}))
+def rules(folder, executor="local", **given):
+    """The functions of resources.smk, beside a config."""
+    asked = {"device": "auto", "gres": None, "together": "one-by-one", "jobs_per_gpu": 1}
+    asked |= {"limit_minutes": 9, "seeds_together": False}
     names = {
-        **{"OUT": str(folder), "Path": Path, "json": json, "shutil": shutil},
-        **{"WAY": given.pop("together", "one-by-one"), "CONFIG_FILE": "a.yaml"},
-        "WorkflowError": ValueError,
-        "config": {"device": "auto", **given},
+        **{"OUT": str(folder), "Path": Path, "shutil": shutil, "sys": sys, "SEEDS": [0, 1, 2]},
+        **{"SOURCE": "a.yaml", "or_stop": lambda ask, *words: ask(*words)},
+        "CONFIG": SimpleNamespace(**asked | given),
+        "shell": SimpleNamespace(prefix=lambda text: None),
         "workflow": SimpleNamespace(
-            local_exec=executor == "local", remote_exec=executor == "a job of a cluster"
+            global_resources={},
+            local_exec=executor == "local",
+            remote_exec=executor == "a job of a cluster",
         ),
     }
     exec((ROOT / "workflow/rules/resources.smk").read_text(), names)
     return SimpleNamespace(**names)
+
+
+def planned(folder, *jobs):
+    """A plan as `userbench plan` writes it."""
+    (folder / "plan.json").write_text(json.dumps({"jobs": jobs}))
 
 
 def job(run="clue", corpus="ttl", seeds=2, minutes=100, gigabytes=3):
@@ -37,25 +45,28 @@ CLUE = SimpleNamespace(run="clue", corpus="ttl")
 
 def test_time_and_memory_are_those_of_the_plan(tmp_path):
     """Time by the seeds of the job, not of the job that was planned; memory by those at once."""
-    planned = [job(), job(minutes=90), job(corpus="app", minutes=5), job(run="mlm", minutes=7)]
-    found = rules(tmp_path, planned)
-    one, three = found.needs("pretrain"), found.needs("pretrain", group=(0, 1, 2))
+    planned(tmp_path, job(), job(minutes=90), job(corpus="app", minutes=5), job("mlm", minutes=7))
+    one = rules(tmp_path).needs("pretrain")
+    three = rules(tmp_path, seeds_together=True).needs("pretrain")
     assert one["runtime"](CLUE, 1) == 15 + 2 * 50
     assert three["runtime"](CLUE, 1) == 15 + 2 * 150
     assert three["runtime"](CLUE, 3) == 3 * (15 + 2 * 150)
     assert one["mem_mb"](CLUE, 1) == three["mem_mb"](CLUE, 1) == 1000 + 2 * 3000
     assert one["mem_mb"](CLUE, 2) == 2 * (1000 + 2 * 3000)
-    at_once = rules(tmp_path, planned, together="interleaved").needs("pretrain", group=(0, 1, 2))
+    at_once = rules(tmp_path, seeds_together=True, together="interleaved").needs("pretrain")
     assert at_once["mem_mb"](CLUE, 1) == 1000 + 2 * 3 * 3000
 
 
 def test_what_is_not_planned_has_a_default(tmp_path):
     """No plan, a run that was finished when it was made, a corpus as the run of its own jobs."""
-    for plan in (None, [job(run="mlm")]):
-        found = rules(tmp_path, plan).needs("pretrain")
+    for plan in ([], [job(run="mlm")]):
+        if plan:
+            planned(tmp_path, *plan)
+        found = rules(tmp_path).needs("pretrain")
         assert found["runtime"](CLUE, 1) == 24 * 60 and found["runtime"](CLUE, 2) == 48 * 60
         assert found["mem_mb"](CLUE, 2) == 16_000
-    read = rules(tmp_path, [{**job(run="ttl", seeds=1, minutes=3), "stage": "store"}])
+    planned(tmp_path, {**job(run="ttl", seeds=1, minutes=3), "stage": "store"})
+    read = rules(tmp_path, seeds_together=True)  # reads data once, whatever the seeds
     assert read.needs("store")["runtime"](SimpleNamespace(corpus="ttl"), 1) == 15 + 2 * 3
 
 

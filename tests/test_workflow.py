@@ -39,9 +39,7 @@ SCRIPTS = Path(sys.executable).parent
 # Why: loading Snakemake takes as long as a dry run. Calls are forked from a process that has loaded
 # it, and nothing of ours; what they do after that is what the command does.
 LOADED = multiprocessing.get_context("forkserver")
-LOADED.set_forkserver_preload(
-    ["snakemake.cli", "snakemake.report", "pydantic", "pytest"]
-)
+LOADED.set_forkserver_preload(["snakemake.cli", "snakemake.report", "pydantic", "pytest"])
 
 
 def snakemake(folder, *words, **environment):
@@ -411,7 +409,7 @@ def test_absent_real_data_is_one_clear_line(checkout, name):
     ],
 )
 def test_config_mistakes_stop_before_anything_runs(checkout, changes, message):
-    """All of them: test_experiment.py. Here: the workflow asks for that check, and says its line."""
+    """All of them are in test_experiment.py; here, that the workflow asks and says the line."""
     _, path, _ = config(checkout, **changes)
     assert message in refusal(Path(path), Path(path).read_text())
 

@@ -72,7 +72,7 @@ for corpus_name in CORPORA:
         resources:
             **needs("references", corpus_name),
         params:
-            tasks=baseline_tasks(corpus_name),
+            tasks=lambda w, corpus=corpus_name: baseline_tasks(corpus),
             max_length=CONFIG.encoder.max_length,
             seed=SEEDS[0],
         message:

@@ -50,7 +50,7 @@ rule publish_page:
     conda:
         "../../environment.yml"
     message:
-        f"Publish the page of experiment {EXPERIMENT} in results/"
+        f"Publish the page of experiment {CONFIG.experiment} in results/"
     shell:
         "cp {input} {output} 2> {log}"
 

@@ -34,9 +34,9 @@ rule experiment:
     conda:
         "../../environment.yml"
     params:
-        config=settings.shown(CONFIG),
+        config=lambda w: settings.shown(CONFIG),
         absent=ABSENT,
-        notes=json.dumps(NOTES),
+        notes=lambda w: json.dumps(NOTES),
     message:
         "Write what is compared with what"
     shell:

@@ -26,7 +26,7 @@ rule similarity:
     params:
         method=method_flags,
         encoder=lambda w: json.dumps(settings.encoder_sizes(EXPERIMENT, w.run)),
-        measured=settings.similarity_flags(EXPERIMENT),
+        measured=lambda w: settings.similarity_flags(EXPERIMENT),
         device=device,
     message:
         "Measure the similarities of {wildcards.run} on {wildcards.corpus}, seed {wildcards.seed}"

@@ -20,7 +20,7 @@ from userbench.experiment.files import check_keys_are_texts, check_keys_once, re
 from userbench.experiment.names import check_names
 from userbench.experiment.questions import ask, check_answers, questions
 from userbench.experiment.runs import ResolvedExperiment, resolve
-from userbench.mistakes import command
+from userbench.mistakes import command, one_line
 
 # Keys that had another name once.
 RENAMED = {"set": "overrides", "given": "inputs", "baseline": "compared_with"}
@@ -42,9 +42,9 @@ def read_experiment(content: Fields, source: str, files: Iterable[Path] = ()) ->
         config = Experiment.model_validate(content)
         check_names(config)
     except ValidationError as errors:
-        raise ValueError(f"{source}: {first_problem(errors, content)}") from None
+        raise ValueError(one_line(f"{source}: {first_problem(errors)}")) from None
     except ValueError as problem:
-        raise ValueError(f"{source}: {problem}") from None
+        raise ValueError(one_line(f"{source}: {problem}")) from None
     return config
 
 
@@ -65,13 +65,13 @@ def resolve_checked(
         answers = ask(questions(resolved))
         check_answers(answers)
     except ValueError as problem:
-        raise ValueError(f"{source}: {problem}") from None
+        raise ValueError(one_line(f"{source}: {problem}")) from None
     rows = [resolved.runs[row] for row in config.table2.rows] if config.table2 else []
     notes = answers["notes"]
     return resolved, [f"{run.label} - {note}" for run in rows for note in notes.get(run.method, [])]
 
 
-def first_problem(errors: ValidationError, content: Fields) -> str:
+def first_problem(errors: ValidationError) -> str:
     """The first thing that the model of a config refuses, with its key and a remedy.
 
     Of a key that may be of several types, the answers of all: only one of them was meant.

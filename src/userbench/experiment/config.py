@@ -13,6 +13,9 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
     model_validator,
 )
 
@@ -201,10 +204,19 @@ class Run(Part):
         """What takes the encoder of another run starts from nothing itself."""
         if self.init_from is not None and self.encoder_of is not None:
             raise ValueError("init_from and encoder_of at once: leave one of them out")
-        views = self.overrides.get("views")
-        if isinstance(views, dict) and not isinstance(views.get("kind", ""), str):
-            raise ValueError(f"overrides.views.kind {views['kind']!r} is no file in views/")
         return self
+
+    @field_validator("overrides")
+    @classmethod
+    def names_views(cls, overrides: Fields) -> Fields:
+        """The kind of views is a file in views/, or an importable module: the name of one."""
+        views = overrides.get("views")
+        if isinstance(views, dict) and "kind" in views:
+            try:
+                TypeAdapter(DottedName).validate_python(views["kind"])
+            except ValidationError:
+                raise ValueError(f"views.kind: {views['kind']!r} names no file in views/") from None
+        return overrides
 
 
 class Table2(Part):
