@@ -91,11 +91,11 @@ MISTAKES = {
     ),
     "1e-3, which YAML reads as a text": (
         at("tasks.age.lr", "1e-3"),
-        "tasks.age.lr: '1e-3' should be a valid number",
+        "tasks.age.lr: '1e-3' should be a valid number. YAML reads it as a text: write 0.001",
     ),
     "2.0 for a whole number": (
         at("pretrain.epochs", 2.0),
-        "pretrain.epochs: 2.0 should be a valid integer",
+        "pretrain.epochs: 2.0 should be a valid integer: write 2",
     ),
     "truth value for a number": (
         at("pretrain.epochs", True),

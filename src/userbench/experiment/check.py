@@ -92,7 +92,20 @@ def first_problem(errors: ValidationError) -> str:
         return f"{where}: {first['input']!r} is no name of small letters, digits, _ and -"
     said = [e["msg"] for e in found if e["loc"][: len(place)] == first["loc"][: len(place)]]
     said = " or ".join(dict.fromkeys(text.partition(" ")[2] for text in said))
-    return f"{where}: {first['input']!r} {said}"
+    return f"{where}: {first['input']!r} {said}{hint(first['input'], said)}"
+
+
+def hint(value: Any, said: str) -> str:
+    """How to write a number that YAML or the config takes for something else; mostly empty."""
+    if "number" not in said and "integer" not in said:
+        return ""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return ""
+    if isinstance(value, str):
+        return f". YAML reads it as a text: write {number:g}, or 1.0e-3 for 1e-3"
+    return f": write {number:g}" if "integer" in said and number.is_integer() else ""
 
 
 def is_type_name(part: Any) -> bool:
