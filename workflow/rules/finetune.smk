@@ -1,5 +1,5 @@
 # Pre-trained encoders -> test scores of every task of their corpus.
-# In:  data/<corpus>/, splits/<by>/<corpus>/, the candidate checkpoints of a run
+# In:  data/<corpus>/, splits/<by>/<corpus>/tasks/, the candidate checkpoints of a run
 # Out: finetune/<run>/<task>/seed<k>.json and, where the config tests, seed<k>.predictions.parquet;
 #      one process does all tasks of a corpus, because starting Python and torch costs as long as a
 #      small fine-tuning
@@ -17,8 +17,9 @@ for corpus_name in CORPORA:
             name:
                 named(f"finetune_{corpus_name}", group)
             input:
-                store=f"{OUT}/data/{corpus_name}",
-                splits=lambda w, corpus=corpus_name: splits_of(w, corpus),
+                behaviours=behaviours(corpus_name),
+                examples=examples(corpus_name),
+                splits=lambda w, corpus=corpus_name: task_splits(split_of(w.run), corpus),
                 init=lambda w, corpus=corpus_name, group=group: candidates(
                     w, corpus, seeds_of(w, group)
                 ),
@@ -43,6 +44,8 @@ for corpus_name in CORPORA:
             resources:
                 **needs("finetune", corpus_name, group),
             params:
+                store=subpath(input.behaviours, ancestor=2),
+                splits=lambda w, corpus=corpus_name: splits_of(w.run, corpus),
                 encoder=encoder,
                 init=lambda w, corpus=corpus_name: init_flag(candidates(w, corpus, EACH)),
                 starts=starts_flag,
@@ -63,7 +66,7 @@ for corpus_name in CORPORA:
                 "Fine-tune {wildcards.run}, seed {params.seeds} (follow: tail -f {log})"
             # Why exec: a signal reaches the training, not a shell around it.
             shell:
-                "exec python -m userbench.finetune --store {input.store} --splits {input.splits}"
+                "exec python -m userbench.finetune --store {params.store} --splits {params.splits}"
                 " --run {wildcards.run} {params.method} {params.init} {params.starts}"
                 " --encoder {params.encoder:q}"
                 " --seed {params.seeds} --together {params.together} {params.loop} {params.test}"
@@ -73,8 +76,9 @@ for corpus_name in CORPORA:
         name:
             f"references_{corpus_name}"
         input:
-            store=f"{OUT}/data/{corpus_name}",
-            splits=f"{OUT}/splits/{PROTOCOL['split']}/{corpus_name}",
+            behaviours=behaviours(corpus_name),
+            examples=examples(corpus_name),
+            splits=task_splits(PROTOCOL["split"], corpus_name),
             code=code("references"),
         output:
             scores=reference_files(tasks_of(corpus_name), "json"),
@@ -89,6 +93,8 @@ for corpus_name in CORPORA:
         resources:
             **needs("references", corpus_name),
         params:
+            store=subpath(input.behaviours, ancestor=2),
+            splits=lambda w, corpus=corpus_name: f"{OUT}/splits/{PROTOCOL['split']}/{corpus}",
             tasks=lambda w, output, corpus=corpus_name: reference_flags(
                 tasks_of(corpus), output.scores
             ),
@@ -97,5 +103,5 @@ for corpus_name in CORPORA:
         message:
             "Score the simple references (bag of items, popularity)"
         shell:
-            "python -m userbench.references --store {input.store} --splits {input.splits}"
+            "python -m userbench.references --store {params.store} --splits {params.splits}"
             " --max-length {params.max_length} --seed {params.seed} {params.tasks} > {log} 2>&1"

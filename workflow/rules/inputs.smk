@@ -26,7 +26,7 @@ def given(wildcards, seeds):
     paths = []
     for source in RUNS[wildcards.run]["given"].values():
         if source == "neighbours":
-            paths.append(f"{OUT}/neighbours/{split_of(wildcards.run)}/{wildcards.corpus}")
+            paths.append(neighbours(wildcards.run, wildcards.corpus))
         else:
             last = checkpoints(source, [LAST_EPOCH])
             paths += expand(last, corpus=wildcards.corpus, seed=seeds)
@@ -37,7 +37,7 @@ def settings(wildcards):
     """The fields of the method's Config that a run sets, paths of what it is given included."""
     changes = RUNS[wildcards.run]["set"]
     for field, path in zip(RUNS[wildcards.run]["given"], given(wildcards, EACH)):
-        nested = path
+        nested = str(Path(path).parent) if path.endswith("checksums.json") else path
         for name in reversed(field.split(".")):
             nested = {name: nested}
         changes = merged(changes, nested)
@@ -50,10 +50,6 @@ def init_flag(paths):
 
 def split_of(run):
     return RUNS[run]["protocol"]["split"]
-
-
-def splits_of(wildcards, corpus):
-    return f"{OUT}/splits/{split_of(wildcards.run)}/{corpus}"
 
 
 def held_out(wildcards):

@@ -1,6 +1,7 @@
 # Store and splits -> pre-trained encoders.
-# In:  data/<corpus>/, splits/<by>/<corpus>/, the last checkpoint of the run it starts from, and what
-#      else its method is given (neighbours/<by>/<corpus>/, a generator)
+# In:  data/<corpus>/behaviours/, splits/<by>/<corpus>/users/, the last checkpoint of the run it starts
+#      from, and what else its method is given (neighbours/<by>/<corpus>/, a generator); where test
+#      users are held out, all tasks of the corpus and their splits
 # Out: pretrain/<run>/<corpus>/seed<k>/epoch<e>.safetensors for every kept epoch, curve.json
 # Why a loop: one rule for seeds that go alone, and one for each group that shares a process.
 
@@ -17,8 +18,9 @@ for corpora, group, runs in PRETRAININGS:
         name:
             named("pretrain", group, corpora)
         input:
-            store=f"{OUT}/data/{{corpus}}",
-            splits=lambda w: splits_of(w, w.corpus),
+            behaviours=lambda w: behaviours(w.corpus),
+            users=lambda w: user_split(w.run, w.corpus),
+            held_out=held_out_data,
             init=lambda w, group=group: warm_start(w, seeds_of(w, group)),
             given=lambda w, group=group: given(w, seeds_of(w, group)),
             code=code("pretrain"),
@@ -41,6 +43,8 @@ for corpora, group, runs in PRETRAININGS:
         resources:
             **needs("pretrain", group=group),
         params:
+            store=subpath(input.behaviours, ancestor=2),
+            splits=subpath(input.users, ancestor=2),
             method=lambda w: RUNS[w.run]["method"],
             changes=settings,
             init=lambda w: init_flag(warm_start(w, EACH)),
@@ -60,7 +64,7 @@ for corpora, group, runs in PRETRAININGS:
             "Pre-train {wildcards.run} on {wildcards.corpus}, seed {params.seeds} (follow: tail -f {log})"
         # Why exec: a signal reaches the training, not a shell around it.
         shell:
-            "exec python -m userbench.pretrain --store {input.store} --splits {input.splits}"
+            "exec python -m userbench.pretrain --store {params.store} --splits {params.splits}"
             " --method {params.method} --set {params.changes:q} {params.init}"
             " --encoder {params.encoder:q} --epochs {params.epochs}"
             " --batch-size {params.batch_size} {params.loop} {params.hold_out} --keep {params.keep}"

@@ -1,5 +1,5 @@
 # Score files -> tables.
-# In:  finetune/<run>/<task>/seed<k>.json, data/<corpus>/manifest.json
+# In:  finetune/<run>/<task>/seed<k>.json, manifests of data/<corpus>/
 # Out: what the config asks for (table2, verify, tuning, sensitivity), and copies at the root of results/,
 #      which are those of the experiment asked for last
 
@@ -253,7 +253,8 @@ rule ambiguities:
 rule table1:
     """Table 1: what was read, beside what the paper states."""
     input:
-        stores=expand(f"{OUT}/data/{{corpus}}", corpus=CORPORA),
+        behaviours=map(behaviours, CORPORA),
+        examples=[path for corpus in CORPORA for path in examples(corpus)],
         code=code("report.tables"),
         published="src/userbench/report/paper_table1.csv",
     output:
@@ -265,7 +266,14 @@ rule table1:
     conda:
         "../../environment.yml"
     params:
-        stores=[f"{name}={OUT}/data/{name}/manifest.json" for name in CORPORA],
+        stores=manifests({name: behaviours(name) for name in CORPORA}),
+        examples=manifests(
+            {
+                task: path
+                for corpus in CORPORA
+                for task, path in zip(tasks_of(corpus), examples(corpus))
+            }
+        ),
         tasks=json.dumps(
             {
                 n: {"corpus": t["corpus"], "paper": t.get("paper")}
@@ -276,7 +284,8 @@ rule table1:
     message:
         "Make Table 1"
     shell:
-        "python -m userbench.report.tables table1 --store {params.stores} --tasks {params.tasks:q}"
+        "python -m userbench.report.tables table1 --store {params.stores} --examples {params.examples}"
+        " --tasks {params.tasks:q}"
         " --simulated {params.simulated} --out {output.csv} > {log} 2>&1"
 
 

@@ -10,8 +10,10 @@ Needed = namedtuple("Needed", ["minutes", "megabytes"])
 # Minutes and megabytes where nothing was planned: several times what the paper's scale takes.
 UNPLANNED = {
     "simulate": Needed(60, 8_000),
-    "store": Needed(60, 8_000),
-    "splits": Needed(60, 8_000),
+    "behaviours": Needed(60, 8_000),
+    "task": Needed(60, 8_000),
+    "user_split": Needed(60, 8_000),
+    "task_split": Needed(60, 8_000),
     "neighbours": Needed(120, 8_000),
     "references": Needed(120, 8_000),
     "pretrain": Needed(24 * 60, 8_000),

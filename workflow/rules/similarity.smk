@@ -1,13 +1,13 @@
 # Pre-trained encoders -> how alike a user's vectors stay under augmentation.
-# In:  data/<corpus>/, splits/<by>/<corpus>/, the last checkpoint of a run
+# In:  data/<corpus>/behaviours/, splits/<by>/<corpus>/users/, the last checkpoint of a run
 # Out: similarity/<run>/<corpus>/seed<k>.parquet
 
 
 rule similarity:
     """Cosines of held-out users, of run {wildcards.run} on {wildcards.corpus}, seed {wildcards.seed}."""
     input:
-        store=f"{OUT}/data/{{corpus}}",
-        splits=lambda w: splits_of(w, w.corpus),
+        behaviours=lambda w: behaviours(w.corpus),
+        users=lambda w: user_split(w.run, w.corpus),
         checkpoint=last_checkpoint,
         code=code("similarity"),
         method=lambda w: method_code(w.run),
@@ -24,6 +24,8 @@ rule similarity:
     resources:
         **needs("similarity"),
     params:
+        store=subpath(input.behaviours, ancestor=2),
+        splits=subpath(input.users, ancestor=2),
         method=method_flags,
         encoder=encoder,
         views=json.dumps(config.get("similarity", {}).get("views", {})),
@@ -38,7 +40,7 @@ rule similarity:
     message:
         "Measure the similarities of {wildcards.run} on {wildcards.corpus}, seed {wildcards.seed}"
     shell:
-        "python -m userbench.similarity --store {input.store} --splits {input.splits}"
+        "python -m userbench.similarity --store {params.store} --splits {params.splits}"
         " --run {wildcards.run} {params.method} --checkpoint {input.checkpoint}"
         " --encoder {params.encoder:q} --views {params.views:q} --users {params.users}"
         " {params.under_dropout:q} --seed {wildcards.seed} --device {params.device}"
