@@ -1,6 +1,7 @@
 # Raw behaviour data -> array store -> splits, and neighbours of items where a method asks for them.
 # In:  the real folder or zip of a corpus, or the simulated world in the same format
 # Out: the folders that paths.smk lists, each with its checksums.json
+# Why `output` among the arguments of a param: it is then no reason to run a job again.
 
 
 rule simulate:
@@ -37,7 +38,7 @@ rule simulate:
 rule behaviours:
     """Read the pre-training file of {wildcards.corpus} into arrays."""
     input:
-        raw=raw_inputs,
+        raw=simulated_raw,
         code=code("data.ingest"),
     output:
         f"{OUT}/data/{{corpus}}/behaviours/checksums.json",
@@ -51,9 +52,10 @@ rule behaviours:
         **needs("behaviours"),
     params:
         format=lambda w: CORPORA[w.corpus]["format"],
-        raw=lambda w, input: RAW.get(w.corpus) or input.raw,
-        max_bad_rows=lambda w: CORPORA[w.corpus].get("max_bad_rows", 0),
-        checksums=lambda w: json.dumps(CORPORA[w.corpus].get("sha256", {})),
+        content=lambda w: raw_content(w.corpus, "pretrain", f"{store(w.corpus)}/behaviours"),
+        raw=lambda w, output: raw_path(w.corpus),
+        max_bad_rows=lambda w, output: CORPORA[w.corpus].get("max_bad_rows", 0),
+        checksums=lambda w, output: json.dumps(CORPORA[w.corpus].get("sha256", {})),
         out=subpath(output[0], parent=True),
     message:
         "Read the pre-training file of {wildcards.corpus} into {params.out}"
@@ -66,7 +68,7 @@ rule behaviours:
 rule task:
     """Read the examples of task {wildcards.task}; join them to the users of {wildcards.corpus}."""
     input:
-        raw=raw_inputs,
+        raw=simulated_raw,
         behaviours=f"{OUT}/data/{{corpus}}/behaviours/checksums.json",
         code=code("data.ingest"),
     output:
@@ -82,9 +84,12 @@ rule task:
     params:
         format=lambda w: CORPORA[w.corpus]["format"],
         source=lambda w: source_of(w.task),
-        raw=lambda w, input: RAW.get(w.corpus) or input.raw,
-        max_bad_rows=lambda w: CORPORA[w.corpus].get("max_bad_rows", 0),
-        checksums=lambda w: json.dumps(CORPORA[w.corpus].get("sha256", {})),
+        content=lambda w: raw_content(
+            w.corpus, source_of(w.task), f"{store(w.corpus)}/tasks/{w.task}"
+        ),
+        raw=lambda w, output: raw_path(w.corpus),
+        max_bad_rows=lambda w, output: CORPORA[w.corpus].get("max_bad_rows", 0),
+        checksums=lambda w, output: json.dumps(CORPORA[w.corpus].get("sha256", {})),
         behaviours=subpath(input.behaviours, parent=True),
         out=subpath(output[0], parent=True),
     message:

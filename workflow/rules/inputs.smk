@@ -1,14 +1,6 @@
 # What a job reads and is told: functions of the config and of a job's wildcards.
 
 
-def raw_inputs(wildcards):
-    """What the reader reads: the simulated folder, the zip, or every CSV file of the real folder."""
-    if "simulate" in CORPORA[wildcards.corpus]:
-        return f"{OUT}/raw/{wildcards.corpus}"
-    path = Path(RAW[wildcards.corpus])
-    return [str(path)] if path.is_file() else sorted(map(str, path.rglob("*.csv")))
-
-
 def checkpoints(run, epochs):
     """Paths of a run's checkpoints, with the wildcards corpus and seed."""
     return [f"{OUT}/pretrain/{run}/{{corpus}}/seed{{seed}}/epoch{e}.safetensors" for e in epochs]

@@ -1,12 +1,46 @@
 # Where the data lie. Each thing that is made alone has a folder, and in it a checksums.json, which is
 # equal for equal content. That small file is what other jobs take as input: Snakemake compares small
 # files by content, and folders by time alone.
+# In:  the raw folder or zip of a corpus
 # Out: data/<corpus>/behaviours/, data/<corpus>/tasks/<task>/, splits/<by>/<corpus>/users/,
 #      splits/<by>/<corpus>/tasks/<task>/, neighbours/<by>/<corpus>/
 
 
 wildcard_constraints:
     task="|".join(map(re.escape, TASKS)),
+
+
+# Of real data, what is known of large files; not a result, so not in results/.
+REMEMBERED = ".snakemake/raw-checksums.json"
+
+
+def simulated_raw(wildcards):
+    """The simulated folder. Real data are no input, their content is a param: `raw_content`."""
+    return [f"{OUT}/raw/{wildcards.corpus}"] if is_simulated(wildcards.corpus) else []
+
+
+def raw_path(corpus):
+    return RAW.get(corpus) or f"{OUT}/raw/{corpus}"
+
+
+def raw_content(corpus, source, made):
+    """What a reader finds in the raw file of a source, wherever it lies; `made` is its output.
+
+    Of simulated data nothing: their folder is an input.
+    """
+    # Why: only this process compares it with that of the last run, and large files take a while.
+    if corpus not in RAW or not workflow.is_main_process:
+        return ""
+    from userbench.data import raw_content as reader
+
+    told = CORPORA[corpus]
+    allowed = told.get("max_bad_rows", 0), told.get("sha256", {})
+    try:
+        return reader.raw_content(
+            Path(RAW[corpus]), told["format"], source, Path(made), *allowed, Path(REMEMBERED)
+        )
+    except ValueError as error:
+        raise wrong(f"corpora.{corpus}", error)
 
 
 def source_of(task):
