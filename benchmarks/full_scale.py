@@ -23,12 +23,13 @@ import torch
 import yaml
 
 from userbench import artifact, finetune, pretrain
+from userbench.data.arrays import behaviours_folder, peak_memory, read_checksums
 from userbench.data.splits import TEST, load_split
-from userbench.data.store import BehaviourStore, peak_memory, read_manifest
+from userbench.data.store import BehaviourStore
 from userbench.encoder import EncoderConfig
 from userbench.mistakes import command
 from userbench.optimizer import Adam
-from userbench.plan.jobs import Job, jobs_left
+from userbench.plan.jobs import SPLITTING, Job, jobs_left
 from userbench.tasks import Task, build_head, load_examples
 from userbench.together import arguments_of
 
@@ -69,8 +70,9 @@ def measure(args: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / f"{EXPERIMENT}.yaml"
         config.write_text(yaml.safe_dump(simulated(args.config, args.share), sort_keys=False))
-        jobs = [j for j in jobs_left(config, ["results/table2.csv"], everything=True) if on_ttl(j)]
-        rows = made_by_workflow(config, args.cores)
+        jobs = jobs_left([config], ["results/table2.csv"], everything=True)
+        rows = made_by_workflow(jobs, config, args.cores)
+    jobs = [job for job in jobs if on_ttl(job)]
     trained = {job.run: job for job in jobs if job.stage == "pretrain"}
     if unknown := {*(args.only or [])} - {*trained}:
         raise ValueError(f"--only {unknown.pop()}: pre-trained are {', '.join(trained)}")
@@ -100,14 +102,14 @@ def simulated(config: Path, share: float) -> dict[str, Any]:
 
 def on_ttl(job: Job) -> bool:
     """Whether a job reads the store of TTL, whose vocabulary is the large one."""
-    return any(Path(path).name == "ttl" for path in job.flags.get("store", []))
+    return Path(job.store).name == "ttl"
 
 
-def made_by_workflow(config: Path, cores: int) -> list[dict[str, Any]]:
+def made_by_workflow(jobs: list[Job], config: Path, cores: int) -> list[dict[str, Any]]:
     """Let the workflow make what belongs to a corpus; what its benchmark files say."""
     root = Path("results") / EXPERIMENT
-    wanted = [root / "splits/interaction" / corpus for corpus in ("ttl", "app")]
-    wanted.append(root / "neighbours/interaction/ttl")
+    wanted = [Path(job.outputs[0], artifact.CHECKSUMS) for job in jobs if job.stage in SPLITTING]
+    wanted.append(root / "neighbours/interaction/ttl" / artifact.CHECKSUMS)
     words = ["snakemake", "--cores", str(cores), "--configfile", str(config), "--", *wanted]
     beside = Path(sys.executable).parent
     run = subprocess.run(words, env={**os.environ, "PATH": f"{beside}:{os.environ['PATH']}"})
@@ -115,26 +117,26 @@ def made_by_workflow(config: Path, cores: int) -> list[dict[str, Any]]:
         raise ValueError(f"snakemake ended with status {run.returncode}; see what it says above")
     stages = {
         "simulate": "simulate/{}.tsv",
-        "store": "store/{}.tsv",
-        "splits": "splits/interaction/{}.tsv",
+        "store": "data/{}/**/*.tsv",
+        "splits": "splits/interaction/{}/**/*.tsv",
         "neighbours": "neighbours/interaction/{}.tsv",
     }
     rows = []
     for stage, place in stages.items():
         for corpus in ("ttl", "app"):
-            path = root / "benchmarks" / place.format(corpus)
-            if not path.exists():
+            files = [*(root / "benchmarks").glob(place.format(corpus))]
+            if not files:
                 continue
-            told = pd.read_csv(path, sep="\t").iloc[-1]
-            users = read_manifest(root / "data" / corpus)["counts"]["users"]
+            told = pd.concat([pd.read_csv(path, sep="\t").iloc[[-1]] for path in files])
+            users = read_checksums(behaviours_folder(root / "data" / corpus))["users"]
             rows.append(
                 {
                     "what": stage,
                     "of": corpus,
                     "count": users,
-                    "seconds": told["s"],
-                    "core_seconds": told["cpu_time"],
-                    "peak_memory_gib": told["max_rss"] / 1024,
+                    "seconds": told["s"].sum(),
+                    "core_seconds": told["cpu_time"].sum(),
+                    "peak_memory_gib": told["max_rss"].max() / 1024,
                     "note": "users",
                 }
             )

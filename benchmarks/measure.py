@@ -16,7 +16,7 @@ import torch
 from benchmarks import corpus, floor, workloads
 from benchmarks.configurations import CANDIDATES, CONFIGURATIONS, MACHINE, SIDES, TOTAL
 from userbench.artifact import hardware
-from userbench.data.store import peak_memory
+from userbench.data.arrays import peak_memory
 from userbench.encoder import EncoderConfig, pick_device
 
 SEED = 0

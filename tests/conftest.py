@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from stores import write_splits, write_store
 
 DATA = Path(__file__).parent / "data"
 ROOT = Path(__file__).parent.parent
@@ -71,16 +72,14 @@ def encoder_with(values: dict[str, np.ndarray]):
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory) -> Path:
     """A folder with a store and splits of 200 simulated users: store/ and splits/."""
-    from userbench.data import simulate, splits, store
+    from userbench.data import simulate
 
     folder = tmp_path_factory.mktemp("tiny")
     size = ["--users", "200", "--items", "300", "--seed", "0"]
     simulate.main(["--format", "ttl", *size, "--out", str(folder / "raw")])
-    tasks = '{"age": "age", "click": "click", "gender": "gender"}'
-    raw = ["--format", "ttl", "--raw", str(folder / "raw"), "--sources", tasks]
-    store.main([*raw, "--out", str(folder / "store")])
-    chosen = ["--tasks", "age", "click", "gender", "--by", "interaction", "--seed", "0"]
-    splits.main(["--store", str(folder / "store"), *chosen, "--out", str(folder / "splits")])
+    tasks = ["age", "click", "gender"]
+    write_store(folder / "raw", "ttl", {task: task for task in tasks}, folder / "store")
+    write_splits(folder / "store", tasks, "interaction", 0, folder / "splits")
     return folder
 
 

@@ -27,8 +27,9 @@ from random import Random
 from typing import NamedTuple
 
 import numpy as np
+from stores import write_store
 
-from userbench.data import raw, store
+from userbench.data import arrays, raw, store
 
 SOURCES = {
     "ttl": {"age": "age", "click": "click"},
@@ -256,9 +257,13 @@ def examine(corpus: Corpus, path: Path, out: Path, block: int) -> str:
     before = sorted(out.parent.iterdir())
     block, raw.BLOCK = raw.BLOCK, block
     try:
-        store.write_store(path, corpus.format, SOURCES[corpus.format], out, corpus.max_bad_rows)
+        write_store(path, corpus.format, SOURCES[corpus.format], out, corpus.max_bad_rows)
     except ValueError as mistake:
         assert type(mistake) is ValueError, f"not explained: {mistake!r}"
+        if out.exists():  # what was read before the file that is refused
+            parts = [part for part in (out / "behaviours", *out.glob("tasks/*")) if part.exists()]
+            assert all((part / "manifest.json").exists() for part in parts), f"half of {parts}"
+            shutil.rmtree(out)
         assert sorted(out.parent.iterdir()) == before, f"left behind, though refused: {mistake}"
         return refused(str(mistake), corpus, path)
     finally:
@@ -294,19 +299,22 @@ def refused(message: str, corpus: Corpus, path: Path) -> str:
 
 def accepted(corpus: Corpus, out: Path) -> None:
     """Check a store: it can be opened, and holds what its files plainly say."""
-    manifest = store.read_manifest(out)
     opened = store.BehaviourStore.open(out, 1000, "cpu")
     assert (opened.items > 0).all() and (opened.items <= opened.n_items).all()
-    assert len(manifest["arrays"]) == len(list(out.rglob("*.npy")))
-    if manifest["bad_rows"]:
-        assert manifest["bad_rows"] <= corpus.max_bad_rows
-        listed = (out / "bad_rows.tsv").read_text().splitlines()
-        assert len(listed) == manifest["bad_rows"] + 1
+    n_bad = 0
+    for part in (out / "behaviours", *out.glob("tasks/*")):
+        assert len(arrays.read_checksums(part)["arrays"]) == len(list(part.glob("*.npy")))
+        bad = arrays.read_manifest(part)["bad_rows"]
+        if bad:
+            assert bad <= corpus.max_bad_rows
+            assert len((part / "bad_rows.tsv").read_text().splitlines()) == bad + 1
+        n_bad += bad
+    if n_bad:
         return
     facts = raw.FORMATS[corpus.format]
     said = {source: plain(text, facts[source]) for source, text in corpus.files.items()}
     assert not any(one.bad for one in said.values()), f"a bad line was read: {said}"
-    ids = store.read_array(out, "item_ids.npy")
+    ids = arrays.read_array(out / "behaviours", "item_ids.npy")
     users = [
         tuple(ids[part].tolist())
         for part in np.split(opened.items.numpy(), opened.offsets[1:-1].numpy())
@@ -315,12 +323,14 @@ def accepted(corpus: Corpus, out: Path) -> None:
     for task, source in SOURCES[corpus.format].items():
         if facts[source].tail == "label":
             found = store.load_labels(out, task, "cpu")
-            values = store.read_array(out, f"tasks/{task}/classes.npy")[found.labels.numpy()]
+            classes = arrays.read_array(out / "tasks" / task, "classes.npy")
+            values = classes[found.labels.numpy()]
             pairs = zip(found.users.tolist(), values.tolist(), strict=True)
             assert [(users[user], (value,)) for user, value in pairs] == said[source].rows
         else:
             found = store.load_targets(out, task, "cpu")
-            values = store.read_array(out, f"tasks/{task}/target_ids.npy")[found.targets.numpy()]
+            target_ids = arrays.read_array(out / "tasks" / task, "target_ids.npy")
+            values = target_ids[found.targets.numpy()]
             pairs = zip(found.users.tolist(), values.tolist(), strict=True)
             assert {(users[user], value) for user, value in pairs} == {
                 (items, value) for items, tail in said[source].rows for value in tail
@@ -377,14 +387,14 @@ BOMBS = ("one line", "separators", "line ends", "quote", "columns", "digits")
 LIMITED = """
 import resource, sys
 from pathlib import Path
-from userbench.data import store
+from userbench.data.ingest import write_behaviours
 for line in Path("/proc/self/status").read_text().splitlines():
     if line.startswith("VmSize"):
         room = int(line.split()[1]) * 1024 + int(sys.argv[1]) * (1 << 20)
 resource.setrlimit(resource.RLIMIT_AS, (room, room))
 for folder in map(Path, sys.argv[2:]):
     try:
-        store.write_store(folder / "raw", "ttl", {}, folder / "store")
+        write_behaviours(folder / "raw", "ttl", folder / "store")
     except ValueError as mistake:
         print(mistake)
 """

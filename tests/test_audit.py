@@ -9,6 +9,7 @@ from contextlib import chdir
 from pathlib import Path
 
 import pytest
+from stores import write_splits
 
 LAYOUT = {
     "caption_data": "200 simulated users",
@@ -57,7 +58,7 @@ def made(tiny, tmp_path_factory) -> Path:
     store, splits = toy / "data/ttl", toy / "splits/interaction/ttl"
     with chdir(folder):
         shutil.copytree(tiny / "store", store)
-        shutil.copytree(tiny / "splits", splits)
+        write_splits(store, ["age"], "interaction", 0, splits)
         data = ["--store", store, "--splits", splits]
         loop = ["--encoder", '{"dim": 8, "layers": 1, "heads": 2, "max_length": 20}']
         loop += ["--seed", 0, 1, "--device", "cpu"]
@@ -91,7 +92,8 @@ def made(tiny, tmp_path_factory) -> Path:
         call("report.tables", "table2", "--scores", scores, *said, *layout, *kinds)
         call("report.tables", "headline", *said, *layout, "--md", toy / "headline.md")
         tasks = json.dumps({"age": {"corpus": "ttl", "paper": "T1"}})
-        one = ["--store", f"ttl={store}/manifest.json", "--tasks", tasks, "--simulated", "ttl"]
+        one = ["--store", f"ttl={store}/behaviours/manifest.json", "--tasks", tasks]
+        one += ["--examples", f"age={store}/tasks/age/manifest.json", "--simulated", "ttl"]
         call("report.tables", "table1", *one, "--out", toy / "table1.csv")
         read = [
             w
@@ -166,15 +168,17 @@ def test_a_changed_digit_of_a_score_is_found(results, forged):
 
 
 def test_a_flipped_bit_is_found(results):
-    for place in ("pretrain/mlm/ttl/seed0/epoch1.safetensors", "data/ttl/items.npy"):
+    for place in ("pretrain/mlm/ttl/seed0/epoch1.safetensors", "data/ttl/behaviours/items.npy"):
         path = results / "toy" / place
         content = bytearray(path.read_bytes())
         content[-1] ^= 1
         path.write_bytes(content)
     broken, said = audited(results)
-    assert {f"toy/{p}" for p in ("data/ttl/items.npy", "finetune/mlm/age/seed0.json")} < broken
+    assert {
+        f"toy/{p}" for p in ("data/ttl/behaviours/items.npy", "finetune/mlm/age/seed0.json")
+    } < broken
     assert "epoch1.safetensors: was changed" in said
-    assert "items.npy: is missing, or not as its manifest says" in said
+    assert "items.npy: is missing, or not as its checksums say" in said
     assert "toy/finetune/mlm/age/seed1.json" not in broken  # that was made from the other seed
 
 
@@ -239,7 +243,7 @@ def test_a_record_that_is_none_is_a_finding(results):
     """If wrong: one damaged file ends the audit of all others."""
     contents = ["", "[]", "{}", '{"artefact": 3}', "[" * 9999, "\udcff", "null", '{"arrays": []}']
     records = sorted((results / "toy").rglob("*.csv.provenance.json"))[: len(contents) - 1]
-    damaged = [*records, results / "toy/data/ttl/manifest.json"]
+    damaged = [*records, results / "toy/data/ttl/behaviours/manifest.json"]
     for path, content in zip(damaged, contents, strict=False):
         path.write_text(content, encoding="utf-8", errors="surrogateescape")
     broken, said = audited(results)

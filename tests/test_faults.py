@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from stores import write_splits, write_store
 from test_tables import CONTENT, LAYOUT, make_table2
 
 from userbench.mistakes import LIMIT, command
@@ -264,8 +265,8 @@ def read_curve(folder: Path) -> None:
 
 READERS = {
     "mlm/epoch1.safetensors": read_checkpoint,
-    "store/items.npy": read_array,
-    "splits/age.npy": read_split,
+    "store/behaviours/items.npy": read_array,
+    "splits/tasks/age/parts.npy": read_split,
     "neighbours/items.npy": read_neighbours,
     "age.json": read_score_file,
     "age.predictions.parquet": read_predictions,
@@ -292,7 +293,7 @@ def test_damage_is_found_and_the_command_told(name, how, written):
     assert str(found.value).endswith(f"or run: {told}")
 
 
-@pytest.mark.parametrize("name", ["age.json.provenance.json", "store/manifest.json"])
+@pytest.mark.parametrize("name", ["age.json.provenance.json", "store/behaviours/checksums.json"])
 def test_a_damaged_record_is_one_line(name, written):
     """Wrong: a traceback of the JSON parser, which names no file."""
     path = written / name
@@ -310,34 +311,40 @@ def test_a_damaged_record_is_one_line(name, written):
 
 def test_a_raw_file_changed_after_it_was_read_is_noticed(tiny, tmp_path):
     """Wrong: results of a data set that is not on the disk any more, with its name on them."""
-    from userbench.data.splits import check_store, write_splits
-    from userbench.data.store import read_manifest, write_store
+    from userbench.data.arrays import read_manifest
+    from userbench.data.draw import write_task_split
+    from userbench.data.splits import check_task_splits, check_user_split
+
+    def check() -> None:
+        check_task_splits(tmp_path / "splits", tmp_path / "store", ["age"])
 
     shutil.copytree(tiny / "raw", tmp_path / "raw")
     write_store(tmp_path / "raw", "ttl", {"age": "age"}, tmp_path / "store")
     write_splits(tmp_path / "store", ["age"], "user", 0, tmp_path / "splits")
-    check_store(tmp_path / "splits", tmp_path / "store")
-    name = read_manifest(tmp_path / "store")["raw"]["age"]["name"]
+    check()
+    examples = tmp_path / "store/tasks/age"
+    name = read_manifest(examples)["raw"]["age"]["name"]
     (path,) = (tmp_path / "raw").rglob(name)
     told = path.stat()
 
     path.touch()  # another time, the same content: a copy, or a checkout
-    check_store(tmp_path / "splits", tmp_path / "store")
+    check()
     content = path.read_bytes()
     path.write_bytes(content[:-2] + b"3\n" if content[-2:] != b"3\n" else content[:-2] + b"2\n")
     os.utime(path, ns=(0, told.st_mtime_ns - 10**9))  # older than the store, as unzip may leave it
-    said = rf"{name}: changed since {tmp_path}/store was read from it\. Delete {tmp_path}/store and"
+    said = rf"{name}: changed since {examples} was read from it\. Delete {examples} and"
     with pytest.raises(ValueError, match=said):
-        check_store(tmp_path / "splits", tmp_path / "store")
+        check()
     with pytest.raises(ValueError, match=said):
-        write_splits(tmp_path / "store", ["age"], "user", 0, tmp_path / "again")
+        write_task_split(examples, "user", 0, tmp_path / "again")
+    check_user_split(tmp_path / "splits", tmp_path / "store")  # nothing of it was in that file
     path.unlink()  # the raw files may be away: the store is enough
-    check_store(tmp_path / "splits", tmp_path / "store")
+    check()
 
 
 def test_a_zip_changed_after_it_was_read_is_noticed(tiny, tmp_path):
     """Wrong: the member's checksum is taken for that of the archive, or a lost member crashes."""
-    from userbench.data.store import check_raw, write_store
+    from userbench.data.arrays import check_raw
 
     def packed(*left_out: str) -> None:
         with zipfile.ZipFile(tmp_path / "raw.zip", "w") as archive:
@@ -349,10 +356,10 @@ def test_a_zip_changed_after_it_was_read_is_noticed(tiny, tmp_path):
     write_store(tmp_path / "raw.zip", "ttl", {"age": "age"}, tmp_path / "store")
     packed()
     os.utime(tmp_path / "raw.zip", (1, 1))
-    check_raw(tmp_path / "store")
+    check_raw(tmp_path / "store/tasks/age")
     packed("original_desen_age.csv")
     with pytest.raises(ValueError, match="raw.zip: changed since"):
-        check_raw(tmp_path / "store")
+        check_raw(tmp_path / "store/tasks/age")
 
 
 # ------------------------------------------------------------------------------- missing seeds

@@ -107,18 +107,33 @@ def simulate(tiny: Path, trained: Path, out: Path) -> None:
     simulate.main([*size, "--out", str(out)])
 
 
-def store(tiny: Path, trained: Path, out: Path) -> None:
-    from userbench.data import store
+def behaviours(tiny: Path, trained: Path, out: Path) -> None:
+    from userbench.data import ingest
 
-    raw = ["--format", "ttl", "--raw", str(tiny / "raw"), "--sources", '{"age": "age"}']
-    store.main([*raw, "--out", str(out)])
+    raw = ["--format", "ttl", "--raw", str(tiny / "raw")]
+    ingest.main(["behaviours", *raw, "--out", str(out)])
 
 
-def splits(tiny: Path, trained: Path, out: Path) -> None:
-    from userbench.data import splits
+def task(tiny: Path, trained: Path, out: Path) -> None:
+    from userbench.data import ingest
 
-    chosen = ["--tasks", "age", "click", "--by", "interaction", "--seed", "0", "--out", str(out)]
-    splits.main(["--store", str(tiny / "store"), *chosen])
+    raw = ["--format", "ttl", "--raw", str(tiny / "raw"), "--source", "click"]
+    of = ["--behaviours", str(tiny / "store/behaviours")]
+    ingest.main(["task", *raw, *of, "--out", str(out)])
+
+
+def user_split(tiny: Path, trained: Path, out: Path) -> None:
+    from userbench.data import draw
+
+    of = ["--behaviours", str(tiny / "store/behaviours")]
+    draw.main(["users", *of, "--seed", "0", "--out", str(out)])
+
+
+def task_split(tiny: Path, trained: Path, out: Path) -> None:
+    from userbench.data import draw
+
+    of = ["--examples", str(tiny / "store/tasks/click"), "--by", "interaction"]
+    draw.main(["examples", *of, "--seed", "0", "--out", str(out)])
 
 
 def neighbours(tiny: Path, trained: Path, out: Path) -> None:
@@ -182,8 +197,8 @@ def figure(tiny: Path, trained: Path, out: Path) -> None:
     command(save)(drawn, out / "figure4")
 
 
-WRITERS = [simulate, store, splits, neighbours, checkpoint, scores, references, similarity]
-WRITERS += [gathered, table, figure]
+WRITERS = [simulate, behaviours, task, user_split, task_split, neighbours, checkpoint, scores]
+WRITERS += [references, similarity, gathered, table, figure]
 
 
 @pytest.mark.parametrize("write", WRITERS)
@@ -200,11 +215,11 @@ def test_the_same_command_again_does_it(tiny, trained, disk):
     """Wrong: what the failed command left stands in the way of what its message tells to do."""
     disk.fill(free=16384)  # Why: it fails in the middle of an array, not at its head.
     with pytest.raises(SystemExit, match=FULL):
-        store(tiny, trained, disk.root / "out")
+        behaviours(tiny, trained, disk.root / "out")
     assert disk.files() == set()
     (disk.root / "ballast").unlink()
-    store(tiny, trained, disk.root / "out")
-    for path in (tiny / "store").glob("*.npy"):
+    behaviours(tiny, trained, disk.root / "out")
+    for path in (tiny / "store/behaviours").glob("*.npy"):
         assert (disk.root / "out" / path.name).read_bytes() == path.read_bytes()
 
 
@@ -269,7 +284,7 @@ def of_another_user(call: Callable[[], None]) -> str:
 
 
 def write_array(path: Path) -> None:
-    from userbench.data.store import save_array
+    from userbench.data.arrays import save_array
 
     save_array(path, np.arange(9999))
 

@@ -126,24 +126,26 @@ def test_a_hang_a_change_of_raw_data_and_a_clock(hanging):
     corpora = {**FOR_EVER, "app": {"format": "app", "raw": str(hanging / "app")}}
     tasks = {name: yaml.safe_load(SMOKE)["tasks"][name] for name in ("age", "gender")}
     words = small(hanging, "third", corpora=corpora, tasks=tasks, limit_minutes=0.1)
-    store = "results/third/data/app"
-    status, said = snakemake(hanging, *words, "results/third/raw/ttl", store)
+    store = Path("results/third/data/app")
+    data = [str(store / part / "checksums.json") for part in ("behaviours", "tasks/gender")]
+    status, said = snakemake(hanging, *words, "results/third/raw/ttl", *data)
     assert status != 0
     assert re.search(r"error: not done after 0.1 minutes, at \S+/simulate.py:\d+ ", said)
-    assert (hanging / store / "manifest.json").exists()  # the others went on
+    assert all((hanging / name).exists() for name in data)  # the others went on
     assert not list(hanging.glob("results/third/raw/*"))
 
     limited = ["--config", "limit_minutes=99"]
-    assert "Nothing to be done" in snakemake(hanging, "-n", *limited, *words, store)[1]
+    assert "Nothing to be done" in snakemake(hanging, "-n", *limited, *words, *data)[1]
     ahead = time.time() + 3 * 86400
-    os.utime(hanging / store / "items.npy", (ahead, ahead))
-    status, said = snakemake(hanging, "-n", *words, store)
+    os.utime(hanging / store / "behaviours/items.npy", (ahead, ahead))
+    status, said = snakemake(hanging, "-n", *words, *data)
     assert status != 0 and "by a clock that was ahead" in said and "Traceback" not in said
     (remedy,) = re.findall(r"or run: (find .*) \+$", said, re.MULTILINE)
     subprocess.run([*shlex.split(remedy), "+"], cwd=hanging, check=True)
-    assert "Nothing to be done" in snakemake(hanging, "-n", *words, store)[1]
+    assert "Nothing to be done" in snakemake(hanging, "-n", *words, *data)[1]
 
     raw = hanging / "app/app_gender.csv"
     raw.write_text(raw.read_text().replace(",,1\n", ",,0\n", 1))
     os.utime(raw, (time.time() + 1, time.time() + 1))
-    assert job_counts(snakemake(hanging, "-n", *words, store)[1])["store"] == 1
+    counts = job_counts(snakemake(hanging, "-n", *words, *data)[1])
+    assert counts["task"] == 1 and "behaviours" not in counts  # only what reads that file

@@ -15,6 +15,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stores import write_store
 
 ROOT = Path(__file__).parent.parent
 
@@ -22,9 +23,9 @@ ROOT = Path(__file__).parent.parent
 @pytest.fixture
 def quick(monkeypatch):
     """Stores without the state of git, which takes longer than reading."""
-    from userbench.data import store
+    from userbench.data import arrays
 
-    monkeypatch.setattr(store, "environment", dict)
+    monkeypatch.setattr(arrays, "environment", dict)
 
 
 def test_damaged_files_are_refused_with_their_line_or_read_as_they_are(quick):
@@ -54,14 +55,14 @@ ANYTHING = st.binary(max_size=40) | st.text(max_size=20).map(lambda t: t.encode(
 @settings(max_examples=150, deadline=None)
 def test_any_text_at_all_is_read_or_refused(tmp_path_factory, lines, encoding, block):
     """Arbitrary bytes as lines: hypothesis looks for what the mutations do not think of."""
-    from userbench.data import store
+    from userbench.data import arrays
 
     folder = tmp_path_factory.mktemp("any")
     text = b"\n".join(lines)
     text = text if encoding == "utf-8" else text.decode("latin-1").encode(encoding)
     good = {"pretrain": b"0,1,2\n7,8,9\n", "age": b"0,1,2,,3\n", "click": b"7,8,9,,4,5\n"}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(store, "environment", dict)
+        patch.setattr(arrays, "environment", dict)
         for source in good:
             corpus = fuzz.Corpus("ttl", {**good, source: text}, 0)
             place = folder / source
@@ -213,11 +214,9 @@ def test_damaged_results_are_refused_by_the_reports(tmp_path):
 
 def test_names_that_no_terminal_shows_stay_in_their_line(quick, tmp_path):
     """If wrong: a line end, or a byte that is no text, in a name breaks the list of bad lines."""
-    from userbench.data import store
-
     deep = Path(os.fsdecode(os.fsencode(tmp_path / "raw") + b"/a\n\xff"))
     deep.mkdir(parents=True)
     (deep / f"{fuzz.raw.FORMATS['ttl']['pretrain'].stem}.csv").write_bytes(b"1,2\nx,3\n")
-    store.write_store(tmp_path / "raw", "ttl", {}, tmp_path / "store", max_bad_rows=1)
-    listed = (tmp_path / "store/bad_rows.tsv").read_text(encoding="utf-8").splitlines()
+    write_store(tmp_path / "raw", "ttl", {}, tmp_path / "store", max_bad_rows=1)
+    listed = (tmp_path / "store/behaviours/bad_rows.tsv").read_text(encoding="utf-8").splitlines()
     assert len(listed) == 2 and r"raw/a\n\udcff/" in listed[1]

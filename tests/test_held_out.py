@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from stores import write_splits, write_store
 
 TASKS = ["age", "click"]
 LENGTHS = (3, 50)  # of what an encoder reads: users equal in the latest three items, or in all
@@ -13,9 +14,6 @@ LENGTHS = (3, 50)  # of what an encoder reads: users equal in the latest three i
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory) -> tuple[Path, Path]:
     """Store and splits of 300 users: every third repeats another one, in all or in the latest."""
-    from userbench.data.splits import write_splits
-    from userbench.data.store import write_store
-
     folder, rng = tmp_path_factory.mktemp("corpus"), np.random.default_rng(3)
     rows: list[list[int]] = []
     for user in range(300):
@@ -49,13 +47,14 @@ def examples(store: Path, splits: Path, task: str) -> list[tuple[int, int]]:
     if task == "click":
         counts = np.diff(np.load(store / "tasks/click/target_offsets.npy")).tolist()
         users = [user for user, n in zip(users, counts, strict=True) for _ in range(n)]
-    return list(zip(users, np.load(splits / f"{task}.npy").tolist(), strict=True))
+    return list(zip(users, np.load(splits / f"tasks/{task}/parts.npy").tolist(), strict=True))
 
 
 def held_by_the_book(store: Path, splits: Path, tasks: list[str], length: int):
     """Users in a test split, and those with the behaviours of one of them, one by one."""
     tested = {u for task in tasks for u, part in examples(store, splits, task) if part == 2}
-    items, bounds = np.load(store / "items.npy").tolist(), np.load(store / "offsets.npy").tolist()
+    behaviours = store / "behaviours"
+    items, bounds = (np.load(behaviours / f"{name}.npy").tolist() for name in ("items", "offsets"))
     read = [items[a:b][-length:] for a, b in zip(bounds, bounds[1:], strict=False)]
     held = {user for user in range(len(read)) if any(read[user] == read[t] for t in tested)}
     return tested, held
@@ -70,7 +69,7 @@ def test_test_users_and_their_likes_are_left_out(corpus, tasks, length):
 
     store, splits = corpus
     tested, held = held_by_the_book(store, splits, tasks, length)
-    before = np.load(splits / "pretrain.npy").tolist()
+    before = np.load(splits / "users/parts.npy").tolist()
     found = without_test_users(store, splits, tasks, opened(store, length))
     assert found.parts.tolist() == [2 if u in held else p for u, p in enumerate(before)]
     assert tested < held  # or nothing was seen of those who are alike
@@ -98,7 +97,7 @@ def test_more_users_are_alike_in_what_a_short_encoder_reads(corpus):
 
 def test_hashes_are_equal_where_sequences_are(corpus, monkeypatch):
     """Wrong: users at the bounds of a block are hashed with items of their neighbours."""
-    from userbench.data import store as module
+    from userbench.data import arrays as module
 
     store = opened(corpus[0], 3)
     whole = store.hashes()
@@ -116,7 +115,7 @@ def test_the_control_leaves_out_as_many_others(corpus, length):
 
     store, splits = corpus
     _, held = held_by_the_book(store, splits, ["age"], length)
-    before, behaviours = np.load(splits / "pretrain.npy"), opened(store, length)
+    before, behaviours = np.load(splits / "users/parts.npy"), opened(store, length)
     wanted = without_test_users(store, splits, ["age"], behaviours).counts
     drawn = {}
     for seed in range(200):
@@ -165,7 +164,7 @@ def test_too_few_others_are_all_left_out_and_that_is_said(corpus, monkeypatch, c
     behaviours = opened(store, 3)
     users = np.load(store / "tasks/age/users.npy")
     let_be_tested(monkeypatch, list(range(len(users))))  # all who have a label
-    before = np.load(splits / "pretrain.npy")
+    before = np.load(splits / "users/parts.npy")
     wanted = without_test_users(store, splits, ["age"], behaviours).counts
     with caplog.at_level("WARNING", logger="userbench"):
         found = without_as_many_others(store, splits, ["age"], behaviours, 0)

@@ -205,15 +205,12 @@ def test_nan_in_finetuning_leaves_no_score(tiny, tmp_path):
 
 
 def test_splits_of_another_store_are_refused(tiny, tmp_path):
-    from userbench.data import splits
+    from userbench.data.draw import write_user_split
 
     strange = tmp_path / "splits"
-    splits.main(
-        ["--store", str(tiny / "store"), "--tasks", "age", "--by", "user", "--seed", "1"]
-        + ["--out", str(strange)]
-    )
-    manifest = json.loads((strange / "manifest.json").read_text())
-    (strange / "manifest.json").write_text(json.dumps({**manifest, "store": "another"}))
+    write_user_split(tiny / "store/behaviours", 1, strange / "users")
+    told = json.loads((strange / "users/checksums.json").read_text())
+    (strange / "users/checksums.json").write_text(json.dumps({**told, "of": "another"}))
     with pytest.raises(SystemExit, match="another store"):
         pretrain(tiny, tmp_path / "out", "--splits", str(strange))
 
@@ -270,7 +267,7 @@ def test_fixed_order_does_not_depend_on_the_seed():
 
 def test_held_out_users_are_not_trained_on(tiny, tmp_path, caplog):
     """Exactly the test users of the named tasks must be missing; or as many others, by the seed."""
-    from userbench.data.splits import TEST, TRAIN, load_split
+    from userbench.data.splits import TEST, TRAIN, load_split, load_user_split
     from userbench.data.store import load_labels, load_targets
 
     store, splits = tiny / "store", tiny / "splits"
@@ -278,7 +275,7 @@ def test_held_out_users_are_not_trained_on(tiny, tmp_path, caplog):
     for task, load in (("age", load_labels), ("click", load_targets)):
         users = load(store, task, "cpu").users
         tested |= set(users[load_split(splits, task) == TEST].tolist())
-    kept = set((load_split(splits, "pretrain") == TRAIN).nonzero().squeeze(1).tolist()) - tested
+    kept = set((load_user_split(splits) == TRAIN).nonzero().squeeze(1).tolist()) - tested
     size = f": {len(kept)} users, "
     curves = {}
     for flag in ("--hold-out", "--hold-out-others"):

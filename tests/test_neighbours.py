@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stores import write_splits, write_store
 
-from userbench.data import neighbours, splits, store
+from userbench.data import arrays, neighbours, splits
 from userbench.data.neighbours import Neighbours, item_neighbours, load_neighbours
 from userbench.data.raw import offsets_of
 
@@ -127,17 +128,19 @@ def command(tiny, out, *more):
 def test_command(tiny, tmp_path):
     """If wrong: users of the validation part are counted, or the files do not say what they are."""
     command(tiny, tmp_path / "neighbours")
-    items = store.read_array(tiny / "store", "items.npy").tolist()
-    offsets = store.read_array(tiny / "store", "offsets.npy").tolist()
-    part = splits.load_split(tiny / "splits", "pretrain").tolist()
-    n_items = store.read_manifest(tiny / "store")["counts"]["items"]
+    behaviours = tiny / "store/behaviours"
+    items, offsets = (
+        arrays.read_array(behaviours, name).tolist() for name in ("items.npy", "offsets.npy")
+    )
+    part = splits.load_user_split(tiny / "splits").tolist()
+    n_items = arrays.read_manifest(behaviours)["counts"]["items"]
     sequences = [
         items[offsets[user] : offsets[user + 1]] for user, p in enumerate(part) if p == splits.TRAIN
     ]
     expected = by_the_book(sequences, n_items)
     check(load_neighbours(tmp_path / "neighbours"), expected, 5)
 
-    manifest = store.read_manifest(tmp_path / "neighbours")
+    manifest = arrays.read_manifest(tmp_path / "neighbours")
     assert manifest["top"] == 5
     assert manifest["counts"] == {
         "users": len(sequences),
@@ -145,8 +148,8 @@ def test_command(tiny, tmp_path):
         "items_without_neighbour": int((expected[1:].max(1) == 0).sum()),
         "pairs": int((expected > 0).sum()),
     }
-    splits.check_store(tmp_path / "neighbours", tiny / "store")
-    assert manifest["splits"] == store.identity(tiny / "splits")
+    of = [behaviours, tiny / "splits/users"]
+    assert [*manifest["inputs"].values()] == [arrays.identity(folder) for folder in of]
     assert {"seconds", "peak_memory_gib", "libraries", "hardware"} <= set(manifest)
 
     command(tiny, tmp_path / "again")
@@ -161,7 +164,7 @@ def test_damage_is_noticed(tiny, tmp_path):
     np.save(tmp_path / "neighbours" / "items.npy", np.zeros((301, 5), np.int32))
     with pytest.raises(ValueError, match=r"items\.npy: missing or not as written"):
         load_neighbours(tmp_path / "neighbours")
-    with pytest.raises(ValueError, match=r"manifest\.json: does not exist"):
+    with pytest.raises(ValueError, match=r"checksums\.json: does not exist"):
         load_neighbours(tmp_path)
 
 
@@ -169,8 +172,8 @@ def test_damage_is_noticed(tiny, tmp_path):
     ("arguments", "reason"),
     [
         (["--top", "0"], "top 0 is too few"),
-        (["--store", "nowhere"], "manifest.json: does not exist"),
-        (["--splits", "nowhere"], "manifest.json: does not exist"),
+        (["--store", "nowhere"], "nowhere/behaviours/manifest.json: does not exist"),
+        (["--splits", "nowhere"], "nowhere/users/checksums.json: does not exist"),
         (["--out", __file__], "exists and is not an earlier result"),
     ],
 )
@@ -186,8 +189,8 @@ def test_mistakes_on_the_command_line(tiny, tmp_path, arguments, reason):
 def test_corpora_that_cannot_be_used(tiny, tmp_path):
     """If wrong: splits of another store choose the users, or an empty table is written."""
     (tmp_path / "original_desen_pretrain.csv").write_text("1\n2\n3\n" * 4)
-    store.write_store(tmp_path, "ttl", {}, tmp_path / "store")
-    splits.write_splits(tmp_path / "store", [], "user", 0, tmp_path / "splits")
+    write_store(tmp_path, "ttl", {}, tmp_path / "store")
+    write_splits(tmp_path / "store", [], "user", 0, tmp_path / "splits")
     for folder, reason in [(tiny, "drawn for another store"), (tmp_path, "no user has two")]:
         with pytest.raises(SystemExit, match=f"error: .*{reason}"):
             command(folder, tmp_path / "new", "--store", tmp_path / "store")

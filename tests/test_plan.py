@@ -13,14 +13,24 @@ from test_workflow import config, job_counts, snakemake
 
 TRAIN = (
     "exec python -m userbench.pretrain --store results/x/data/ttl"
-    " --splits results/x/splits/user/ttl"
+    " --splits results/x/splits/user/ttl --hold-out age"
     ' --method {run} --set \'{{"views": {{"generator": "results/x/g.st"}}}}\' --init {init}'
     " --keep 1 3 --seed {seed} --out results/x/pretrain/{run}/ttl/seed{seed}"
     " --state results/x/states/pretrain.{run}.ttl.seed{seed}"
 )
 SAID = """
 Job 3: Read the raw files
-Shell command: python -m userbench.data.store --raw results/x/raw --out results/x/data/ttl > log
+Shell command: python -m userbench.data.ingest behaviours --raw results/x/raw \
+--out {store}/behaviours > log
+
+Shell command: python -m userbench.data.ingest task --raw results/x/raw --source age \
+--behaviours {store}/behaviours --out {store}/tasks/age > log
+
+Shell command: python -m userbench.data.draw users --behaviours {store}/behaviours \
+--out {splits}/users > log
+
+Shell command: python -m userbench.data.draw examples --examples {store}/tasks/age \
+--out {splits}/tasks/age > log
 
 Shell command: cp results/x/table2.csv results/ 2> log
 """
@@ -35,13 +45,18 @@ def job(run, seed=0, init=""):
 def test_jobs_of_a_dry_run():
     from userbench.plan.jobs import parse_jobs
 
-    (read,) = parse_jobs(SAID)
-    assert (read.stage, read.run, read.corpus) == ("store", "ttl", "ttl")
-    assert (read.inputs, read.outputs) == (["results/x/raw"], ["results/x/data/ttl"])
+    store, splits = "results/x/data/ttl", "results/x/splits/user/ttl"
+    made = [*parse_jobs(SAID.format(store=store, splits=splits))]
+    assert [job.stage for job in made] == ["behaviours", "task", "user_split", "task_split"]
+    assert {(job.run, job.corpus, job.store) for job in made} == {("ttl", "ttl", store)}
+    parts = [f"{store}/behaviours", f"{store}/tasks/age", f"{splits}/users", f"{splits}/tasks/age"]
+    assert [job.outputs for job in made] == [[part] for part in parts]
+    needed = [job.inputs for job in made]
+    assert needed == [["results/x/raw"], ["results/x/raw", parts[0]], [parts[0]], [parts[1]]]
     start = "results/x/pretrain/mlm/ttl/seed1/epoch3.safetensors"
     trained = job("clue", seed=1, init=start)
     assert (trained.stage, trained.run, trained.corpus) == ("pretrain", "clue", "ttl")
-    assert start in trained.inputs and "results/x/data/ttl" in trained.inputs
+    assert {start, *parts} <= {*trained.inputs}  # of age, as its test users are held out
     assert trained.flags["keep"] == ["1", "3"]
 
 
@@ -316,4 +331,4 @@ def test_plan_wants_real_data_to_be_read_first(checkout, tmp_path):
     path = str(checkout / "workflow/config/ttl10k.yaml")
     told = plan(checkout, "--config", path, USERBENCH_TTL10K=str(tmp_path))
     assert told.returncode != 0
-    assert "results/ttl10k/data/ttl is of real data and not there yet" in told.stderr
+    assert "results/ttl10k/data/ttl/behaviours is of real data and not there" in told.stderr

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from stores import write_splits, write_store
 
 SPLITS = {"seed": 3, "by": "interaction"}
 
@@ -44,9 +45,6 @@ POPULARITY = np.arange(15, 0, -1) / np.arange(15, 0, -1).sum()
 
 
 def build(raw: Path, folder: Path, tasks: list[str], max_bad_rows: int) -> tuple[Path, Path]:
-    from userbench.data.splits import write_splits
-    from userbench.data.store import write_store
-
     store, splits = folder / "ttl", folder / "splits"
     write_store(raw, "ttl", {task: task for task in tasks}, store, max_bad_rows)
     write_splits(store, tasks, **SPLITS, out=splits)
@@ -92,7 +90,7 @@ def clicks(store: Path, splits: Path) -> tuple[list[list[int]], list[list[int]],
     """Targets of each row, their parts, and the number of candidates."""
     targets = np.load(store / "tasks/click/targets.npy").tolist()
     offsets = np.load(store / "tasks/click/target_offsets.npy").tolist()
-    part = np.load(splits / "click.npy").tolist()
+    part = np.load(splits / "tasks/click/parts.npy").tolist()
     rows = list(zip(offsets[:-1], offsets[1:], strict=True))
     cut = [[values[a:b] for a, b in rows] for values in (targets, part)]
     return *cut, len(np.load(store / "tasks/click/target_ids.npy"))
@@ -222,7 +220,7 @@ def test_tfidf_is_that_of_the_book(references, corpus, latest):
     # Wrong: a repeated item counts as two items, the columns of the matrix shift, or a bag holds
     # what no encoder of this length reads.
     store, _ = corpus
-    items, offsets = np.load(store / "items.npy"), np.load(store / "offsets.npy")
+    items, offsets = (np.load(store / f"behaviours/{name}.npy") for name in ("items", "offsets"))
     users = [
         items[start:end].tolist()[-latest:]
         for start, end in zip(offsets[:-1], offsets[1:], strict=True)
@@ -244,8 +242,8 @@ def test_the_bag_holds_what_an_encoder_reads_and_another_one_all(references, cor
         return score(references, corpus, tmp_path, told, max_length, age="classification")["age"]
 
     store, splits = corpus
-    users = np.load(store / "tasks/age/users.npy")[np.load(splits / "age.npy") == 2]
-    lengths = np.diff(np.load(store / "offsets.npy"))
+    users = np.load(store / "tasks/age/users.npy")[np.load(splits / "tasks/age/parts.npy") == 2]
+    lengths = np.diff(np.load(store / "behaviours/offsets.npy"))
     short, long, all_read = scored(1, "latest"), scored(1, "whole"), scored(12, "latest")
     assert value_of(short, "accuracy") < 0.6  # the latest item of each user is hers alone
     assert value_of(long, "accuracy") == 1.0 and long["scores"] == all_read["scores"]
@@ -262,7 +260,7 @@ def test_a_bag_of_the_whole_history_that_is_no_longer_is_said_to_be_the_same(
     # Wrong: one reference stands twice in the table, and is fitted twice.
     from userbench.report.statistics import gather_scores
 
-    longest = int(np.diff(np.load(corpus[0] / "offsets.npy")).max())
+    longest = int(np.diff(np.load(corpus[0] / "behaviours/offsets.npy")).max())
     for length, same in ((longest - 1, False), (longest, True), (50, True)):
         out, paths = tmp_path / str(length), []
         flags = ["--store", str(corpus[0]), "--splits", str(corpus[1]), "--seed", "0"]
@@ -357,7 +355,7 @@ def test_score_files_are_what_the_tables_read(references, corpus, tmp_path):
         ({"kind": "regression"}, "of a 'regression' task"),
         ({"epochs": 3}, "its keys must be name, kind, metric, out"),
         ({"ties": "kind"}, "task age: ties 'kind' is none of pessimistic, stable"),
-        ({"name": "cvr"}, "cvr.npy: not in the manifest"),
+        ({"name": "cvr"}, "tasks/cvr/checksums.json: does not exist"),
         ({"history": "all"}, "task age: history 'all' is none of latest, whole"),
         (
             {"kind": "top_n", "metric": "ndcg@10", "history": "whole"},

@@ -65,9 +65,9 @@ def test_what_is_not_planned_has_a_default(tmp_path):
         found = rules(tmp_path).needs("pretrain")
         assert found["runtime"](CLUE, 1) == 24 * 60 and found["runtime"](CLUE, 2) == 48 * 60
         assert found["mem_mb"](CLUE, 2) == 16_000
-    planned(tmp_path, {**job(run="ttl", seeds=1, minutes=3), "stage": "store"})
+    planned(tmp_path, {**job(run="ttl", seeds=1, minutes=3), "stage": "behaviours"})
     read = rules(tmp_path, seeds_together=True)  # reads data once, whatever the seeds
-    assert read.needs("store")["runtime"](SimpleNamespace(corpus="ttl"), 1) == 15 + 2 * 3
+    assert read.needs("behaviours")["runtime"](SimpleNamespace(corpus="ttl"), 1) == 15 + 2 * 3
 
 
 def test_a_plan_that_is_none_is_one_line(checkout):
@@ -103,4 +103,4 @@ def test_who_asks_for_a_gpu(
     found = rules(tmp_path, executor=executor, **given)
     asked = found.needs("finetune", "ttl")
     assert (asked["gpu"](CLUE), asked["gres"](CLUE), found.device(CLUE)) == (gpus, gres, device)
-    assert not found.needs("store").keys() & {"gpu", "gres"}
+    assert not found.needs("behaviours").keys() & {"gpu", "gres"}

@@ -150,10 +150,10 @@ def test_the_rate_is_that_of_the_flags_or_of_the_pretraining(method, change):
 
 def test_the_file_holds_every_held_out_user_and_draw(trained, tiny, tmp_path):
     """Wrong: users whom pre-training has seen, a missing draw, or cosines beyond one."""
-    from userbench.data.splits import VALIDATION, load_split
+    from userbench.data.splits import VALIDATION, load_user_split
 
     table = measure(trained, tmp_path / "a.parquet", "adaptssr", 0, "--draws", "3")
-    held_out = (load_split(tiny / "splits", "pretrain") == VALIDATION).nonzero()[:, 0].tolist()
+    held_out = (load_user_split(tiny / "splits") == VALIDATION).nonzero()[:, 0].tolist()
     about = ["run", "corpus", "seed", "encode", "dropout", "user", "draw"]
     assert list(table.columns) == [*about, *KINDS]
     assert set(table["encode"]) == {"evaluation"} and set(table["dropout"]) == {0.1}

@@ -1,11 +1,21 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from stores import write_splits, write_store
 
-from userbench.data import splits, store
-from userbench.data.splits import TEST, TRAIN, VALIDATION, check_store, load_split, write_splits
+from userbench.data import arrays, draw, store
+from userbench.data.splits import (
+    TEST,
+    TRAIN,
+    VALIDATION,
+    check_task_splits,
+    check_user_split,
+    load_split,
+    load_user_split,
+)
 
 TASKS = ["age", "click"]
 N_USERS = 500
@@ -24,7 +34,7 @@ def corpus(tmp_path_factory) -> Path:
     ]
     for stem, lines in [("pretrain", heads), ("age", age), ("finetune_click_nouserID", click)]:
         (folder / f"original_desen_{stem}.csv").write_text("\n".join(lines) + "\n")
-    store.write_store(folder, "ttl", {"age": "age", "click": "click"}, folder / "store")
+    write_store(folder, "ttl", {"age": "age", "click": "click"}, folder / "store")
     return folder / "store"
 
 
@@ -32,10 +42,10 @@ def corpus(tmp_path_factory) -> Path:
 def test_sizes(corpus, tmp_path, by):
     """If wrong: the parts are not 9:1 and 6:2:2."""
     write_splits(corpus, TASKS, by, 2309, tmp_path / "splits")
-    pretrain = np.bincount(load_split(tmp_path / "splits", "pretrain").numpy())
+    pretrain = np.bincount(load_user_split(tmp_path / "splits").numpy())
     assert pretrain.tolist() == [450, 50]
     for task in TASKS:
-        users = splits.example_users(corpus, task)
+        users = arrays.example_users(corpus / "tasks" / task)
         part = load_split(tmp_path / "splits", task).numpy()
         assert len(part) == len(users)
         counted = users if by == "user" else np.arange(len(users))
@@ -43,8 +53,8 @@ def test_sizes(corpus, tmp_path, by):
         cut, last = int(0.6 * n), int(0.8 * n)
         sizes = [len(set(counted[part == p].tolist())) for p in (TRAIN, VALIDATION, TEST)]
         assert sizes == [cut, last - cut, n - last]
-        manifest = store.read_manifest(tmp_path / "splits")
-        counts = manifest["counts"][task]
+        manifest = arrays.read_manifest(tmp_path / "splits/tasks" / task)
+        counts = manifest["counts"]
         assert list(counts.values()) == np.bincount(part).tolist()
         assert (manifest["seed"], manifest["by"]) == (2309, by)
 
@@ -69,14 +79,18 @@ def test_user_split_keeps_users_together(corpus, tmp_path):
     for task in TASKS:
         parts_of_user = {}
         part = load_split(tmp_path / "splits", task).tolist()
-        for user, p in zip(splits.example_users(corpus, task).tolist(), part, strict=True):
+        for user, p in zip(
+            arrays.example_users(corpus / "tasks" / task).tolist(), part, strict=True
+        ):
             parts_of_user.setdefault(user, set()).add(p)
         assert len(parts_of_user) == N_USERS
         assert all(len(parts) == 1 for parts in parts_of_user.values())
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.glob("*.npy")}
+    """Arrays of all splits, and what their checksums.json say of them."""
+    names = [*folder.rglob("*.npy"), *folder.rglob("checksums.json")]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in names}
 
 
 def test_same_seed_same_files(corpus, tmp_path):
@@ -86,7 +100,8 @@ def test_same_seed_same_files(corpus, tmp_path):
     write_splits(corpus, ["click"], "interaction", 2309, tmp_path / "fewer")
     write_splits(corpus, TASKS, "interaction", 2310, tmp_path / "other")
     first, other = contents(tmp_path / "first"), contents(tmp_path / "other")
-    assert sorted(first) == ["age.npy", "click.npy", "pretrain.npy"]
+    folders = ["tasks/age", "tasks/click", "users"]
+    assert sorted(first) == [f"{f}/{n}" for f in folders for n in ("checksums.json", "parts.npy")]
     assert contents(tmp_path / "again") == first
     assert contents(tmp_path / "fewer").items() <= first.items()
     assert all(first[name] != other[name] for name in first)
@@ -94,9 +109,7 @@ def test_same_seed_same_files(corpus, tmp_path):
 
 def test_names_have_draws_of_their_own():
     """If wrong: two tasks with equally many rows are split alike."""
-    draws = [
-        splits.draw(1000, splits.TASK_CUTS, splits.generator(0, name)) for name in ("age", "gender")
-    ]
+    draws = [draw.draw(1000, draw.TASK_CUTS, draw.generator(0, name)) for name in ("age", "gender")]
     assert 400 < (draws[0] == draws[1]).sum() < 480  # 0.36 + 0.04 + 0.04 of 1,000 by chance
 
 
@@ -104,35 +117,57 @@ def test_other_store_and_damage_are_noticed(corpus, tmp_path):
     """If wrong: splits are applied to a store that they were not drawn for."""
     out = tmp_path / "splits"
     write_splits(corpus, TASKS, "interaction", 2309, out)
-    check_store(out, corpus)
-    raw = corpus.parent
-    store.write_store(raw, "ttl", {"age": "age"}, tmp_path / "other")
-    with pytest.raises(ValueError, match="drawn for another store than .*other"):
-        check_store(out, tmp_path / "other")
-    store.write_store(raw, "ttl", {"age": "age", "click": "click"}, tmp_path / "same")
-    check_store(out, tmp_path / "same")
 
-    np.save(out / "age.npy", np.zeros(750, np.uint8))
-    with pytest.raises(ValueError, match=r"age\.npy: missing or not as written"):
+    def check(store: Path) -> None:
+        check_user_split(out, store)
+        check_task_splits(out, store, TASKS)
+
+    check(corpus)
+    raw = corpus.parent
+    write_store(raw, "ttl", {"age": "age", "click": "click"}, tmp_path / "same")
+    check(tmp_path / "same")
+    # A user more: the same examples, but of other users.
+    more = shutil.copytree(raw, tmp_path / "raw", ignore=shutil.ignore_patterns("store"))
+    with (more / "original_desen_pretrain.csv").open("a") as file:
+        file.write("0,900,900\n")
+    write_store(more, "ttl", {"age": "age", "click": "click"}, tmp_path / "other")
+    with pytest.raises(ValueError, match="drawn for another store than .*other"):
+        check_user_split(out, tmp_path / "other")
+    for name in TASKS:
+        shutil.copytree(
+            corpus / "tasks" / name, tmp_path / "other/tasks" / name, dirs_exist_ok=True
+        )
+    with pytest.raises(ValueError, match="other/tasks/age: drawn for another store"):
+        check_task_splits(out, tmp_path / "other", ["age"])
+
+    np.save(out / "tasks/age/parts.npy", np.zeros(750, np.uint8))
+    with pytest.raises(ValueError, match=r"age/parts\.npy: missing or not as written"):
         load_split(out, "age")
-    with pytest.raises(ValueError, match=r"like\.npy: not in the manifest"):
+    with pytest.raises(ValueError, match=r"like/checksums\.json: does not exist"):
         load_split(out, "like")
+
+
+def of(what: str, corpus: Path) -> list[str]:
+    """Flags that say of what a split is drawn, and how."""
+    if what == "users":
+        return ["--behaviours", str(corpus / "behaviours"), "--seed", "1"]
+    return ["--examples", str(corpus / "tasks/click"), "--by", "user", "--seed", "1"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["--tasks", "like"], "like/users.npy: not in the manifest"),
-        (["--tasks", "../age"], "'../age' cannot name a task"),
-        (["--store", "nowhere"], "manifest.json: does not exist"),
-        (["--seed", "-1"], "seed -1 is negative"),
+        (["users", "--behaviours", "nowhere"], "nowhere/manifest.json: does not exist"),
+        (["users", "--seed", "-1"], "seed -1 is negative"),
+        (["examples", "--examples", "nowhere"], "nowhere/manifest.json: does not exist"),
+        (["examples", "--seed", "-1"], "seed -1 is negative"),
     ],
 )
 def test_mistakes_on_the_command_line(corpus, tmp_path, arguments, reason):
     """If wrong: a user's mistake is a traceback, or leaves something half-written."""
-    good = ["--store", corpus, "--by", "user", "--seed", "1", "--out", tmp_path / "new" / "splits"]
+    what, *more = arguments
     with pytest.raises(SystemExit) as end:
-        splits.main([*map(str, good), *arguments])
+        draw.main([what, *of(what, corpus), "--out", str(tmp_path / "new" / what), *more])
     assert end.value.code.startswith("error: ")
     assert reason in end.value.code
     assert list(tmp_path.iterdir()) == []
@@ -141,17 +176,18 @@ def test_mistakes_on_the_command_line(corpus, tmp_path, arguments, reason):
 def test_command(corpus, tmp_path):
     """If wrong: the command writes something else than the function."""
     out = tmp_path / "splits"
-    good = ["--store", corpus, "--by", "user", "--seed", "1", "--out", out, "--tasks", *TASKS]
-    splits.main(list(map(str, good)))
-    write_splits(corpus, TASKS, "user", 1, tmp_path / "direct")
+    draw.main(["users", *of("users", corpus), "--out", str(out / "users")])
+    draw.main(["examples", *of("examples", corpus), "--out", str(out / "tasks/click")])
+    write_splits(corpus, ["click"], "user", 1, tmp_path / "direct")
     assert contents(out) == contents(tmp_path / "direct")
 
 
 def test_too_few_examples(tmp_path):
     """If wrong: a part is empty, and training or evaluation fails later and elsewhere."""
-    (tmp_path / "original_desen_pretrain.csv").write_text("1\n2\n3\n")
+    users = "".join(f"{item}\n" for item in range(1, 21))
+    (tmp_path / "original_desen_pretrain.csv").write_text(users)
     (tmp_path / "original_desen_age.csv").write_text("1,,1\n2,,2\n")
-    store.write_store(tmp_path, "ttl", {"age": "age"}, tmp_path / "store")
+    write_store(tmp_path, "ttl", {"age": "age"}, tmp_path / "store")
     with pytest.raises(ValueError, match="age: 2 examples are too few to split"):
         write_splits(tmp_path / "store", ["age"], "interaction", 0, tmp_path / "splits")
 

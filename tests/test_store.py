@@ -7,9 +7,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stores import write_store
 
-from userbench.data import store
-from userbench.data.store import BehaviourStore, load_labels, load_targets, read_array, write_store
+from userbench.data import arrays, ingest
+from userbench.data.arrays import read_array, read_checksums, read_manifest
+from userbench.data.store import BehaviourStore, load_labels, load_targets
 
 SOURCES = {"age": "age", "click": "click"}
 STEMS = {
@@ -37,8 +39,17 @@ def write_raw(folder: Path, users=USERS, age=AGE, click=CLICK, width: int = 4) -
 
 
 def arrays_of(folder: Path) -> dict[str, list]:
-    names = store.read_manifest(folder)["arrays"]
-    return {name: read_array(folder, name).tolist() for name in names}
+    """All arrays of a store, by their paths in it."""
+    return {
+        (part / name).relative_to(folder).as_posix(): read_array(part, name).tolist()
+        for part in parts_of(folder)
+        for name in read_checksums(part)["arrays"]
+    }
+
+
+def parts_of(folder: Path) -> list[Path]:
+    """The folders of arrays in a store."""
+    return [folder / "behaviours", *sorted(folder.glob("tasks/*"))]
 
 
 def slow_arrays(users, age, click) -> dict[str, list]:
@@ -61,9 +72,9 @@ def slow_arrays(users, age, click) -> dict[str, list]:
         return [0, *np.cumsum([len(row) for row in rows]).tolist()]
 
     return {
-        "items.npy": [item_ids.index(item) for row in users for item in row],
-        "offsets.npy": bounds(users),
-        "item_ids.npy": item_ids,
+        "behaviours/items.npy": [item_ids.index(item) for row in users for item in row],
+        "behaviours/offsets.npy": bounds(users),
+        "behaviours/item_ids.npy": item_ids,
         "tasks/age/users.npy": [first[tuple(row)] for row, _ in age],
         "tasks/age/labels.npy": [classes.index(tail[0]) for _, tail in age],
         "tasks/age/classes.npy": classes,
@@ -94,18 +105,23 @@ def test_equals_dictionaries_and_loops(tmp_path_factory, corpus, weak_hash):
     """If wrong: an array differs from the raw rows; a hash collision joins the wrong user."""
     tmp_path = tmp_path_factory.mktemp("store")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(store, "environment", dict)  # asks git: slow
-        patch.setattr(store, "USERS_AT_ONCE", 5)
-        patch.setattr(store, "ITEMS_AT_ONCE", 7)
+        patch.setattr(arrays, "environment", dict)  # asks git: slow
+        patch.setattr(arrays, "USERS_AT_ONCE", 5)
+        patch.setattr(ingest, "ITEMS_AT_ONCE", 7)
         if weak_hash:
             lengths = lambda items, offsets: np.diff(offsets).astype(np.uint64)  # noqa: E731
-            patch.setattr(store, "hash_rows", lengths)
+            patch.setattr(arrays, "hash_rows", lengths)
         write_store(write_raw(tmp_path / "raw", *corpus), "ttl", SOURCES, tmp_path / "store", 99)
     assert arrays_of(tmp_path / "store") == slow_arrays(*corpus)
     users, age, click = corpus
-    manifest = store.read_manifest(tmp_path / "store")
-    assert manifest["bad_rows"] == sum(row not in users for row, _ in age + click)
-    counts = manifest["counts"]
+    manifests = [read_manifest(part) for part in parts_of(tmp_path / "store")]
+    bad = [sum(row not in users for row, _ in rows) for rows in (age, click)]
+    assert [manifest["bad_rows"] for manifest in manifests] == [0, *bad]
+    counts, *of_tasks = (manifest["counts"] for manifest in manifests)
+    several = [row for row in set(map(tuple, users)) if users.count(list(row)) > 1]
+    joined = [row for row, _ in age if row in users], {tuple(row) for row, _ in click}
+    ambiguous = [sum(tuple(row) in several for row in rows) for rows in joined]
+    assert of_tasks[0]["ambiguous_joins"] == ambiguous[0]
     distinct = set(map(tuple, users))
     assert counts["duplicate_users"] == len(users) - len(distinct)
     hashed = {len(row) for row in distinct} if weak_hash else distinct
@@ -122,56 +138,71 @@ def small(tmp_path_factory) -> Path:
 
 def test_counts(small):
     """If wrong: what the manifest reports about the data is not what was read."""
-    manifest = store.read_manifest(small)
-    assert manifest["counts"] == {
-        "users": 5,
-        "interactions": 10,
-        "mean_length": 2.0,
-        "median_length": 2.0,
-        "max_length": 3,
-        "share_of_max_length": 0.2,
-        "duplicate_users": 1,
-        "hash_collisions": 0,
-        "items": 4,
-        "tasks": {
-            "age": {
-                "rows": 4,
-                "classes": {"1": 2, "3": 2},
-                "users_with_several_rows": 1,
-                "ambiguous_joins": 2,
-            },
-            "click": {
-                "rows": 2,
-                "pairs": 4,
-                "candidates": 3,
-                "merged_rows": 1,
-                "repeated_targets": 2,
-                "users_with_several_rows": 1,
-                "ambiguous_joins": 0,
-            },
+    manifests = {part.name: read_manifest(part) for part in parts_of(small)}
+    assert {name: manifest["counts"] for name, manifest in manifests.items()} == {
+        "behaviours": {
+            "users": 5,
+            "interactions": 10,
+            "mean_length": 2.0,
+            "median_length": 2.0,
+            "max_length": 3,
+            "share_of_max_length": 0.2,
+            "duplicate_users": 1,
+            "hash_collisions": 0,
+            "items": 4,
+        },
+        "age": {
+            "rows": 4,
+            "classes": {"1": 2, "3": 2},
+            "users_with_several_rows": 1,
+            "ambiguous_joins": 2,
+        },
+        "click": {
+            "rows": 2,
+            "pairs": 4,
+            "candidates": 3,
+            "merged_rows": 1,
+            "repeated_targets": 2,
+            "users_with_several_rows": 1,
+            "ambiguous_joins": 0,
         },
     }
-    assert not (small / "bad_rows.tsv").exists()
-    for source, file in manifest["raw"].items():
+    assert not list(small.rglob("bad_rows.tsv"))
+    raw = {key: file for manifest in manifests.values() for key, file in manifest["raw"].items()}
+    assert raw.keys() == STEMS.keys()
+    for source, file in raw.items():
         content = (small.parent / "raw" / f"{STEMS[source]}.csv").read_bytes()
         assert file["name"] == f"{STEMS[source]}.csv"
         assert file["size"] == len(content)
         assert file["sha256"] == hashlib.sha256(content).hexdigest()
-    dtypes = {name: array["dtype"] for name, array in manifest["arrays"].items()}
-    narrow = (
-        "items.npy",
-        "tasks/age/users.npy",
-        "tasks/click/users.npy",
-        "tasks/click/targets.npy",
+    narrow = ("items.npy", "users.npy", "targets.npy")
+    for part in parts_of(small):
+        for name, array in read_checksums(part)["arrays"].items():
+            assert array["dtype"] == ("int32" if name in narrow else "int64")
+
+
+def test_equal_content_has_equal_checksums(small, tmp_path):
+    """If wrong: trainings run again, as raw files were moved or one more line may be bad."""
+    raw = write_raw(tmp_path / "elsewhere", age=[*AGE, ([9, 9], [1])])
+    (raw / "beside.csv").write_text("1,2\n")
+    write_store(raw, "ttl", {**SOURCES, "age2": "age"}, tmp_path / "store", 1)
+    for part in parts_of(small):
+        same = tmp_path / "store" / part.relative_to(small)
+        assert (same / "checksums.json").read_bytes() == (part / "checksums.json").read_bytes()
+    # Equal arrays of a task are others where they speak of other users.
+    users = [[5, 9], [7], [9, 5], [5, 9], [300, 7, 5], [6]]
+    write_store(write_raw(tmp_path / "raw", users), "ttl", SOURCES, tmp_path / "other")
+    of_task, of_other = (
+        read_checksums(folder / "tasks/age") for folder in (small, tmp_path / "other")
     )
-    assert dtypes == {name: "int32" if name in narrow else "int64" for name in dtypes}
+    assert of_task["arrays"] == of_other["arrays"] and of_task != of_other
 
 
 def test_item_indices_do_not_depend_on_the_order_of_rows(small, tmp_path):
     """If wrong: the same corpus in another order has another vocabulary."""
     write_store(write_raw(tmp_path / "raw", USERS[::-1]), "ttl", SOURCES, tmp_path / "store")
-    assert read_array(tmp_path / "store", "item_ids.npy").tolist() == [0, 5, 7, 9, 300]
-    assert read_array(small, "item_ids.npy").tolist() == [0, 5, 7, 9, 300]
+    for folder in (tmp_path / "store", small):
+        assert read_array(folder / "behaviours", "item_ids.npy").tolist() == [0, 5, 7, 9, 300]
 
 
 def test_hash_tells_rows_apart():
@@ -179,7 +210,7 @@ def test_hash_tells_rows_apart():
     rows = [[1, 2], [2, 1], [1], [2], [1, 2, 2], [3], [1, 1], [1, 1, 1], [1, 2]]
     items = np.array([item for row in rows for item in row], np.int32)
     offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
-    hashes = store.hash_rows(items, offsets)
+    hashes = arrays.hash_rows(items, offsets)
     assert len(set(hashes.tolist())) == len(rows) - 1
     assert hashes[0] == hashes[-1]
 
@@ -188,7 +219,9 @@ def test_hash_tells_rows_apart():
 def test_batch_equals_the_slow_loop(small, max_length):
     """If wrong: a user is encoded from other items than the most recent ones, oldest first."""
     behaviours = BehaviourStore.open(small, max_length, "cpu")
-    items, offsets = read_array(small, "items.npy"), read_array(small, "offsets.npy")
+    items, offsets = (
+        read_array(small / "behaviours", name) for name in ("items.npy", "offsets.npy")
+    )
     assert (behaviours.n_users, behaviours.n_items) == (5, 4)
     for users in ([0], [1], [4, 1, 1, 0], [1, 1], list(range(5))):
         batch = behaviours.batch(torch.tensor(users))
@@ -225,44 +258,48 @@ def test_labels_and_targets_on_the_device(small):
         assert examples.known_targets[begin:end].tolist() == {1: [0, 1, 2], 2: [1]}[user]
 
 
-@pytest.mark.parametrize("damage", ["changed", "missing", "manifest"])
+@pytest.mark.parametrize("damage", ["changed", "missing", "checksums"])
 def test_a_damaged_store_is_refused(tmp_path, damage):
     """If wrong: an experiment runs on an array that is not the one that was written."""
     out = tmp_path / "store"
-    write_store(write_raw(tmp_path / "raw"), "ttl", SOURCES, out)
+    write_store(write_raw(tmp_path / "raw"), "ttl", {}, out)
+    behaviours = out / "behaviours"
     if damage == "changed":
-        items = np.load(out / "items.npy")
+        items = np.load(behaviours / "items.npy")
         items[0] += 1
-        np.save(out / "items.npy", items)
+        np.save(behaviours / "items.npy", items)
     elif damage == "missing":
-        (out / "items.npy").unlink()
+        (behaviours / "items.npy").unlink()
     else:
-        (out / "manifest.json").write_text('{"arrays": ')
-    named = r"manifest\.json" if damage == "manifest" else r"items\.npy"
+        (behaviours / "checksums.json").write_text('{"arrays": ')
+    named = r"checksums\.json" if damage == "checksums" else r"items\.npy"
     with pytest.raises(ValueError, match=rf"{named}: .*Delete .* run the workflow again"):
         BehaviourStore.open(out, 10, "cpu")
 
 
 def test_no_store_and_no_task(small, tmp_path):
     """If wrong: a wrong path or task ends in a traceback."""
-    with pytest.raises(ValueError, match=r"manifest\.json: does not exist"):
+    with pytest.raises(ValueError, match=r"checksums\.json: does not exist"):
         BehaviourStore.open(tmp_path, 10, "cpu")
-    with pytest.raises(ValueError, match=r"like/users\.npy: not in the manifest"):
+    with pytest.raises(ValueError, match=r"like/checksums\.json: does not exist"):
         load_labels(small, "like", "cpu")
 
 
 def run(*arguments: str) -> str:
     """Run the command; the message it exits with, empty if it ends well."""
     try:
-        store.main(list(map(str, arguments)))
+        ingest.main(list(map(str, arguments)))
     except SystemExit as end:
         return end.code
     return ""
 
 
 def command(raw: Path, out: Path, *more: str) -> str:
-    return run(
-        "--format=ttl", f"--raw={raw}", f"--out={out}", f"--sources={json.dumps(SOURCES)}", *more
+    """Read the pre-training file, and then the task age; the message of the first that fails."""
+    read, behaviours = ["--format=ttl", f"--raw={raw}"], out / "behaviours"
+    of_task = [f"--behaviours={behaviours}", "--source=age", f"--out={out / 'tasks/age'}"]
+    return run("behaviours", *read, f"--out={behaviours}", *more) or run(
+        "task", *read, *of_task, *more
     )
 
 
@@ -274,15 +311,16 @@ def test_rows_of_no_user_are_bad_rows(tmp_path):
         f"error: {rows / STEMS['age']}.csv:2: sequence not among the pre-training rows. "
         "Use files of one release"
     )
-    assert not (tmp_path / "new").exists()
+    assert [path.name for path in out.iterdir()] == ["behaviours"]
     assert command(rows, out, "--max-bad-rows=1") == ""
-    assert read_array(out, "tasks/age/users.npy").tolist() == [0, 2]
-    assert (out / "bad_rows.tsv").read_text().splitlines() == [
+    assert read_array(out / "tasks/age", "users.npy").tolist() == [0, 2]
+    assert not (out / "behaviours/bad_rows.tsv").exists()
+    assert (out / "tasks/age/bad_rows.tsv").read_text().splitlines() == [
         "file\tline\treason",
         f"{rows / STEMS['age']}.csv\t2\tsequence not among the pre-training rows. "
         "Use files of one release",
     ]
-    assert store.read_manifest(out)["bad_rows"] == 1
+    assert read_manifest(out / "tasks/age")["bad_rows"] == 1
 
 
 def test_checksums(tmp_path):
@@ -293,7 +331,7 @@ def test_checksums(tmp_path):
     wrong = json.dumps({name: "0" * 64})
     message = command(raw, out, f"--sha256={wrong}")
     assert message.startswith(f"error: {raw / name}: SHA-256 is {right}, expected 0000")
-    assert not out.exists()
+    assert not (out / "tasks").exists()
     assert "unknown file 'age.csv'" in command(raw, out, '--sha256={"age.csv": "0"}')
     (raw / name).rename(raw / f"{STEMS['age']}_3.csv")
     assert command(raw, out, f"--sha256={json.dumps({name: right.upper()})}") == ""
@@ -302,12 +340,8 @@ def test_checksums(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["--sources={'age'}"], "--sources {'age'}: not JSON"),
-        (['--sources=["age"]'], "not a JSON object of strings"),
-        (['--sources={"age": "height"}'], "format 'ttl' has no source 'height'"),
-        (['--sources={"age": "pretrain"}'], "source 'pretrain' has no labels or targets"),
-        (['--sources={"../age": "age"}'], "'../age' cannot name a task"),
-        (['--sources={"pretrain": "age"}'], "'pretrain' cannot name a task"),
+        (["--sha256={'age'}"], "--sha256 {'age'}: not JSON"),
+        (['--sha256=["age"]'], "not a JSON object of strings"),
         (["--max-bad-rows=-1"], "-1 bad rows cannot be allowed"),
         (["--raw=nowhere"], "nowhere: does not exist"),
     ],
@@ -322,11 +356,29 @@ def test_mistakes_on_the_command_line(tmp_path, arguments, reason):
     assert [path.name for path in tmp_path.iterdir()] == ["raw"]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--source=height"], "format 'ttl' has no source 'height'"),
+        (["--source=pretrain"], "source 'pretrain' has no labels or targets"),
+        (["--out=a b"], "'a b' cannot name a task"),
+        (["--behaviours=nowhere"], "nowhere/manifest.json: does not exist"),
+    ],
+)
+def test_mistakes_about_a_task(small, tmp_path, arguments, reason):
+    """If wrong: a task is joined to nobody, or its folder is one that no rule looks into."""
+    read = ["--format=ttl", f"--raw={small.parent / 'raw'}", f"--behaviours={small / 'behaviours'}"]
+    message = run("task", *read, "--source=age", f"--out={tmp_path / 'age'}", *arguments)
+    assert message.startswith("error: ") and reason in message and "\n" not in message
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_only_earlier_results_are_replaced(tmp_path):
     """If wrong: a slip in --out deletes a user's folder."""
     raw, out = write_raw(tmp_path / "raw"), tmp_path / "store"
-    assert "exists and is not an earlier result" in command(raw, raw)
-    assert "exists and is not an earlier result" in command(raw, raw / f"{STEMS['age']}.csv")
+    read = ["behaviours", "--format=ttl", f"--raw={raw}"]
+    for slip in (raw, raw / f"{STEMS['age']}.csv"):
+        assert "exists and is not an earlier result" in run(*read, f"--out={slip}")
     assert len(list(raw.iterdir())) == 3
     assert command(raw, out) == ""
     before = arrays_of(out)
@@ -354,8 +406,8 @@ def test_real_excerpt(ttl10k, tmp_path):
     with pytest.raises(ValueError, match="like_nouserID.csv:1756: sequence not among"):
         write_store(ttl10k, "ttl", {"like": "like"}, tmp_path / "store")
     write_store(ttl10k, "ttl", sources, tmp_path / "store", max_bad_rows=1)
-    counts = store.read_manifest(tmp_path / "store")["counts"]
-    tasks = counts["tasks"]
+    tasks = {part.name: read_manifest(part)["counts"] for part in parts_of(tmp_path / "store")}
+    counts = tasks["behaviours"]
     assert (counts["users"], counts["items"], counts["interactions"]) == (10_000, 123_726, 545_742)
     assert counts["duplicate_users"] == counts["hash_collisions"] == 0
     assert (counts["median_length"], counts["max_length"]) == (45, 100)

@@ -665,12 +665,12 @@ MANIFEST = {
         "users": 10,
         "items": 7,
         "mean_length": 3.14159,
-        "tasks": {
-            "age": {"rows": 9, "classes": {"1": 4, "5": 5}},
-            "click": {"rows": 8, "pairs": 12, "candidates": 6},
-            "gender": {"rows": 7, "classes": {"1": 3, "2": 4}},
-        },
     },
+}
+EXAMPLES = {
+    "age": {"rows": 9, "classes": {"1": 4, "5": 5}},
+    "click": {"rows": 8, "pairs": 12, "candidates": 6},
+    "gender": {"rows": 7, "classes": {"1": 3, "2": 4}},
 }
 TASKS = {
     "age": {"corpus": "ttl", "paper": "T1", "kind": "classification"},
@@ -683,7 +683,11 @@ TASKS = {
 def make_table1(tables, folder: Path, manifest: Any = MANIFEST, tasks=TASKS, more=()) -> str:
     (folder / "manifest.json").write_text(json.dumps(manifest))
     out = folder / "table1.csv"
-    store = ["--store", f"ttl={folder / 'manifest.json'}"]
+    store = ["--store", f"ttl={folder / 'manifest.json'}", "--examples"]
+    for task in EXAMPLES.keys() & tasks.keys():
+        path = folder / f"{task}.json"
+        path.write_text(json.dumps({"format": "ttl", "counts": EXAMPLES[task]}))
+        store.append(f"{task}={path}")
     tables.main(["table1", *store, "--tasks", json.dumps(tasks), "--out", str(out), *more])
     return out.read_text()
 
@@ -722,6 +726,9 @@ def test_table1_reports_bad_input(tables, tmp_path):
         make_table1(tables, tmp_path, tasks={"click": {"corpus": "ttl", "paper": "T9"}})
     with pytest.raises(SystemExit, match="--store ttl: write NAME=manifest.json"):
         tables.main(["table1", "--store", "ttl", "--tasks", "{}", "--out", str(tmp_path / "t")])
+    more = ["--examples", f"age={tmp_path / 'age.json'}"]
+    with pytest.raises(SystemExit, match="--examples age: --tasks does not say of which corpus"):
+        make_table1(tables, tmp_path, tasks={}, more=more)
 
 
 def test_published_improvements_are_those_of_the_published_means(tables):

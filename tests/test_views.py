@@ -267,14 +267,14 @@ def build_with(seed, store):
 def test_neighbours_from_a_folder(tiny, tmp_path):
     """Computed before or written by the command: the same table."""
     from userbench.data import neighbours
-    from userbench.data.splits import TRAIN, load_split
+    from userbench.data.splits import TRAIN, load_user_split
     from userbench.data.store import BehaviourStore
 
     folder = tmp_path / "neighbours"
     paths = ["--store", str(tiny / "store"), "--splits", str(tiny / "splits")]
     neighbours.main([*paths, "--top", "2", "--out", str(folder)])
     store = BehaviourStore.open(tiny / "store", 150, "cpu")
-    train = (load_split(tiny / "splits", "pretrain") == TRAIN).nonzero().squeeze(1)
+    train = (load_user_split(tiny / "splits") == TRAIN).nonzero().squeeze(1)
     encoder = encoder_of(store.n_items, max_length=150)
     tables = []
     for where in (str(folder), None):

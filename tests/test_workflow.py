@@ -119,7 +119,9 @@ def test_default_config_plans_the_whole_table(checkout):
     counts = job_counts(said)
     assert counts["pretrain"] == 9 * 2  # a process takes all seeds
     assert counts["finetune_ttl"] == counts["finetune_app"] == 10
-    assert counts["simulate"] == counts["store"] == counts["splits"] == counts["neighbours"] == 2
+    for rule in ("simulate", "behaviours", "user_split", "neighbours"):
+        assert counts[rule] == 2
+    assert counts["task"] == counts["task_split"] == 6
     assert not counts.keys() & {"page", "notebook"}  # the table needs no browser's library
     assert not {"similarity", "figure4", "figure_scores"} & counts.keys()
 
@@ -172,7 +174,8 @@ def test_tuning_plans_equal_budgets(checkout, tmp_path):
     (start,) = {line for line in said.splitlines() if "--out results/tune/pretrain/mlm--2/" in line}
     assert "--init" not in start
     assert counts["pretrain"] == 8 * 9 + 1  # and the warm start
-    (tmp_path / "original_desen_pretrain.csv").write_text("0,1\n")
+    for name in ("pretrain", "gender", "finetune_click_nouserID", "finetune_like_nouserID"):
+        (tmp_path / f"original_desen_{name}.csv").write_text("0,1\n")
     words[2] = "workflow/config/tune10k.yaml"
     status, said = snakemake(checkout, *words, USERBENCH_TTL10K=str(tmp_path))
     assert job_counts(said)["finetune_excerpt"] == 4 * 9

@@ -32,6 +32,8 @@ from userbench.mistakes import system_error
 OF_A_JOB = ("SLURM_JOB_ID", "CUDA_VISIBLE_DEVICES")
 LIBRARIES = ("torch", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "safetensors")
 CHUNK = 1 << 20
+# In a folder of arrays: what they are, and how they were made (`data/arrays.py`).
+CHECKSUMS, MANIFEST = "checksums.json", "manifest.json"
 SECONDS_OF_A_DAY = 86400
 HOST = socket.gethostname().replace(".", "-")
 
@@ -124,10 +126,10 @@ def fingerprints(paths: Iterable[Path]) -> dict[Path, str]:
 
 
 def fingerprint(path: Path) -> str:
-    """Checksum of a file; of a folder, that of what its manifest says of its arrays."""
+    """Checksum of a file; of a folder, that of what its checksums.json says of its arrays."""
     if not path.is_dir():
         return sha256(path)
-    arrays = json.loads((path / "manifest.json").read_text(encoding="utf-8"))["arrays"]
+    arrays = json.loads((path / CHECKSUMS).read_text(encoding="utf-8"))["arrays"]
     return hashlib.sha256(json.dumps(arrays, sort_keys=True).encode()).hexdigest()
 
 

@@ -16,7 +16,7 @@ random initialisations (`--starts`) as candidates: chances equal to those of sev
 
 import argparse
 import logging
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,17 +31,24 @@ from userbench.acceleration import Graphs, accelerate
 from userbench.artifact import fingerprints, record, write_json
 from userbench.chance import seed_of
 from userbench.checkpoint import epoch_of, start_from
+from userbench.data.arrays import behaviours_folder
 from userbench.data.splits import (
     TEST,
     TRAIN,
     VALIDATION,
-    check_store,
+    check_task_splits,
     labelled_part,
     load_split,
     order_of_labelled,
     stages_of,
+    task_data,
 )
-from userbench.data.store import Batch, BehaviourStore, LabelledExamples, TargetExamples
+from userbench.data.store import (
+    Batch,
+    BehaviourStore,
+    LabelledExamples,
+    TargetExamples,
+)
 from userbench.encoder import UserEncoder, UserVectors, pick_device
 from userbench.lease import lease_gpu
 from userbench.losses import finite
@@ -150,12 +157,13 @@ def main(argv: list[str] | None = None) -> None:
         configure(load_method(args.method), args.set)
     lease_gpu(args.device, torch.cuda.device_count())
     device = pick_device(args.device)
-    states = states_of(args, device)
+    names = [task["name"] for task in args.task]
+    states = states_of(args, device, data_of(args, names))
     each = [arguments_of(args, seed) for seed in args.seed]
     outputs = [[Path(task.pop("out")) for task in one.task] for one in each]
     check_outputs(path for paths in outputs for path in paths)
     tasks = [Task(**task) for task in each[0].task]
-    check_store(args.splits, args.store)
+    check_task_splits(args.splits, args.store, names)
     store = BehaviourStore.open(args.store, sizes.max_length, device)
     together = Together(args.seed, args.together, device, states, args.save_every)
     together.walk(
@@ -174,7 +182,7 @@ def finetune_seed(
     args: argparse.Namespace,
 ) -> Run:
     """Fine-tune one seed on task after task; write the scores of each as soon as they are there."""
-    inputs = fingerprints([args.store, args.splits, *args.init])
+    inputs = fingerprints([*data_of(args, [task.name for task in tasks]), *args.init])
     saved = together.saved(args.seed)
     written = list(map(Path, saved.get("files", [])))
     done = saved.get("tasks", 0)
@@ -200,6 +208,11 @@ def finetune_seed(
         written.append(out)
         done += 1
         yield {"tasks": done, "files": [*written]}
+
+
+def data_of(args: argparse.Namespace, tasks: Iterable[str]) -> list[Path]:
+    """The folders of arrays that are read."""
+    return [behaviours_folder(args.store), *task_data(args.store, args.splits, tasks)]
 
 
 def origins(args: argparse.Namespace) -> list[Origin]:

@@ -32,7 +32,15 @@ from userbench.data.held_out import (
     without_as_many_others,
     without_test_users,
 )
-from userbench.data.splits import TRAIN, VALIDATION, check_store, order_of_epoch
+from userbench.data.splits import (
+    TRAIN,
+    VALIDATION,
+    check_task_splits,
+    check_user_split,
+    order_of_epoch,
+    task_data,
+    user_data,
+)
 from userbench.data.store import Batch, BehaviourStore
 from userbench.encoder import EncoderConfig, UserEncoder, counted_rows, pick_device
 from userbench.lease import lease_gpu
@@ -117,9 +125,10 @@ def pretrain(args: argparse.Namespace) -> None:
     sizes = encoder_sizes(args.encoder)
     lease_gpu(args.device, torch.cuda.device_count())
     device = pick_device(args.device)
-    check_store(args.splits, args.store)
+    check_user_split(args.splits, args.store)
+    check_task_splits(args.splits, args.store, held_out_tasks(args))
     store = BehaviourStore.open(args.store, sizes.max_length, device)
-    states = states_of(args, device)
+    states = states_of(args, device, data_of(args))
     together = Together(args.seed, args.together, device, states, args.save_every)
     together.walk({one.seed: train_seed(one, store, together) for one in each})
 
@@ -151,6 +160,17 @@ def parts_of(args: argparse.Namespace, store: BehaviourStore) -> Parts:
         tasks = args.hold_out_others
         return without_as_many_others(args.store, args.splits, tasks, store, args.seed)
     return pretraining_parts(args.splits)
+
+
+def held_out_tasks(args: argparse.Namespace) -> list[str]:
+    """Tasks whose test splits say who is left out."""
+    return [*args.hold_out, *args.hold_out_others]
+
+
+def data_of(args: argparse.Namespace) -> list[Path]:
+    """The folders of arrays that are read."""
+    held_out = task_data(args.store, args.splits, held_out_tasks(args))
+    return [*user_data(args.store, args.splits), *held_out]
 
 
 def train_seed(args: argparse.Namespace, store: BehaviourStore, together: Together) -> Run:
@@ -285,7 +305,7 @@ def inputs(args: argparse.Namespace) -> list[Path]:
             texts += value.values()
         elif isinstance(value, str) and "/" in value and Path(value).exists():
             files.append(Path(value))
-    return [args.store, args.splits, *([args.init] if args.init else []), *files]
+    return [*data_of(args), *([args.init] if args.init else []), *files]
 
 
 def no_more_than_popularity(curve: list[dict[str, Any]]) -> str:

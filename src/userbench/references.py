@@ -27,14 +27,14 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from userbench.artifact import fingerprints, record, write_json
-from userbench.data.splits import TEST, TRAIN, VALIDATION, check_store, load_split
+from userbench.data.arrays import behaviours_folder, read_array
+from userbench.data.splits import TEST, TRAIN, VALIDATION, check_task_splits, load_split, task_data
 from userbench.data.store import (
     BehaviourStore,
     LabelledExamples,
     TargetExamples,
     load_labels,
     load_targets,
-    read_array,
 )
 from userbench.metrics import CUTOFFS, TIES, gains, metrics_of
 from userbench.mistakes import at_least, command, json_object
@@ -97,7 +97,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     tasks = [read_task(task) for task in args.task]
-    check_store(args.splits, args.store)
+    check_task_splits(args.splits, args.store, [task.name for task in tasks])
     bags = Bags(args.store, args.max_length)
     for task in tasks:
         split = load_split(args.splits, task.name)
@@ -144,7 +144,7 @@ class Bags:
 
     def __init__(self, store: Path, max_length: int):
         self.store, self.max_length = store, max_length
-        self.lengths = torch.from_numpy(read_array(store, "offsets.npy")).diff()
+        self.lengths = torch.from_numpy(read_array(behaviours_folder(store), "offsets.npy")).diff()
         self.users: dict[int, csr_array] = {}
         self.fitted: dict[tuple[str, int], Reference] = {}
 
@@ -303,7 +303,8 @@ def write_scores(
     config = {**asked, "seed": args.seed, **told}
     columns = {"example": picked["test"], **predictions["test"]}
     write_predictions(predictions_path(out), columns, content)
-    inputs = fingerprints([args.store, args.splits])
+    data = task_data(args.store, args.splits, [task.name])
+    inputs = fingerprints([behaviours_folder(args.store), *data])
     record(predictions_path(out), config, inputs)
     write_json(out, content)
     record(out, config, inputs, beside=[predictions_path(out)])

@@ -26,8 +26,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import userbench
-from userbench.artifact import atomic, installed, provenance_of, provenance_path, sha256
-from userbench.data.store import identity as of_arrays
+from userbench.artifact import CHECKSUMS, atomic, installed, provenance_of, provenance_path, sha256
+from userbench.data.arrays import identity as of_arrays
 from userbench.losses import all_finite
 
 log = logging.getLogger("userbench")
@@ -38,8 +38,8 @@ Standing = dict[str, Any]
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 SECONDS_BETWEEN_SAVES = 60.0
 TENSOR = "tensor"
-# Flags of the loops whose values are files or folders that a run reads.
-READ = ("store", "splits", "init", "set")
+# Flags of the loops whose values are files or folders that a run reads, beside its data.
+READ = ("init", "set")
 
 
 @runtime_checkable
@@ -244,12 +244,16 @@ def set_random_state(state: list[Tensor], device: torch.device) -> None:
         torch.cuda.set_rng_state(state[1], device)
 
 
-def identity(args: Namespace, device: torch.device) -> dict[str, Any]:
-    """What must be equal for a state to be of this run; `args` as `together.arguments_of` gives."""
+def identity(args: Namespace, device: torch.device, data: list[Path]) -> dict[str, Any]:
+    """What must be equal for a state to be of this run; `args` as `together.arguments_of` gives.
+
+    `data` are the folders of arrays that it reads.
+    """
     told = vars(args)
     return {
         "settings": {name: value for name, value in told.items() if name != "device"},
         "device": device.type,
+        "data": [of_arrays(folder) for folder in data],
         "inputs": {name: contents(told[name]) for name in READ if told.get(name)},
         "code": code_checksum(told.get("method")),
         "version": {"userbench": userbench.__version__, "torch": installed("torch")},
@@ -265,7 +269,7 @@ def contents(value: Any) -> Any:
     if not isinstance(value, str | Path):
         return None
     path = Path(value)
-    if (path / "manifest.json").exists():
+    if (path / CHECKSUMS).exists():
         return of_arrays(path)
     return (provenance_of(path).get("sha256") or sha256(path)) if path.is_file() else None
 

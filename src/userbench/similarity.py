@@ -30,7 +30,7 @@ from torch import Tensor
 from userbench.artifact import atomic, fingerprints, record
 from userbench.augment import crop, mask, reorder
 from userbench.checkpoint import start_from
-from userbench.data.splits import VALIDATION, check_store, load_split
+from userbench.data.splits import VALIDATION, check_user_split, load_user_split, user_data
 from userbench.data.store import BehaviourStore
 from userbench.encoder import Items, UserEncoder, UserVectors, pick_device
 from userbench.lease import lease_gpu
@@ -97,9 +97,9 @@ def measure(args: argparse.Namespace) -> None:
     torch.manual_seed(args.seed)
     lease_gpu(args.device, torch.cuda.device_count())
     device = pick_device(args.device)
-    check_store(args.splits, args.store)
+    check_user_split(args.splits, args.store)
     store = BehaviourStore.open(args.store, sizes.max_length, device)
-    held_out = (load_split(args.splits, "pretrain") == VALIDATION).nonzero().squeeze(1)
+    held_out = (load_user_split(args.splits) == VALIDATION).nonzero().squeeze(1)
     users = held_out[torch.randperm(len(held_out))[: args.users]].to(device)
     if len(users) < FEWEST_USERS:
         raise ValueError(f"{args.splits}: {len(users)} held-out users; another user is needed")
@@ -122,7 +122,7 @@ def measure(args: argparse.Namespace) -> None:
         table.insert(place, name, value)
     with atomic(args.out) as partial:
         table.to_parquet(partial, index=False)
-    inputs = fingerprints([args.store, args.splits, args.checkpoint])
+    inputs = fingerprints([*user_data(args.store, args.splits), args.checkpoint])
     settings = {**vars(args), "views": asdict(views), "dropout": rate}
     record(args.out, settings, inputs, held_out=len(held_out))
     means = ", ".join(f"{name} {table[name].mean():.3f}" for name in found)

@@ -57,14 +57,14 @@ def arguments_of(args: Namespace, seed: int) -> Namespace:
     return Namespace(**{**kept, "seed": seed})
 
 
-def states_of(args: Namespace, device: torch.device) -> dict[int, State]:
-    """The state of each seed's run; none where no folder was named for them."""
+def states_of(args: Namespace, device: torch.device, data: list[Path]) -> dict[int, State]:
+    """The state of each seed's run, which reads `data`; none where no folder was named for them."""
     if args.state is None:
         return {}
     folders = {seed: with_seed(args.state, seed) for seed in args.seed}
     check_outputs(folders.values())
     return {
-        seed: State(folder, identity(arguments_of(args, seed), device))
+        seed: State(folder, identity(arguments_of(args, seed), device, data))
         for seed, folder in folders.items()
     }
 

@@ -18,7 +18,7 @@ from userbench.experiment import settings
 from userbench.experiment.check import read_experiment, resolve_checked
 from userbench.experiment.layouts import controls_of, figures_of, runs_behind, runs_of
 from userbench.experiment.runs import NEIGHBOURS, merged
-from userbench.workflow.raw import raw_paths
+from userbench.workflow.raw import content_of, raw_paths
 
 SOURCE = ", ".join(map(str, workflow.configfiles)) or "the config"
 
@@ -49,3 +49,4 @@ wildcard_constraints:
     run="|".join(map(re.escape, RUNS)),
     by="interaction|user",
     seed="[0-9]+",
+    task="|".join(map(re.escape, TASKS)),

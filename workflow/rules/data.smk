@@ -1,7 +1,7 @@
-# Raw behaviour data -> array store -> splits.
+# Raw behaviour data -> array store -> splits, and neighbours of items where a method asks for them.
 # In:  the real folder or zip of a corpus, or the simulated world in the same format
-# Out: data/<corpus>/ (items, offsets, tasks, manifest), splits/<by>/<corpus>/, and, where a method
-#      asks for it, neighbours/<by>/<corpus>/
+# Out: the folders that paths.smk lists, each with its checksums.json
+# Why `output` among the arguments of a param: it is then no reason to run a job again.
 
 
 rule simulate:
@@ -35,70 +35,130 @@ rule simulate:
         " > {log} 2>&1"
 
 
-rule store:
-    """Read the raw files of {wildcards.corpus} into arrays; join task rows to users."""
+rule behaviours:
+    """Read the pre-training file of {wildcards.corpus} into arrays."""
     input:
-        raw=raw_inputs,
-        code=code("data.store"),
+        raw=lambda w: [] if w.corpus in RAW else f"{OUT}/raw/{w.corpus}",
+        code=code("data.ingest"),
     output:
-        directory(f"{OUT}/data/{{corpus}}"),
+        f"{OUT}/data/{{corpus}}/behaviours/checksums.json",
     log:
-        f"{OUT}/logs/store/{{corpus}}.log",
+        f"{OUT}/logs/data/{{corpus}}/behaviours.log",
     benchmark:
-        f"{OUT}/benchmarks/store/{{corpus}}.tsv"
+        f"{OUT}/benchmarks/data/{{corpus}}/behaviours.tsv"
     conda:
         "../../environment.yml"
     resources:
-        **needs("store"),
+        **needs("behaviours"),
     params:
         format=lambda w: CORPORA[w.corpus].format,
-        raw=lambda w, input: RAW.get(w.corpus) or input.raw,
-        sources=lambda w: json.dumps(
-            {n: task.source or n for n, task in EXPERIMENT.tasks_of(w.corpus).items()}
-        ),
-        max_bad_rows=lambda w: CORPORA[w.corpus].max_bad_rows,
-        checksums=lambda w: json.dumps(CORPORA[w.corpus].sha256),
+        content=lambda w: raw_content(w.corpus, "pretrain", "behaviours"),
+        raw=lambda w, output: RAW.get(w.corpus, f"{OUT}/raw/{w.corpus}"),
+        max_bad_rows=lambda w, output: CORPORA[w.corpus].max_bad_rows,
+        checksums=lambda w, output: json.dumps(CORPORA[w.corpus].sha256),
+        out=subpath(output[0], parent=True),
     message:
-        "Read the raw files of {wildcards.corpus} into {output}"
+        "Read the pre-training file of {wildcards.corpus} into {params.out}"
     shell:
-        "python -m userbench.data.store --format {params.format} --raw {params.raw:q}"
-        " --sources {params.sources:q} --max-bad-rows {params.max_bad_rows}"
-        " --sha256 {params.checksums:q} --out {output} > {log} 2>&1"
+        "python -m userbench.data.ingest behaviours --format {params.format} --raw {params.raw:q}"
+        " --max-bad-rows {params.max_bad_rows} --sha256 {params.checksums:q}"
+        " --out {params.out} > {log} 2>&1"
 
 
-rule splits:
-    """Split pre-training 90/10 and every task of {wildcards.corpus} 6:2:2."""
+rule task:
+    """Read the examples of task {wildcards.task}; join them to the users of {wildcards.corpus}."""
     input:
-        store=f"{OUT}/data/{{corpus}}",
-        code=code("data.splits"),
+        raw=lambda w: [] if w.corpus in RAW else f"{OUT}/raw/{w.corpus}",
+        behaviours=f"{OUT}/data/{{corpus}}/behaviours/checksums.json",
+        code=code("data.ingest"),
     output:
-        directory(f"{OUT}/splits/{{by}}/{{corpus}}"),
+        f"{OUT}/data/{{corpus}}/tasks/{{task}}/checksums.json",
     log:
-        f"{OUT}/logs/splits/{{by}}/{{corpus}}.log",
+        f"{OUT}/logs/data/{{corpus}}/tasks/{{task}}.log",
     benchmark:
-        f"{OUT}/benchmarks/splits/{{by}}/{{corpus}}.tsv"
+        f"{OUT}/benchmarks/data/{{corpus}}/tasks/{{task}}.tsv"
     conda:
         "../../environment.yml"
     resources:
-        **needs("splits"),
+        **needs("task"),
     params:
-        tasks=lambda w: list(EXPERIMENT.tasks_of(w.corpus)),
-        seed=CONFIG.splits.seed,
+        format=lambda w: CORPORA[w.corpus].format,
+        source=lambda w: TASKS[w.task].source or w.task,
+        content=lambda w: raw_content(w.corpus, TASKS[w.task].source or w.task, f"tasks/{w.task}"),
+        raw=lambda w, output: RAW.get(w.corpus, f"{OUT}/raw/{w.corpus}"),
+        max_bad_rows=lambda w, output: CORPORA[w.corpus].max_bad_rows,
+        checksums=lambda w, output: json.dumps(CORPORA[w.corpus].sha256),
+        behaviours=subpath(input.behaviours, parent=True),
+        out=subpath(output[0], parent=True),
     message:
-        "Split the users and examples of {wildcards.corpus}"
+        "Read the examples of task {wildcards.task} into {params.out}"
     shell:
-        "python -m userbench.data.splits --store {input.store} --tasks {params.tasks}"
-        " --by {wildcards.by} --seed {params.seed} --out {output} > {log} 2>&1"
+        "python -m userbench.data.ingest task --format {params.format} --raw {params.raw:q}"
+        " --source {params.source:q} --behaviours {params.behaviours}"
+        " --max-bad-rows {params.max_bad_rows} --sha256 {params.checksums:q}"
+        " --out {params.out} > {log} 2>&1"
+
+
+rule user_split:
+    """Split the users of {wildcards.corpus} 90/10, for pre-training."""
+    input:
+        behaviours=f"{OUT}/data/{{corpus}}/behaviours/checksums.json",
+        code=code("data.draw"),
+    output:
+        f"{OUT}/splits/{{by}}/{{corpus}}/users/checksums.json",
+    log:
+        f"{OUT}/logs/splits/{{by}}/{{corpus}}/users.log",
+    benchmark:
+        f"{OUT}/benchmarks/splits/{{by}}/{{corpus}}/users.tsv"
+    conda:
+        "../../environment.yml"
+    resources:
+        **needs("user_split"),
+    params:
+        seed=CONFIG.splits.seed,
+        behaviours=subpath(input.behaviours, parent=True),
+        out=subpath(output[0], parent=True),
+    message:
+        "Split the users of {wildcards.corpus}"
+    shell:
+        "python -m userbench.data.draw users --behaviours {params.behaviours}"
+        " --seed {params.seed} --out {params.out} > {log} 2>&1"
+
+
+rule task_split:
+    """Split the examples of task {wildcards.task} 6:2:2."""
+    input:
+        examples=f"{OUT}/data/{{corpus}}/tasks/{{task}}/checksums.json",
+        code=code("data.draw"),
+    output:
+        f"{OUT}/splits/{{by}}/{{corpus}}/tasks/{{task}}/checksums.json",
+    log:
+        f"{OUT}/logs/splits/{{by}}/{{corpus}}/tasks/{{task}}.log",
+    benchmark:
+        f"{OUT}/benchmarks/splits/{{by}}/{{corpus}}/tasks/{{task}}.tsv"
+    conda:
+        "../../environment.yml"
+    resources:
+        **needs("task_split"),
+    params:
+        seed=CONFIG.splits.seed,
+        examples=subpath(input.examples, parent=True),
+        out=subpath(output[0], parent=True),
+    message:
+        "Split the examples of task {wildcards.task}"
+    shell:
+        "python -m userbench.data.draw examples --examples {params.examples}"
+        " --by {wildcards.by} --seed {params.seed} --out {params.out} > {log} 2>&1"
 
 
 rule neighbours:
     """Items that the same users of {wildcards.corpus} have (ItemCF-IUF), the best few of each."""
     input:
-        store=f"{OUT}/data/{{corpus}}",
-        splits=f"{OUT}/splits/{{by}}/{{corpus}}",
+        behaviours=f"{OUT}/data/{{corpus}}/behaviours/checksums.json",
+        users=f"{OUT}/splits/{{by}}/{{corpus}}/users/checksums.json",
         code=code("data.neighbours"),
     output:
-        directory(f"{OUT}/neighbours/{{by}}/{{corpus}}"),
+        f"{OUT}/neighbours/{{by}}/{{corpus}}/checksums.json",
     log:
         f"{OUT}/logs/neighbours/{{by}}/{{corpus}}.log",
     benchmark:
@@ -109,8 +169,11 @@ rule neighbours:
         **needs("neighbours"),
     params:
         top=5,
+        store=subpath(input.behaviours, ancestor=2),
+        splits=subpath(input.users, ancestor=2),
+        out=subpath(output[0], parent=True),
     message:
         "Find the neighbours of every item of {wildcards.corpus}"
     shell:
-        "python -m userbench.data.neighbours --store {input.store} --splits {input.splits}"
-        " --top {params.top} --out {output} > {log} 2>&1"
+        "python -m userbench.data.neighbours --store {params.store} --splits {params.splits}"
+        " --top {params.top} --out {params.out} > {log} 2>&1"

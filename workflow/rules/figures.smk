@@ -27,7 +27,7 @@ def behind_figure(figure):
         curves = expand(CURVE, run=encoders, corpus=CORPORA, seed=SEEDS)
         return {"scores": f"{OUT}/scores.csv", "behind": curves}
     runs = runs_of(EXPERIMENT, figure)
-    return {"scores": f"{OUT}/{figure}_scores.csv", "behind": predictions_of(runs)}
+    return {"scores": f"{OUT}/{figure}_scores.csv", "behind": of_runs(PREDICTIONS, runs)}
 
 
 DRAWN = [name for figure in FIGURES for name in files_of(figure)]
@@ -36,7 +36,7 @@ DRAWN = [name for figure in FIGURES for name in files_of(figure)]
 rule figure_scores:
     """Gather the scores behind {wildcards.figure} in one tidy table."""
     input:
-        scores=lambda w: scores_of(runs_of(EXPERIMENT, w.figure)),
+        scores=lambda w: of_runs(SCORE, runs_of(EXPERIMENT, w.figure)),
         code=code("report.tables"),
     output:
         csv=f"{OUT}/{{figure}}_scores.csv",

@@ -1,5 +1,5 @@
 # Pre-trained encoders -> test scores of every task of their corpus.
-# In:  data/<corpus>/, splits/<by>/<corpus>/, the candidate checkpoints of a run
+# In:  data/<corpus>/, splits/<by>/<corpus>/tasks/, the candidate checkpoints of a run
 # Out: finetune/<run>/<task>/seed<k>.json and, where the config tests, seed<k>.predictions.parquet;
 #      one process does all tasks of a corpus, because starting Python and torch costs as long as a
 #      small fine-tuning
@@ -14,8 +14,11 @@ for corpus_name in CORPORA:
         name:
             f"finetune_{corpus_name}"
         input:
-            store=f"{OUT}/data/{corpus_name}",
-            splits=lambda w, corpus=corpus_name: splits_of(w.run, corpus),
+            behaviours=expand(BEHAVIOURS, corpus=corpus_name),
+            examples=task_files(EXAMPLES, corpus_name),
+            splits=lambda w, corpus=corpus_name: task_files(
+                TASK_SPLIT, corpus, RUNS[w.run].protocol.split
+            ),
             init=lambda w, corpus=corpus_name: candidates(w.run, corpus, seeds_of(w)),
             code=code("finetune"),
             method=lambda w: method_code(w.run),
@@ -31,33 +34,38 @@ for corpus_name in CORPORA:
         resources:
             **needs("finetune", corpus_name),
         params:
+            store=f"{OUT}/data/{corpus_name}",
+            splits=lambda w, corpus=corpus_name: splits_of(w.run, corpus),
             encoder=lambda w: json.dumps(settings.encoder_sizes(EXPERIMENT, w.run)),
             init=lambda w, corpus=corpus_name: candidates_flag(w.run, corpus),
             starts=lambda w: settings.starts_flag(EXPERIMENT, w.run),
-            method=method_flags,
+            method=lambda w: settings.method_flags(EXPERIMENT, w.run),
             loop=lambda w: settings.loop_flags(EXPERIMENT, w.run),
             tasks=lambda w, corpus=corpus_name: finetune_tasks(w.run, corpus),
             test="" if CONFIG.finetune.test else "--no-test",
             device=device,
-            seeds=seeds_param,
+            # Why output: what is derived of it is no reason to run a job again.
+            seeds=lambda w, output: seeds_of(w),
             together=lambda w, output: CONFIG.together,
-            state=lambda w, output, corpus=corpus_name: state_flags("finetune", w.run, corpus),
+            state=lambda w, output, corpus=corpus_name: f"{OUT}/states/finetune.{w.run}.{corpus}.seed{{seed}}",
+            save=settings.save_flag(EXPERIMENT),
         message:
             "Fine-tune {wildcards.run}, seed {params.seeds} (follow: tail -f {log})"
         # Why exec: a signal reaches the training, not a shell around it.
         shell:
-            "exec python -m userbench.finetune --store {input.store} --splits {input.splits}"
+            "exec python -m userbench.finetune --store {params.store} --splits {params.splits}"
             " --run {wildcards.run} {params.method:q} {params.init} {params.starts}"
             " --encoder {params.encoder:q}"
             " --seed {params.seeds} --together {params.together} {params.loop} {params.test}"
-            " --device {params.device} {params.state} {params.tasks:q} > {log} 2>&1"
+            " --device {params.device} --state {params.state} {params.save} {params.tasks:q} > {log} 2>&1"
 
     rule:
         name:
             f"references_{corpus_name}"
         input:
-            store=f"{OUT}/data/{corpus_name}",
-            splits=f"{OUT}/splits/{CONFIG.protocol.split}/{corpus_name}",
+            behaviours=expand(BEHAVIOURS, corpus=corpus_name),
+            examples=task_files(EXAMPLES, corpus_name),
+            splits=task_files(TASK_SPLIT, corpus_name, CONFIG.protocol.split),
             code=code("references"),
         output:
             scores=baseline_files(SCORE, [corpus_name]),
@@ -72,11 +80,13 @@ for corpus_name in CORPORA:
         resources:
             **needs("references", corpus_name),
         params:
+            store=f"{OUT}/data/{corpus_name}",
+            splits=f"{OUT}/splits/{CONFIG.protocol.split}/{corpus_name}",
             tasks=lambda w, corpus=corpus_name: baseline_tasks(corpus),
             max_length=CONFIG.encoder.max_length,
             seed=SEEDS[0],
         message:
             "Score the simple references (bag of items, popularity)"
         shell:
-            "python -m userbench.references --store {input.store} --splits {input.splits}"
+            "python -m userbench.references --store {params.store} --splits {params.splits}"
             " --max-length {params.max_length} --seed {params.seed} {params.tasks:q} > {log} 2>&1"

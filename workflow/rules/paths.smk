@@ -1,11 +1,21 @@
 # Where things are: every path of the workflow, and what a job reads of which run, corpus and seed.
+# What is made alone has a folder, and in it a checksums.json, which is equal for equal content. That
+# small file is what other jobs take as input: Snakemake compares small files by content, and folders
+# by time alone.
 
 OUT = f"results/{CONFIG.experiment}"
+BEHAVIOURS = f"{OUT}/data/{{corpus}}/behaviours/checksums.json"
+EXAMPLES = f"{OUT}/data/{{corpus}}/tasks/{{task}}/checksums.json"
+USER_SPLIT = f"{OUT}/splits/{{by}}/{{corpus}}/users/checksums.json"
+TASK_SPLIT = f"{OUT}/splits/{{by}}/{{corpus}}/tasks/{{task}}/checksums.json"
+NEIGHBOURS_OF = f"{OUT}/neighbours/{{by}}/{{corpus}}/checksums.json"
 EPOCH = f"{OUT}/pretrain/{{run}}/{{corpus}}/seed{{seed}}/epoch{{epoch}}.safetensors"
 CURVE = f"{OUT}/pretrain/{{run}}/{{corpus}}/seed{{seed}}/curve.json"
 SCORE = f"{OUT}/finetune/{{run}}/{{task}}/seed{{seed}}.json"
 PREDICTIONS = f"{OUT}/finetune/{{run}}/{{task}}/seed{{seed}}.predictions.parquet"
 COSINES = f"{OUT}/similarity/{{run}}/{{corpus}}/seed{{seed}}.parquet"
+# Of real data, what is known of large files; not a result, so not in results/.
+REMEMBERED = Path(".snakemake/raw-checksums.json")
 # Of a process: {seed} is a wildcard where each seed has one of its own.
 SEED = "seeds" if CONFIG.seeds_together else "seed{seed}"
 
@@ -20,21 +30,36 @@ def seeds_of(wildcards):
     return SEEDS if CONFIG.seeds_together else [wildcards.seed]
 
 
-def seeds_param(wildcards, output):
-    """The same as a parameter. Why output: what is derived of it runs no job again."""
-    return seeds_of(wildcards)
-
-
-def raw_inputs(wildcards):
-    """What the reader reads: the simulated folder, the zip, or every CSV file of the real folder."""
-    if CORPORA[wildcards.corpus].simulate is not None:
-        return f"{OUT}/raw/{wildcards.corpus}"
-    path = Path(RAW[wildcards.corpus])
-    return [str(path)] if path.is_file() else sorted(map(str, path.rglob("*.csv")))
+def raw_content(corpus, source, made):
+    """The content of a real raw file, wherever it lies: a param, where simulated data are an input."""
+    # Why: only this process compares it with that of the last run, and large files take a while.
+    if corpus not in RAW or not workflow.is_main_process:
+        return ""
+    made = Path(f"{OUT}/data/{corpus}", made)
+    return or_stop(content_of, RAW[corpus], CORPORA[corpus], source, made, REMEMBERED)
 
 
 def splits_of(run, corpus):
+    """Folder of the splits that a run is trained and tested by."""
     return f"{OUT}/splits/{RUNS[run].protocol.split}/{corpus}"
+
+
+def user_split(wildcards):
+    """The split of users of a run's protocol."""
+    return USER_SPLIT.format(by=RUNS[wildcards.run].protocol.split, corpus=wildcards.corpus)
+
+
+def task_files(pattern, corpus, by=None):
+    """Examples, or splits, of all tasks of a corpus."""
+    return expand(pattern, corpus=corpus, task=EXPERIMENT.tasks_of(corpus), by=by)
+
+
+def held_out_data(wildcards):
+    """What says who the test users are, for a run that may not pre-train on some users."""
+    if not settings.hold_out_flags(EXPERIMENT, wildcards.run, wildcards.corpus):
+        return []
+    by = RUNS[wildcards.run].protocol.split
+    return task_files(EXAMPLES, wildcards.corpus) + task_files(TASK_SPLIT, wildcards.corpus, by)
 
 
 def last_checkpoint(run, corpus, seed):
@@ -51,7 +76,8 @@ def warm_start(wildcards):
 def input_path(wildcards, source, seed):
     """What a field of a method names: the last checkpoint of another run, or neighbours."""
     if source == NEIGHBOURS:
-        return [f"{OUT}/neighbours/{RUNS[wildcards.run].protocol.split}/{wildcards.corpus}"]
+        by = RUNS[wildcards.run].protocol.split
+        return [NEIGHBOURS_OF.format(by=by, corpus=wildcards.corpus)]
     return last_checkpoint(source, wildcards.corpus, seed)
 
 
@@ -65,7 +91,8 @@ def overrides(wildcards):
     """The fields of the method's Config that a run sets, paths of its inputs included."""
     changes = RUNS[wildcards.run].overrides
     for field, source in RUNS[wildcards.run].inputs.items():
-        (nested,) = input_path(wildcards, source, "{seed}")
+        (path,) = input_path(wildcards, source, "{seed}")
+        nested = str(Path(path).parent) if source == NEIGHBOURS else path
         for name in reversed(field.split(".")):
             nested = {name: nested}
         changes = merged(changes, nested)
@@ -76,19 +103,6 @@ def init_flag(wildcards):
     """The checkpoint that pre-training starts from, for every seed of a process."""
     start = last_checkpoint(RUNS[wildcards.run].starts_from, wildcards.corpus, "{seed}")
     return f"--init {start[0]}" if start else ""
-
-
-def held_out(wildcards):
-    """Tasks whose test users, or as many others, a run may not pre-train on."""
-    flag = settings.hold_out_flag(EXPERIMENT, wildcards.run)
-    return [flag, *EXPERIMENT.tasks_of(wildcards.corpus)] if flag else []
-
-
-def state_flags(stage, run, corpus):
-    """Where a training that is killed finds what it goes on from: no output, so nobody deletes it."""
-    every = CONFIG.save_every
-    path = f"--state {OUT}/states/{stage}.{run}.{corpus}.seed{{seed}}"
-    return path if every is None else f"{path} --save-every {every:g}"
 
 
 def candidates(run, corpus, seed):
@@ -102,14 +116,9 @@ def candidates_flag(run, corpus):
     return ["--init", *found] if (found := candidates(run, corpus, "{seed}")) else []
 
 
-def task_flags(told):
-    """One --task per score file of a job: name of the task, its settings, where its scores go."""
-    return [word for task in told for word in ("--task", json.dumps(task))]
-
-
 def finetune_tasks(run, corpus):
     """Every task of a corpus, as a run is fine-tuned on it."""
-    return task_flags(
+    return settings.task_flags(
         {"name": name}
         | settings.finetune_settings(EXPERIMENT, run, task)
         | {"out": SCORE.format(run=run, task=name, seed="{seed}")}
@@ -119,7 +128,7 @@ def finetune_tasks(run, corpus):
 
 def baseline_tasks(corpus):
     """Every task of a corpus with each of its baselines; they do not depend on the seed."""
-    return task_flags(
+    return settings.task_flags(
         {"name": name}
         | settings.baseline_settings(EXPERIMENT, name, run)
         | {"out": SCORE.format(run=run, task=name, seed=SEEDS[0])}
@@ -136,22 +145,11 @@ def baseline_files(pattern, corpora=None):
     ]
 
 
-def scores_of(runs):
-    """The score files of these runs, all tasks and seeds."""
-    return expand(SCORE, run=runs, task=TASKS, seed=SEEDS)
-
-
-def predictions_of(runs):
-    """What these runs predict of every test example, all tasks and seeds."""
-    return expand(PREDICTIONS, run=runs, task=TASKS, seed=SEEDS)
+def of_runs(pattern, runs):
+    """The score files of these runs, or their predictions, of all tasks and seeds."""
+    return expand(pattern, run=runs, task=TASKS, seed=SEEDS)
 
 
 def curves_behind(rows):
     """The learning curves of all pre-training that these rows are due to."""
     return expand(CURVE, run=runs_behind(EXPERIMENT, rows), corpus=CORPORA, seed=SEEDS)
-
-
-def method_flags(wildcards):
-    """The method that may adapt the encoder to be fine-tuned, and its settings."""
-    run = RUNS[wildcards.run]
-    return ["--method", run.method, "--set", json.dumps(run.overrides)] if run.method else []

@@ -1,14 +1,16 @@
 # Store and splits -> pre-trained encoders.
-# In:  data/<corpus>/, splits/<by>/<corpus>/, the last checkpoint of the run it starts from, and what
-#      else its method reads (neighbours/<by>/<corpus>/, a generator)
+# In:  data/<corpus>/behaviours/, splits/<by>/<corpus>/users/, the last checkpoint of the run it starts
+#      from, and what else its method reads (neighbours/<by>/<corpus>/, a generator); where test
+#      users are held out, all tasks of the corpus and their splits
 # Out: pretrain/<run>/<corpus>/seed<k>/epoch<e>.safetensors for every kept epoch, curve.json
 
 
 rule pretrain:
     """Pre-train one run on one corpus, one seed or all of them in one process."""
     input:
-        store=f"{OUT}/data/{{corpus}}",
-        splits=lambda w: splits_of(w.run, w.corpus),
+        behaviours=BEHAVIOURS,
+        users=user_split,
+        held_out=held_out_data,
         init=warm_start,
         inputs=method_inputs,
         code=code("pretrain"),
@@ -26,6 +28,8 @@ rule pretrain:
     resources:
         **needs("pretrain"),
     params:
+        store=subpath(input.behaviours, ancestor=2),
+        splits=subpath(input.users, ancestor=2),
         method=lambda w: RUNS[w.run].method,
         overrides=overrides,
         init=init_flag,
@@ -34,19 +38,21 @@ rule pretrain:
         keep=EXPERIMENT.kept_epochs,
         batch_size=lambda w: settings.batch_size(EXPERIMENT, w.run, w.corpus),
         loop=lambda w: settings.loop_flags(EXPERIMENT, w.run),
-        hold_out=held_out,
+        hold_out=lambda w: settings.hold_out_flags(EXPERIMENT, w.run, w.corpus),
         device=device,
         out=lambda w: f"{OUT}/pretrain/{w.run}/{w.corpus}/seed{{seed}}",
-        seeds=seeds_param,
+        # Why output: what is derived of it is no reason to run a job again.
+        seeds=lambda w, output: seeds_of(w),
         together=lambda w, output: CONFIG.together,
-        state=lambda w, output: state_flags("pretrain", w.run, w.corpus),
+        state=lambda w, output: f"{OUT}/states/pretrain.{w.run}.{w.corpus}.seed{{seed}}",
+        save=settings.save_flag(EXPERIMENT),
     message:
         "Pre-train {wildcards.run} on {wildcards.corpus}, seed {params.seeds} (follow: tail -f {log})"
     # Why exec: a signal reaches the training, not a shell around it.
     shell:
-        "exec python -m userbench.pretrain --store {input.store} --splits {input.splits}"
+        "exec python -m userbench.pretrain --store {params.store} --splits {params.splits}"
         " --method {params.method} --set {params.overrides:q} {params.init}"
         " --encoder {params.encoder:q} --epochs {params.epochs}"
         " --batch-size {params.batch_size} {params.loop} {params.hold_out} --keep {params.keep}"
         " --seed {params.seeds} --together {params.together} --device {params.device}"
-        " --out {params.out} {params.state} > {log} 2>&1"
+        " --out {params.out} --state {params.state} {params.save} > {log} 2>&1"

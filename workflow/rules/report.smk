@@ -1,5 +1,5 @@
 # Score files -> tables.
-# In:  finetune/<run>/<task>/seed<k>.json, data/<corpus>/manifest.json
+# In:  finetune/<run>/<task>/seed<k>.json, manifests of data/<corpus>/
 # Out: what the config asks for (table2, verify, tuning, sensitivity), and copies at the root of results/,
 #      which are those of the experiment asked for last
 
@@ -47,7 +47,7 @@ rule experiment:
 rule scores:
     """Gather every score of every run, task and seed in one tidy table."""
     input:
-        scores=scores_of(dict.fromkeys([*ROWS, *STUDIED])),
+        scores=of_runs(SCORE, dict.fromkeys([*ROWS, *STUDIED])),
         references=baseline_files(SCORE),
         code=code("report.tables"),
     output:
@@ -134,7 +134,7 @@ rule fairness:
     input:
         experiment=SPECIFICATION,
         scores=f"{OUT}/scores.csv",
-        controls=scores_of(controls_of(EXPERIMENT)),
+        controls=of_runs(SCORE, controls_of(EXPERIMENT)),
         curves=curves_behind([*ROWS, *controls_of(EXPERIMENT)]),
         code=code("report.fairness"),
     output:
@@ -180,7 +180,7 @@ rule tuning:
     """Every trial of every run, by validation scores alone, and which was chosen."""
     input:
         experiment=SPECIFICATION,
-        scores=scores_of(EXPERIMENT.trials),
+        scores=of_runs(SCORE, EXPERIMENT.trials),
         code=code("report.tuning"),
     output:
         csv=f"{OUT}/tuning.csv",
@@ -203,7 +203,7 @@ rule effects:
     input:
         experiment=SPECIFICATION,
         scores=f"{OUT}/scores.csv",
-        predictions=predictions_of(STUDIED),
+        predictions=of_runs(PREDICTIONS, STUDIED),
         curves=expand(CURVE, run=EXPERIMENT.held_out_runs, corpus=CORPORA, seed=SEEDS),
         code=code("report.ledger"),
     output:
@@ -246,7 +246,8 @@ rule table1:
     """Table 1: what was read, beside what the paper states."""
     input:
         experiment=SPECIFICATION,
-        stores=expand(f"{OUT}/data/{{corpus}}", corpus=CORPORA),
+        behaviours=expand(BEHAVIOURS, corpus=CORPORA),
+        examples=[path for corpus in CORPORA for path in task_files(EXAMPLES, corpus)],
         code=code("report.tables"),
         published="src/userbench/report/paper_table1.csv",
     output:
@@ -258,11 +259,15 @@ rule table1:
     conda:
         "../../environment.yml"
     params:
-        stores=[f"{name}={OUT}/data/{name}/manifest.json" for name in CORPORA],
+        stores=[f"{name}={OUT}/data/{name}/behaviours/manifest.json" for name in CORPORA],
+        examples=[
+            f"{name}={OUT}/data/{task.corpus}/tasks/{name}/manifest.json"
+            for name, task in TASKS.items()
+        ],
     message:
         "Make Table 1"
     shell:
-        "python -m userbench.report.tables table1 --store {params.stores}"
+        "python -m userbench.report.tables table1 --store {params.stores} --examples {params.examples}"
         " --experiment {input.experiment} --out {output.csv} > {log} 2>&1"
 
 

@@ -8,7 +8,7 @@ rule statistics:
     input:
         experiment=SPECIFICATION,
         scores=f"{OUT}/scores.csv",
-        predictions=predictions_of(ROWS),
+        predictions=of_runs(PREDICTIONS, ROWS),
         references=baseline_files(PREDICTIONS),
         code=code("report.comparison"),
     output:

@@ -16,7 +16,14 @@ from jaxtyping import Bool, UInt8, UInt64
 from torch import Tensor
 
 from userbench.chance import generator_of
-from userbench.data.splits import TEST, TRAIN, VALIDATION, example_users, load_split
+from userbench.data.arrays import example_users, examples_folder
+from userbench.data.splits import (
+    TEST,
+    TRAIN,
+    VALIDATION,
+    load_split,
+    load_user_split,
+)
 from userbench.data.store import BehaviourStore
 
 log = logging.getLogger("userbench")
@@ -36,7 +43,7 @@ class Parts(NamedTuple):
 
 def pretraining_parts(splits: Path) -> Parts:
     """All users take part."""
-    return Parts(load_split(splits, "pretrain"), {})
+    return Parts(load_user_split(splits), {})
 
 
 def without_test_users(
@@ -112,14 +119,14 @@ def tested_or_alike(
     """
     tested, of_tasks = np.zeros(behaviours.n_users, bool), {}
     for task in tasks:
-        users, split = example_users(store, task), load_split(splits, task).numpy()
+        users, split = example_users(examples_folder(store, task)), load_split(splits, task).numpy()
         own = np.unique(users[split == TEST])
         tested[own] = True
         also = int(np.isin(own, users[split == TRAIN]).sum())
         of_tasks[task] = {"test_users": len(own), "also_in_training": also}
     held = alike(behaviours.hashes(), tested)
     counts = {"tested": int(tested.sum()), "alike": int((held & ~tested).sum()), "tasks": of_tasks}
-    return load_split(splits, "pretrain"), torch.from_numpy(held), counts
+    return load_user_split(splits), torch.from_numpy(held), counts
 
 
 def alike(

@@ -7,7 +7,8 @@ correlation of CoSeRec (Liu et al., arXiv 2108.06479), over the training users o
 
     items.npy      int32 (n_items + 1, top)    neighbours of each item, best first; 0 is none
     scores.npy     float32 (n_items + 1, top)  their correlations; 0 where there is no neighbour
-    manifest.json  settings, counts, extremes of all correlations, checksums
+    checksums.json  checksums of both; extremes of all correlations
+    manifest.json   settings, counts
 """
 
 import argparse
@@ -22,8 +23,8 @@ from jaxtyping import Float, Float32, Int, Int32, Int64
 from scipy import sparse
 from tqdm import tqdm
 
-from userbench.artifact import atomic, environment, write_json
-from userbench.data import splits, store
+from userbench.data import arrays as on_disk
+from userbench.data import splits
 from userbench.data.raw import offsets_of
 from userbench.mistakes import command
 
@@ -198,35 +199,27 @@ def write_neighbours(store_folder: Path, splits_folder: Path, top: int, out: Pat
     start = time.perf_counter()
     if top < 1:
         raise ValueError(f"top {top} is too few. Give 1 or more")
-    store.check_out(out)
-    splits.check_store(splits_folder, store_folder)
-    n_items = store.read_manifest(store_folder)["counts"]["items"]
+    on_disk.check_out(out)
+    splits.check_user_split(splits_folder, store_folder)
+    inputs = splits.user_data(store_folder, splits_folder)
+    n_items = on_disk.read_checksums(on_disk.behaviours_folder(store_folder))["items"]
     items, offsets = training_rows(store_folder, splits_folder)
     n_users = len(offsets) - 1
     log.info("%d users, %d interactions, %d items", n_users, len(items), n_items)
     blocks = list(neighbour_blocks(items, offsets, n_items, top))
     neighbours = joined(blocks, n_items)
-    with atomic(out) as folder:
-        store.save_array(folder / "items.npy", neighbours.items)
-        store.save_array(folder / "scores.npy", neighbours.scores)
-        manifest = {
-            "top": top,
-            "store": store.identity(store_folder),
-            "splits": store.identity(splits_folder),
-            "counts": {
-                "users": n_users,
-                "items": n_items,
-                "items_without_neighbour": int((neighbours.items[1:, 0] == 0).sum()),
-                "pairs": sum(block.pairs for block in blocks),
-            },
-            "max_score": neighbours.max_score,
-            "min_score": neighbours.min_score,
-            "arrays": store.describe_arrays(folder),
-            "seconds": round(time.perf_counter() - start, 3),
-            "peak_memory_gib": round(store.peak_memory() / 2**30, 3),
-            **environment(),
-        }
-        write_json(folder / "manifest.json", manifest)
+    manifest = {
+        "top": top,
+        "counts": {
+            "users": n_users,
+            "items": n_items,
+            "items_without_neighbour": int((neighbours.items[1:, 0] == 0).sum()),
+            "pairs": sum(block.pairs for block in blocks),
+        },
+    }
+    arrays = {"items.npy": neighbours.items, "scores.npy": neighbours.scores}
+    extremes = {"max_score": neighbours.max_score, "min_score": neighbours.min_score}
+    on_disk.write_arrays(out, arrays, extremes, manifest, inputs=inputs, started=start)
     log.info("neighbours of %d items in %.0f s", n_items, time.perf_counter() - start)
 
 
@@ -234,17 +227,18 @@ def training_rows(
     store_folder: Path, splits_folder: Path
 ) -> tuple[Int32[np.ndarray, " interactions"], Int64[np.ndarray, " bounds"]]:
     """Items and offsets of the users whose sequences are for training."""
-    is_train = splits.load_split(splits_folder, "pretrain").numpy() == splits.TRAIN
-    lengths = np.diff(store.read_array(store_folder, "offsets.npy"))
-    items = store.read_array(store_folder, "items.npy")
+    is_train = splits.load_user_split(splits_folder).numpy() == splits.TRAIN
+    behaviours = on_disk.behaviours_folder(store_folder)
+    lengths = np.diff(on_disk.read_array(behaviours, "offsets.npy"))
+    items = on_disk.read_array(behaviours, "items.npy")
     return items[np.repeat(is_train, lengths)], offsets_of(lengths[is_train])
 
 
 def load_neighbours(folder: Path) -> Neighbours:
-    """Read what `write_neighbours` wrote; ValueError when a file is not as the manifest says."""
-    manifest = store.read_manifest(folder)
-    items, scores = (store.read_array(folder, name) for name in ("items.npy", "scores.npy"))
-    return Neighbours(items, scores, manifest["max_score"], manifest["min_score"])
+    """Read what `write_neighbours` wrote; ValueError when a file is not as written."""
+    told = on_disk.read_checksums(folder)
+    items, scores = (on_disk.read_array(folder, name) for name in ("items.npy", "scores.npy"))
+    return Neighbours(items, scores, told["max_score"], told["min_score"])
 
 
 @command

@@ -1,105 +1,40 @@
-"""Which part of an experiment each example belongs to, as one file per task.
+"""Which part of an experiment each user and each example belongs to, and in which order they come.
 
-`pretrain.npy` holds a part per user (90% train, 10% validation), `<task>.npy` one per example
-(60% train, 20% validation, 20% test). An example is a row of a label task or a (user, target) pair.
+The parts are files, drawn once (`data/draw.py`).
 """
 
-import argparse
-import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
 import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
-from userbench.artifact import again, atomic, environment, write_json
 from userbench.chance import generator_of
-from userbench.data import store
-from userbench.mistakes import command
+from userbench.data.arrays import (
+    PARTS,
+    behaviours_folder,
+    check_raw,
+    examples_folder,
+    identity,
+    read_array,
+    read_checksums,
+    remedy,
+    task_split_folder,
+    user_split_folder,
+)
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
-PRETRAIN_CUTS = (0.9,)
-TASK_CUTS = (0.6, 0.8)  # the paper's 6:2:2
 
 
-def write_splits(folder: Path, tasks: list[str], by: str, seed: int, out: Path) -> None:
-    """Write the splits of a store; ValueError, and nothing written, when it lacks a task.
-
-    `by` "interaction" draws examples, as the paper's code does: one user may be in several parts.
-    `by` "user" draws users: all examples of a user are in one part.
-    """
-    if seed < 0:
-        raise ValueError(f"seed {seed} is negative. Give 0 or more")
-    store.check_out(out)
-    store.check_raw(folder)
-    n_users = store.read_manifest(folder)["counts"]["users"]
-    parts = {"pretrain": draw(n_users, PRETRAIN_CUTS, generator(seed, "pretrain"))}
-    for task in tasks:
-        store.check_task_name(task)
-        users = example_users(folder, task)
-        if by == "user":
-            owners, owner = np.unique(users, return_inverse=True)
-            parts[task] = draw(len(owners), TASK_CUTS, generator(seed, task))[owner]
-        else:
-            parts[task] = draw(len(users), TASK_CUTS, generator(seed, task))
-    counts = {name: count_parts(name, part) for name, part in parts.items()}
-    with atomic(out) as partial:
-        for name, part in parts.items():
-            store.save_array(partial / f"{name}.npy", part)
-        manifest = {
-            "seed": seed,
-            "by": by,
-            "store": store.identity(folder),
-            "counts": counts,
-            "arrays": store.describe_arrays(partial),
-            **environment(),
-        }
-        write_json(partial / "manifest.json", manifest)
+def load_user_split(splits: Path) -> UInt8[Tensor, " users"]:
+    """Part of each user in pre-training; ValueError when it is missing or not as written."""
+    return torch.from_numpy(read_array(user_split_folder(splits), PARTS))
 
 
-def example_users(folder: Path, task: str) -> Int[np.ndarray, " examples"]:
-    """User of each example of a task."""
-    users = store.read_array(folder, f"tasks/{task}/users.npy")
-    offsets = f"tasks/{task}/target_offsets.npy"
-    if offsets in store.read_manifest(folder)["arrays"]:
-        return np.repeat(users, np.diff(store.read_array(folder, offsets)))
-    return users
-
-
-def generator(seed: int, name: str) -> np.random.Generator:
-    """A generator of its own for each name, so that no task's split depends on another's."""
-    # Deviation: the paper's code shuffles by Python's `random`, seeds 2309 (pre-training), 1730
-    # (labels), 1354 (click, like): other examples are in each part (ledger: exact_splits).
-    digest = hashlib.sha256(name.encode()).digest()
-    return np.random.default_rng([seed, int.from_bytes(digest[:8], "little")])
-
-
-def draw(
-    n: int, cuts: tuple[float, ...], generator: np.random.Generator
-) -> UInt8[np.ndarray, " n"]:
-    """Part of each of n examples: a random order, cut at int(cut * n) as the paper's code does."""
-    parts = np.zeros(n, np.uint8)
-    order = generator.permutation(n)
-    for cut in cuts:
-        parts[order[int(cut * n) :]] += 1
-    return parts
-
-
-def count_parts(name: str, part: UInt8[np.ndarray, " n"]) -> dict[str, int]:
-    """Number of examples in each part; ValueError when one is empty."""
-    counts = np.bincount(part).tolist()
-    if 0 in counts:
-        raise ValueError(f"{name}: {len(part)} examples are too few to split. Use more data")
-    return dict(zip(("train", "validation", "test"), counts, strict=False))
-
-
-def load_split(folder: Path, name: str) -> UInt8[Tensor, " examples"]:
-    """Part of each example of a task, or of each user for "pretrain".
-
-    ValueError when the file is missing or not as written.
-    """
-    return torch.from_numpy(store.read_array(folder, f"{name}.npy"))
+def load_split(splits: Path, task: str) -> UInt8[Tensor, " examples"]:
+    """Part of each example of a task; ValueError when it is missing or not as written."""
+    return torch.from_numpy(read_array(task_split_folder(splits, task), PARTS))
 
 
 def labelled_part(
@@ -168,29 +103,40 @@ def order_of_labelled(
     return torch.cat([order_of_epoch(labelled, order, walk, *of) for walk in walks])[:length]
 
 
-def check_store(folder: Path, store_folder: Path) -> None:
-    """ValueError unless the splits in `folder` were drawn for this store's content.
+def user_data(store_folder: Path, splits: Path) -> list[Path]:
+    """The folders that hold the users and their split."""
+    return [behaviours_folder(store_folder), user_split_folder(splits)]
 
-    And unless that is still what the raw files say, where they are still there.
+
+def task_data(store_folder: Path, splits: Path, tasks: Iterable[str]) -> list[Path]:
+    """The folders that hold the examples of these tasks and their splits."""
+    of_each = [
+        [examples_folder(store_folder, task), task_split_folder(splits, task)]
+        for task in dict.fromkeys(tasks)
+    ]
+    return [folder for folders in of_each for folder in folders]
+
+
+def check_user_split(splits: Path, store_folder: Path) -> None:
+    """ValueError unless the split of users was drawn for the content of this store.
+
+    And unless that is still what the raw file says, where it is still there.
     """
-    store.check_raw(store_folder)
-    if store.read_manifest(folder)["store"] != store.identity(store_folder):
-        remedy = again(folder, store.read_manifest(folder))
-        raise ValueError(f"{folder}: drawn for another store than {store_folder}. {remedy}")
+    check_origin(user_split_folder(splits), "of", behaviours_folder(store_folder), store_folder)
 
 
-@command
-def main(argv: list[str] | None = None) -> None:
-    """Write the splits of a store."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--store", type=Path, required=True, help="folder of the array store")
-    parser.add_argument("--tasks", nargs="*", default=[], help="tasks of the store")
-    parser.add_argument("--by", choices=["interaction", "user"], required=True)
-    parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--out", type=Path, required=True, help="folder to write")
-    args = parser.parse_args(argv)
-    write_splits(args.store, args.tasks, args.by, args.seed, args.out)
+def check_task_splits(splits: Path, store_folder: Path, tasks: Iterable[str]) -> None:
+    """`check_user_split` of the examples of these tasks and their splits."""
+    behaviours = behaviours_folder(store_folder)
+    for task in dict.fromkeys(tasks):
+        examples = examples_folder(store_folder, task)
+        check_origin(examples, "behaviours", behaviours, store_folder)
+        check_origin(task_split_folder(splits, task), "of", examples, store_folder)
 
 
-if __name__ == "__main__":
-    main()
+def check_origin(folder: Path, key: str, origin: Path, store_folder: Path) -> None:
+    """ValueError unless `folder` was made of what is in `origin`, and that of the raw file."""
+    check_raw(origin)
+    if read_checksums(folder).get(key) != identity(origin):
+        what = f"{folder}: drawn for another store than {store_folder}"
+        raise ValueError(f"{what}. {remedy(folder)}")

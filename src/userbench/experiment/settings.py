@@ -1,6 +1,7 @@
 """What a command is told of an experiment: values of its flags, without any path."""
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from userbench.experiment.config import Experiment, Fields, Task
@@ -40,10 +41,28 @@ def loop_flags(resolved: ResolvedExperiment, run: str) -> str:
     return " ".join(words)
 
 
-def hold_out_flag(resolved: ResolvedExperiment, run: str) -> str | None:
-    """The flag that names tasks whose test users, or as many others, a run may not pre-train on."""
+def hold_out_flags(resolved: ResolvedExperiment, run: str, corpus: str) -> list[str]:
+    """Tasks whose test users, or as many others, a run may not pre-train on; mostly none."""
     flags = {"included": None, "held_out": "--hold-out", "others_held_out": "--hold-out-others"}
-    return flags[resolved.runs[run].protocol.test_users]
+    flag = flags[resolved.runs[run].protocol.test_users]
+    return [flag, *resolved.tasks_of(corpus)] if flag else []
+
+
+def save_flag(resolved: ResolvedExperiment) -> str:
+    """How often a training writes the state from which it goes on when it was stopped."""
+    seconds = resolved.config.save_every
+    return "" if seconds is None else f"--save-every {seconds:g}"
+
+
+def method_flags(resolved: ResolvedExperiment, run: str) -> list[str]:
+    """The method that may adapt the encoder to be fine-tuned, and its fields; none without pre-training."""
+    asked = resolved.runs[run]
+    return ["--method", asked.method, "--set", json.dumps(asked.overrides)] if asked.method else []
+
+
+def task_flags(tasks: Iterable[Fields]) -> list[str]:
+    """One --task per score file of a job: name of the task, its settings, where its scores go."""
+    return [word for task in tasks for word in ("--task", json.dumps(task))]
 
 
 def starts_flag(resolved: ResolvedExperiment, run: str) -> str:

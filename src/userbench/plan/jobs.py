@@ -10,9 +10,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from userbench.data.splits import task_data, user_data
+
 OUTPUT_FLAGS = ("out", "csv", "md", "tex", "html")
 TRAINING = ("pretrain", "finetune")
-OF_A_CORPUS = ("simulate", "store", "splits", "neighbours", "references")
+READING, SPLITTING = ("behaviours", "task"), ("user_split", "task_split")
+MAKING = ("simulate", *READING, *SPLITTING, "neighbours")
+OF_A_CORPUS = (*MAKING, "references")
+# What a command with several parts does in each: the name of its rule.
+PARTS = {
+    "ingest": {"behaviours": "behaviours", "task": "task"},
+    "draw": {"users": "user_split", "examples": "task_split"},
+}
 # Ways to use a GPU, and what a CPU does instead.
 ON_A_CPU = {"precision": "fp32", "capture": "none"}
 
@@ -26,8 +35,9 @@ class Job:
 
     @property
     def stage(self) -> str:
-        """What the command does, by the name of its module."""
-        return self.module.removeprefix("userbench.").removeprefix("data.")
+        """What the command does, by the name of its module or of the part of it that is called."""
+        name = self.module.removeprefix("userbench.").removeprefix("data.")
+        return PARTS[name][self.words[0]] if name in PARTS else name
 
     @property
     def flags(self) -> dict[str, list[str]]:
@@ -67,7 +77,7 @@ class Job:
     @property
     def inputs(self) -> list[str]:
         """Files of the workflow that it reads."""
-        named = [word.rpartition("=")[2] for word in self.words if " " not in word]
+        named = [word.rpartition("=")[2] for word in self.words if " " not in word] + self.data
         paths, written = self.of_each_seed(named), self.outputs
         return [path for path in paths if path.startswith("results/") and path not in written]
 
@@ -75,6 +85,27 @@ class Job:
         """The paths with every seed in place of `{seed}`."""
         written = [path.replace("{seed}", seed) for path in paths for seed in self.seeds]
         return list(dict.fromkeys(written))
+
+    @property
+    def data(self) -> list[str]:
+        """Folders that it reads of its store and of its splits."""
+        flags = self.flags
+        if not {"store", "splits"} <= flags.keys():
+            return []
+        store, splits = Path(flags["store"][0]), Path(flags["splits"][0])
+        tasks = [json.loads(task)["name"] for task in flags.get("task", [])]
+        tasks += [*flags.get("hold-out", []), *flags.get("hold-out-others", [])]
+        return [*map(str, [*user_data(store, splits), *task_data(store, splits, tasks)])]
+
+    @property
+    def store(self) -> str:
+        """The store that it reads or makes a part of; empty of what has to do with none."""
+        flags = self.flags
+        if self.stage in READING:
+            return within(flags["out"][0])
+        if self.stage in SPLITTING:
+            return within(flags.get("behaviours", flags.get("examples"))[0])
+        return flags.get("store", [""])[0]
 
     @property
     def run(self) -> str:
@@ -88,7 +119,13 @@ class Job:
     @property
     def corpus(self) -> str:
         """Name of the corpus that it makes or reads; of a report, nothing of use."""
-        return Path(self.flags.get("store", self.flags.get("out", [""]))[0]).name
+        return Path(self.store or self.flags.get("out", [""])[0]).name
+
+
+def within(part: str) -> str:
+    """The store, or the splits, of which a folder is a part: behaviours, users, tasks/<task>."""
+    folder = Path(part).parent
+    return str(folder.parent if folder.name == "tasks" else folder)
 
 
 def on_a_cpu(job: Job) -> Job:

@@ -20,13 +20,23 @@ from torch import Tensor
 
 from userbench import finetune, pretrain, references, similarity
 from userbench.acceleration import STAGES, Graphs
-from userbench.artifact import write_json
+from userbench.artifact import CHECKSUMS, write_json
 from userbench.data import splits, store
+from userbench.data.arrays import behaviours_folder, read_checksums, read_manifest
 from userbench.data.splits import VALIDATION
 from userbench.encoder import EncoderConfig, pick_device
 from userbench.method import PretrainMethod, load_method
 from userbench.optimizer import Adam
-from userbench.plan.jobs import OF_A_CORPUS, TRAINING, Job, changed
+from userbench.plan.jobs import (
+    MAKING,
+    OF_A_CORPUS,
+    READING,
+    SPLITTING,
+    TRAINING,
+    Job,
+    changed,
+    within,
+)
 from userbench.tasks import Task, build_head, load_examples
 from userbench.views import operators
 
@@ -36,7 +46,6 @@ SECONDS_PER_PROBE = 0.5
 STEPS_PER_PROBE = 3
 # Why so many: every common shape is met twice, and so is captured, before a step counts.
 STEPS_TO_CAPTURE = 40
-MAKERS = ("simulate", "store", "splits", "neighbours")
 
 
 class Cost(NamedTuple):
@@ -104,13 +113,8 @@ def measured(jobs: list[Job], folder: Path, cores: int) -> Measured:
 
 def stores_of(jobs: Iterable[Job]) -> list[str]:
     """Every array store that the jobs make or train on."""
-    named = [
-        path
-        for job in jobs
-        if job.stage in (*TRAINING, *OF_A_CORPUS)
-        for path in job.flags.get("out" if job.stage == "store" else "store", [])
-    ]
-    return list(dict.fromkeys(named))
+    named = [job.store for job in jobs if job.stage in (*TRAINING, *OF_A_CORPUS)]
+    return [path for path in dict.fromkeys(named) if path]
 
 
 def corpus(path: str, jobs: list[Job], folder: Path) -> Corpus:
@@ -118,54 +122,94 @@ def corpus(path: str, jobs: list[Job], folder: Path) -> Corpus:
 
     ValueError for real data that were not read yet.
     """
-    by_output = {output: job for job in jobs for output in job.outputs}
-    raw = by_output[path].flags["raw"][0] if path in by_output else None
-    if raw not in by_output:
-        if not Path(path).exists():
+    reading = [job for job in jobs if job.stage in READING and job.store == path]
+    raw = reading[0].flags["raw"][0] if reading else ""
+    simulated = [job for job in jobs if job.stage == "simulate" and raw in job.outputs]
+    making = [job for job in jobs if job.stage in MAKING and job.store == path]
+    if not simulated:
+        parts = [job.outputs[0] for job in reading]
+        if missing := [part for part in parts if not Path(part).exists()]:
+            targets = " ".join(f"{part}/checksums.json" for part in missing)
             raise ValueError(
-                f"{path} is of real data and not there yet: what it holds is known once it is "
-                f"read. First run: snakemake --cores 1 --configfile <the same> -- {path}"
+                f"{missing[0]} is of real data and not there yet: what it holds is known once it "
+                f"is read. First run: snakemake --cores 1 --configfile <the same> -- {targets}"
             )
-        others = [job for job in jobs if path not in job.outputs]
-        made = made_from(others, folder / Path(path).name, {path: Path(path)})
-        told = store.read_manifest(Path(path))
-        reading = Cost(told["seconds"], told["peak_memory_gib"] * 2**30, size_of(Path(path)))
-        return made._replace(costs={path: reading, **made.costs})
-    flags = by_output[raw].flags
+        others = [job for job in making if job not in reading]
+        made = made_from(others, jobs, folder / Path(path).name, path, {})
+        return made._replace(
+            costs={**{part: cost_of_reading(part) for part in parts}, **made.costs}
+        )
+    flags, making = simulated[0].flags, [*simulated, *making]
     users = int(flags["users"][0])
     few = min(users, USERS)
-    made = made_from(jobs, folder / Path(path).name, {raw: None, path: None}, few)
+
+    def small(name: str, count: int) -> Corpus:
+        places = {raw: folder / name / "raw", path: folder / name / "store"}
+        return made_from(making, jobs, folder / name, path, places, count)
+
+    made = small(Path(path).name, few)
     if few == users:
         return made
-    half = made_from(jobs, folder / f"{Path(path).name}-half", {raw: None, path: None}, few // 2)
+    half = small(f"{Path(path).name}-half", few // 2)
     pretend_items(made.store, int(flags["items"][0]))
     costs = {p: extrapolated(half.costs[p], made.costs[p], users / (few / 2)) for p in made.costs}
     return Corpus(made.store, made.splits, users / few, costs)
 
 
-def made_from(
-    jobs: list[Job], folder: Path, places: dict[str, Path | None], users: int | None = None
-) -> Corpus:
-    """Run the jobs that make a store (where its place is None) and what belongs to it.
+def cost_of_reading(part: str) -> Cost:
+    """What it took to read a part of a store that is there."""
+    told = read_manifest(Path(part))
+    return Cost(told["seconds"], told["peak_memory_gib"] * 2**30, size_of(Path(part)))
 
-    `places` names the raw folder and the store, the store last; of a simulated world, the first
-    `users` are made.
+
+def made_from(
+    making: list[Job],
+    jobs: list[Job],
+    folder: Path,
+    path: str,
+    places: dict[str, Path],
+    users: int | None = None,
+) -> Corpus:
+    """Run the jobs that make a store and what belongs to it, each below `folder`.
+
+    `places` says where the raw folder and the store are made, if they are; of a simulated world,
+    the first `users` are. Of splits that are there in part, the other parts are taken.
     """
-    path, costs, places = list(places)[-1], {}, dict(places)
-    for job in jobs:
-        belongs = places.keys() & {*job.outputs, *job.flags.get("store", [])}
-        if job.stage not in MAKERS or not belongs:
-            continue
-        moved = [str(places.get(word) or word) for word in job.words]
-        out = folder / job.outputs[0].replace("/", "_")
+    costs, places = {}, dict(places)
+    drawn = [p for job in jobs if job.store == path for p in job.flags.get("splits", [])]
+    drawn = list(dict.fromkeys(drawn))
+    for job in making:
+        (out,) = job.outputs
+        if job.stage in SPLITTING:
+            out = within(out)
+        places.setdefault(out, Path(folder, out.replace("/", "_")))
+    for job in making:
+        words = [moved(word, places) for word in job.words]
         few = {"users": str(users)} if job.stage == "simulate" else {}
-        seconds, memory = run_alone("-m", job.module, *changed(moved, out=out, **few))
-        costs[job.outputs[0]] = Cost(seconds, memory, size_of(out))
-        places[job.outputs[0]] = out
-    drawn = {
-        p for job in jobs if path in job.flags.get("store", []) for p in job.flags.get("splits", [])
-    }
-    return Corpus(places[path], {p: places.get(p) or Path(p) for p in drawn}, 1.0, costs)
+        seconds, memory = run_alone("-m", job.module, *changed(words, **few))
+        out = job.outputs[0]
+        costs[out] = Cost(seconds, memory, size_of(Path(moved(out, places))))
+    for splits_folder in drawn:
+        if splits_folder in places:
+            add_parts(places[splits_folder], Path(splits_folder))
+    return Corpus(Path(moved(path, places)), {p: Path(moved(p, places)) for p in drawn}, 1.0, costs)
+
+
+def moved(word: str, places: dict[str, Path]) -> str:
+    """A word of a command, where it names something in one of the places: its path there."""
+    for old, new in places.items():
+        if word == old or word.startswith(f"{old}/"):
+            return f"{new}{word.removeprefix(old)}"
+    return word
+
+
+def add_parts(made: Path, there: Path) -> None:
+    """Link the parts of splits that are there and were not made again."""
+    for part in (there / "users", *(there / "tasks").glob("*")):
+        link = made / part.relative_to(there)
+        if part.exists() and not link.exists():
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(part.resolve())
 
 
 def size_of(folder: Path) -> int:
@@ -195,9 +239,9 @@ def extrapolated(half: Cost, whole: Cost, times: float) -> Cost:
 
 def pretend_items(folder: Path, items: int) -> None:
     """Let a small store have the catalogue of the large one, of which its users know a part."""
-    manifest = store.read_manifest(folder)
-    manifest["counts"]["items"] = items
-    write_json(folder / "manifest.json", manifest)
+    behaviours = behaviours_folder(folder)
+    told = read_checksums(behaviours)
+    write_json(behaviours / CHECKSUMS, {**told, "items": items})
 
 
 def key_of(job: Job) -> str:
@@ -225,7 +269,7 @@ def probe(job: Job, of: Corpus) -> Cost:
     words = changed(job.words, store=of.store, splits=of.splits[job.flags["splits"][0]])
     seconds, disk = PROBES[job.stage](words, of.scale)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    held = (of.scale - 1) * (of.store / "items.npy").stat().st_size
+    held = (of.scale - 1) * (behaviours_folder(of.store) / "items.npy").stat().st_size
     return Cost(seconds, peak + held, disk)
 
 
@@ -346,7 +390,7 @@ def probe_similarity(words: list[str], scale: float) -> tuple[float, float]:
     sizes = EncoderConfig(n_items=0, **args.encoder)
     behaviours = store.BehaviourStore.open(args.store, sizes.max_length, device)
     encoder = similarity.untrained_encoder(behaviours.n_items, args).to(device)
-    held_out = (splits.load_split(args.splits, "pretrain") == VALIDATION).nonzero()[:, 0]
+    held_out = (splits.load_user_split(args.splits) == VALIDATION).nonzero()[:, 0]
     some = held_out[: similarity.ENCODED_AT_ONCE].to(device)
     views = operators.Options(**args.views)
     seconds = seconds_of(

@@ -4,10 +4,10 @@ userbench audit results/            an experiment's folder, or one that holds ex
 
 Every artefact is held against its provenance record, and that against the files it names: its own
 checksum, those of what it was made from and of what was written with it. Arrays are held against
-their manifests, test scores are computed again from the saved predictions, and tables from the
-files they were made of, by the commands that made them. The status is 1 where anything cannot be
-traced. What can be traced, but not well (mixed code versions, a changed source tree, seeds on
-different machines, a missing seed), is a note.
+their checksums.json and that against its manifest, test scores are computed again from the saved
+predictions, and tables from the files they were made of, by the commands that made them. The status
+is 1 where anything cannot be traced. What can be traced, but not well (mixed code versions, a
+changed source tree, seeds on different machines, a missing seed), is a note.
 """
 
 import argparse
@@ -26,6 +26,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from userbench.artifact import (
+    CHECKSUMS,
+    MANIFEST,
     fingerprint,
     provenance_of,
     provenance_path,
@@ -59,14 +61,14 @@ from userbench.report.statistics import (
 STAGES = ("data", "pretrain", "finetune")  # a folder with one of these is an experiment
 # Logs and timings are no results, executed notebooks show what is audited here.
 LEFT_OUT = ("logs", "benchmarks", "notebooks")
-RECORD, MANIFEST = ".provenance.json", "manifest.json"
-CHECKSUMS = {"type": "object", "additionalProperties": TEXT}
+RECORD = ".provenance.json"
+BY_NAME = {"type": "object", "additionalProperties": TEXT}
 ORIGIN = an_object({"userbench": TEXT, "git": {"type": "object"}, "libraries": {"type": "object"}})
 PROVENANCE = an_object(
     {"artefact": TEXT, "command": a_list({"type": "string"}), "config": {"type": "object"}},
     sha256=TEXT,
-    inputs=CHECKSUMS,
-    beside=CHECKSUMS,
+    inputs=BY_NAME,
+    beside=BY_NAME,
 )
 ARRAYS = {"type": "object", "additionalProperties": an_object({"sha256": TEXT})}
 # The commands that tables come from. Why only flags of this list: a record names the command that
@@ -76,9 +78,9 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     for module in (agreement, comparison, fairness, ledger, tables, tuning, verdict)
 } | {figures.__name__: figures.write_numbers}
 READ = {
-    *("--scores", "--layout", "--store", "--tasks", "--simulated", "--predictions", "--table1"),
-    *("--agreement", "--margin", "--cosines", "--references", "--statistics", "--curves"),
-    *("--training", "--controls"),
+    *("--scores", "--layout", "--store", "--examples", "--tasks", "--simulated", "--predictions"),
+    *("--table1", "--agreement", "--margin", "--cosines", "--references", "--statistics"),
+    *("--curves", "--training", "--controls"),
 }
 WRITTEN = {
     *("--out", "--csv", "--md", "--tex", "--html", "--parquet", "--aggregate-csv"),
@@ -206,25 +208,27 @@ class Audit:
                 self.note(path, f"was made from {other}, which is not there to compare")
 
     def check_manifest(self, path: Path) -> None:
-        """Every array of a folder against its manifest, and that against the folders it was of."""
-        told = read_checked(path, an_object({"arrays": ARRAYS}))
+        """A folder of arrays against its checksums, and its manifest against what it names."""
+        told = read_checked(path, an_object({"checksums": TEXT}, inputs=BY_NAME))
         folder = path.parent
-        self.covered |= {path, folder / "bad_rows.tsv"}
+        checksums = folder / CHECKSUMS
+        self.covered |= {path, checksums, folder / "bad_rows.tsv"}
         check(told, ORIGIN, str(path))
         self.records[folder] = told
-        for name, array in told["arrays"].items():
+        if self.checksum(checksums) != told["checksums"]:
+            self.fail(checksums, "is missing, or not as its manifest says")
+        for name, array in read_checked(checksums, an_object({"arrays": ARRAYS}))["arrays"].items():
             file = within(path, name)
             self.covered.add(file)
             if not file.is_relative_to(folder):
-                self.fail(path, f"speaks of {name}, which is not in its folder")
+                self.fail(checksums, f"speaks of {name}, which is not in its folder")
             elif self.checksum(file) != array["sha256"]:
-                self.fail(file, "is missing, or not as its manifest says")
-        origins = {"store": self.folder / "data" / folder.name}
-        origins["splits"] = self.folder / "splits" / folder.parent.name / folder.name
-        for kind, origin in origins.items():
-            if kind in told and self.checksum(origin) != told[kind]:
-                self.fail(path, f"was drawn for another {origin} than is there now")
-        raw = self.folder / "raw" / folder.name
+                self.fail(file, "is missing, or not as its checksums say")
+        for name, expected in told.get("inputs", {}).items():
+            origin = within(path, name)
+            if self.checksum(origin) != expected:
+                self.fail(path, f"was made of another {origin} than is there now")
+        raw = self.folder / "raw" / folder.relative_to(self.folder).parts[1]
         for file in told.get("raw", {}).values() if raw.is_dir() else ():
             if self.checksum(within(raw / "any", file["name"])) != file["sha256"]:
                 self.fail(path, f"was read from another {raw / file['name']} than is there now")

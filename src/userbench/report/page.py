@@ -415,7 +415,8 @@ def gather_jobs(folder: Path, stories: list[Told], checkpoints: Iterable[Path]) 
         record = read_json(manifest)
         if "finished" in record:
             tsv = benchmarks / where.with_name(where.name + ".tsv")
-            jobs.append(job("data", where.parts[0], where.name, (), [record], tsv))
+            of = "/".join(where.parts[1:])
+            jobs.append(job("data", where.parts[0], of, (), [record], tsv))
     processes: dict[tuple[str, str, str, tuple[int, ...]], list[dict[str, Any]]] = {}
     for one in stories:
         run, corpus, seed = (one.score[key] for key in ("run", "corpus", "seed"))

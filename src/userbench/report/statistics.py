@@ -110,19 +110,15 @@ QUANTITIES = {
     **{"behavior_sequences": "Int64", "different_behaviors": "Int64"},
     **{"avg_sequence_length": float, "samples": "Int64", "labels_or_items": "Int64"},
 }
-STORE_TASK = {
+EXAMPLE_COUNTS = {
     **an_object({"rows": COUNT}, classes={"type": "object"}, candidates=COUNT),
     "anyOf": [{"required": ["classes"]}, {"required": ["candidates"]}],
 }
-STORE_COUNTS = an_object(
-    {
-        "users": COUNT,
-        "items": COUNT,
-        "mean_length": {"type": "number"},
-        "tasks": {"type": "object", "additionalProperties": STORE_TASK},
-    }
+BEHAVIOUR_COUNTS = an_object({"users": COUNT, "items": COUNT, "mean_length": {"type": "number"}})
+OF_BEHAVIOURS, OF_EXAMPLES = (
+    an_object({"format": {"enum": list(DATASETS)}, "counts": counts})
+    for counts in (BEHAVIOUR_COUNTS, EXAMPLE_COUNTS)
 )
-MANIFEST = an_object({"format": {"enum": list(DATASETS)}, "counts": STORE_COUNTS})
 CORPUS_TASKS = {
     "type": "object",
     "additionalProperties": an_object({"corpus": TEXT}, paper=PUBLISHED_NAME),
@@ -450,10 +446,10 @@ def check_comparable(
         )
 
 
-def read_manifest(path: Path) -> dict[str, Any]:
-    """Manifest of an array store; ValueError where it lacks what Table 1 needs."""
+def read_manifest(path: Path, schema: dict[str, Any]) -> dict[str, Any]:
+    """Manifest of a folder of the array store; ValueError where it lacks what Table 1 needs."""
     manifest = parse_json(path.read_bytes(), str(path))
-    check(manifest, MANIFEST, str(path))
+    check(manifest, schema, str(path))
     return manifest
 
 
@@ -473,21 +469,28 @@ def read_corpus_tasks(text: str) -> dict[str, dict[str, Any]]:
 
 
 def describe_corpora(
-    manifests: dict[str, dict[str, Any]], tasks: dict[str, dict[str, Any]], simulated: Sequence[str]
+    corpora: dict[str, dict[str, Any]],
+    examples: dict[str, dict[str, Any]],
+    tasks: dict[str, dict[str, Any]],
+    simulated: Sequence[str],
 ) -> pd.DataFrame:
     """Table 1: a row per corpus and per task, each quantity as published and as counted.
 
-    `manifests` by corpus, `tasks` by name with their `corpus` and, where the paper has the task,
-    its name there as `paper`. What has no store keeps its published figures only. Samples of a
-    task are its rows, i.e. users, as in the paper.
+    `corpora` are the manifests of behaviours by corpus, `examples` those of examples by task;
+    `tasks` by name with their `corpus` and, where the paper has the task, its name there as
+    `paper`. What has no manifest keeps its published values only. Samples of a task are its rows,
+    i.e. users, as in the paper.
 
     Raises:
-        ValueError: a corpus is called simulated that has no store.
+        ValueError: a corpus is called simulated that has no manifest, or a task that has one is of
+            no corpus.
     """
-    if unknown := sorted(set(simulated) - set(manifests)):
+    if unknown := sorted(set(examples) - set(tasks)):
+        raise ValueError(f"--examples {unknown[0]}: --tasks does not say of which corpus it is")
+    if unknown := sorted(set(simulated) - set(corpora)):
         raise ValueError(f"--simulated {unknown[0]}: no --store has this name")
     rows = []
-    for corpus, manifest in manifests.items():
+    for corpus, manifest in corpora.items():
         counts = manifest["counts"]
         data = "simulated" if corpus in simulated else "real"
         here = {"dataset": DATASETS[manifest["format"]], "corpus": corpus, "data": data}
@@ -498,10 +501,10 @@ def describe_corpora(
             "avg_sequence_length": round(counts["mean_length"], 2),
         }
         rows.append(here | whole)
-        for name, task in counts["tasks"].items():
+        for name in (name for name in examples if tasks[name]["corpus"] == corpus):
+            task = examples[name]["counts"]
             labels = task["candidates"] if "candidates" in task else len(task["classes"])
-            own = tasks[name] if tasks.get(name, {}).get("corpus") == corpus else {}
-            shown = own.get("paper") or name
+            shown = tasks[name].get("paper") or name
             rows.append(here | {"task": shown, "samples": task["rows"], "labels_or_items": labels})
     columns = ["dataset", "corpus", "task", "data", *QUANTITIES]
     measured = pd.DataFrame(rows, columns=columns).astype(QUANTITIES)

@@ -6,7 +6,8 @@ python -m userbench.report.tables table2 --scores scores.csv --layout JSON --csv
     [--training JSON]
 python -m userbench.report.tables headline --statistics statistics.csv --agreement agreement.csv
     --layout JSON --md headline.md
-python -m userbench.report.tables table1 --store ttl=ttl/manifest.json --tasks JSON
+python -m userbench.report.tables table1 --store ttl=ttl/behaviours/manifest.json
+    --examples age=ttl/tasks/age/manifest.json --tasks JSON
     --simulated ttl --out table1.csv
 """
 
@@ -25,6 +26,8 @@ from userbench import artifact
 from userbench.mistakes import command
 from userbench.report import headline
 from userbench.report.statistics import (
+    OF_BEHAVIOURS,
+    OF_EXAMPLES,
     describe_corpora,
     gather_scores,
     keys,
@@ -603,19 +606,27 @@ def headline_command(args: argparse.Namespace) -> None:
 
 def table1_command(args: argparse.Namespace) -> None:
     """Write Table 1 as CSV."""
-    files = {corpus: Path(path) for corpus, path in map(named, args.store)}
-    manifests = {corpus: read_manifest(path) for corpus, path in files.items()}
-    table = describe_corpora(manifests, read_corpus_tasks(args.tasks), args.simulated)
+    corpora, examples = named("--store", args.store), named("--examples", args.examples)
+    table = describe_corpora(
+        {corpus: read_manifest(path, OF_BEHAVIOURS) for corpus, path in corpora.items()},
+        {task: read_manifest(path, OF_EXAMPLES) for task, path in examples.items()},
+        read_corpus_tasks(args.tasks),
+        args.simulated,
+    )
     write_csv(args.out, table)
-    artifact.record(args.out, resolved(args), artifact.fingerprints(files.values()))
+    read = artifact.fingerprints([*corpora.values(), *examples.values()])
+    artifact.record(args.out, resolved(args), read)
 
 
-def named(argument: str) -> tuple[str, str]:
-    """Split NAME=FILE; ValueError where it is not of this form."""
-    name, equals, path = argument.partition("=")
-    if not (name and equals and path):
-        raise ValueError(f"--store {argument}: write NAME=manifest.json")
-    return name, path
+def named(flag: str, arguments: list[str]) -> dict[str, Path]:
+    """Files by their names, of NAME=FILE; ValueError where one is not of this form."""
+    files = {}
+    for argument in arguments:
+        name, equals, path = argument.partition("=")
+        if not (name and equals and path):
+            raise ValueError(f"{flag} {argument}: write NAME=manifest.json")
+        files[name] = Path(path)
+    return files
 
 
 def write_csv(path: Path, frame: pd.DataFrame) -> None:
@@ -666,7 +677,20 @@ def main(argv: list[str] | None = None) -> None:
 
     table1 = commands.add_parser("table1", help="the paper's Table 1, measured and published")
     table1.add_argument(
-        "--store", nargs="*", action="extend", default=[], metavar="NAME=manifest.json"
+        "--store",
+        nargs="*",
+        action="extend",
+        default=[],
+        metavar="NAME=manifest.json",
+        help="of the behaviours of each corpus",
+    )
+    table1.add_argument(
+        "--examples",
+        nargs="*",
+        action="extend",
+        default=[],
+        metavar="NAME=manifest.json",
+        help="of the examples of each task",
     )
     table1.add_argument("--tasks", required=True, help='JSON: {"age": {"corpus": .., "paper": ..}}')
     table1.add_argument(

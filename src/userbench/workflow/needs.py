@@ -20,8 +20,10 @@ class Needs(NamedTuple):
 # Where nothing was planned: several times what the paper's scale takes.
 UNPLANNED = {
     "simulate": Needs(60, 8_000),
-    "store": Needs(60, 8_000),
-    "splits": Needs(60, 8_000),
+    "behaviours": Needs(60, 8_000),
+    "task": Needs(60, 8_000),
+    "user_split": Needs(60, 8_000),
+    "task_split": Needs(60, 8_000),
     "neighbours": Needs(120, 8_000),
     "references": Needs(120, 8_000),
     "pretrain": Needs(24 * 60, 8_000),

@@ -1,9 +1,10 @@
-"""Where the real files of each corpus are: as the config says, or else an environment variable."""
+"""The real files of each corpus: where they are, and what is in them."""
 
 import os
 from pathlib import Path
 
-from userbench.experiment.config import Experiment
+from userbench.data.raw_content import raw_content
+from userbench.experiment.config import Corpus, Experiment
 
 
 def raw_paths(config: Experiment, source: str) -> dict[str, str]:
@@ -25,3 +26,12 @@ def raw_paths(config: Experiment, source: str) -> dict[str, str]:
             raise ValueError(f"{where}: {path} does not exist. {remedy}")
         found[name] = path
     return found
+
+
+def content_of(raw: str, corpus: Corpus, source: str, made: Path, memory: Path) -> str:
+    """The content of a raw file, by which to tell whether the folder `made` was made of it.
+
+    `memory` is where checksums of large files are kept. ValueError where there is no such file.
+    """
+    allowed = (corpus.max_bad_rows, corpus.sha256)
+    return raw_content(Path(raw), corpus.format, source, made, *allowed, memory)

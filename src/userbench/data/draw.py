@@ -1,0 +1,123 @@
+"""Draw the splits of a corpus: a part for each user, and for each example of a task; a command.
+
+python -m userbench.data.draw users --behaviours STORE/behaviours --seed 0 --out SPLITS/users
+python -m userbench.data.draw examples --examples STORE/tasks/age --by user --seed 0
+    --out SPLITS/tasks/age
+
+Users are 90% train and 10% validation, examples 60% train, 20% validation and 20% test.
+"""
+
+import argparse
+import hashlib
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from userbench.data import arrays
+from userbench.mistakes import command
+
+PRETRAIN_CUTS = (0.9,)
+TASK_CUTS = (0.6, 0.8)  # the paper's 6:2:2
+
+
+def write_user_split(behaviours: Path, seed: int, out: Path) -> None:
+    """Write the part of each user of a store in pre-training."""
+    started = time.perf_counter()
+    check_request(seed, out)
+    arrays.check_raw(behaviours)
+    n_users = arrays.read_checksums(behaviours)["users"]
+    parts = draw(n_users, PRETRAIN_CUTS, generator(seed, "pretrain"))
+    write_parts("pretrain", parts, behaviours, out, {"seed": seed}, started)
+
+
+def write_task_split(examples: Path, by: str, seed: int, out: Path) -> None:
+    """Write the part of each example of a task, whose folder in the store is `examples`.
+
+    `by` "interaction" draws examples, as the paper's code does: one user may be in several parts.
+    `by` "user" draws users: all examples of a user are in one part.
+    """
+    started = time.perf_counter()
+    check_request(seed, out)
+    arrays.check_raw(examples)
+    task, users = examples.name, arrays.example_users(examples)
+    if by == "user":
+        owners, owner = np.unique(users, return_inverse=True)
+        parts = draw(len(owners), TASK_CUTS, generator(seed, task))[owner]
+    else:
+        parts = draw(len(users), TASK_CUTS, generator(seed, task))
+    write_parts(task, parts, examples, out, {"seed": seed, "by": by}, started)
+
+
+def check_request(seed: int, out: Path) -> None:
+    """ValueError for a seed or a folder that cannot be."""
+    if seed < 0:
+        raise ValueError(f"seed {seed} is negative. Give 0 or more")
+    arrays.check_out(out)
+
+
+def write_parts(
+    name: str,
+    parts: UInt8[np.ndarray, " n"],
+    of: Path,
+    out: Path,
+    settings: dict[str, Any],
+    started: float,
+) -> None:
+    """Write a split of what is in the folder `of`; ValueError when a part is empty."""
+    manifest = {**settings, "counts": count_parts(name, parts)}
+    meaning = {"of": arrays.identity(of)}
+    arrays.write_arrays(out, {arrays.PARTS: parts}, meaning, manifest, inputs=[of], started=started)
+
+
+def generator(seed: int, name: str) -> np.random.Generator:
+    """A generator of its own for each name, so that no task's split depends on another's."""
+    # Deviation: the paper's code shuffles by Python's `random`, seeds 2309 (pre-training), 1730
+    # (labels), 1354 (click, like): other examples are in each part (ledger: exact_splits).
+    digest = hashlib.sha256(name.encode()).digest()
+    return np.random.default_rng([seed, int.from_bytes(digest[:8], "little")])
+
+
+def draw(
+    n: int, cuts: tuple[float, ...], generator: np.random.Generator
+) -> UInt8[np.ndarray, " n"]:
+    """Part of each of n examples: a random order, cut at int(cut * n) as the paper's code does."""
+    parts = np.zeros(n, np.uint8)
+    order = generator.permutation(n)
+    for cut in cuts:
+        parts[order[int(cut * n) :]] += 1
+    return parts
+
+
+def count_parts(name: str, part: UInt8[np.ndarray, " n"]) -> dict[str, int]:
+    """Number of examples in each part; ValueError when one is empty."""
+    counts = np.bincount(part).tolist()
+    if 0 in counts:
+        raise ValueError(f"{name}: {len(part)} examples are too few to split. Use more data")
+    return dict(zip(("train", "validation", "test"), counts, strict=False))
+
+
+@command
+def main(argv: list[str] | None = None) -> None:
+    """Write one split."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="what", required=True)
+    users = commands.add_parser("users", help="of the users, for pre-training")
+    users.add_argument("--behaviours", type=Path, required=True, help="folder of the users")
+    examples = commands.add_parser("examples", help="of the examples of a task")
+    examples.add_argument("--examples", type=Path, required=True, help="folder of the task")
+    examples.add_argument("--by", choices=["interaction", "user"], required=True)
+    for one in (users, examples):
+        one.add_argument("--seed", type=int, required=True)
+        one.add_argument("--out", type=Path, required=True, help="folder to write")
+    args = parser.parse_args(argv)
+    if args.what == "examples":
+        write_task_split(args.examples, args.by, args.seed, args.out)
+    else:
+        write_user_split(args.behaviours, args.seed, args.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,397 @@
+"""Raw files -> folders of arrays (`data/arrays.py`): behaviours, or the examples of a task.
+
+python -m userbench.data.ingest behaviours --format ttl --raw RAW --out STORE/behaviours
+python -m userbench.data.ingest task --format ttl --raw RAW --source click
+    --behaviours STORE/behaviours --out STORE/tasks/click
+
+Each reads one raw file. A task is joined to the users of the arrays, not of the pre-training file.
+Where lines were left out, `bad_rows.tsv` lists them with the reasons.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Int32, Int64, UInt64
+
+from userbench.data import arrays as on_disk
+from userbench.data import raw
+from userbench.mistakes import command
+
+ITEMS_AT_ONCE = 1 << 22  # Why: as `arrays.USERS_AT_ONCE`
+
+
+class Corpus(NamedTuple):
+    """Pre-training rows as flat arrays of raw ids, and their hashes in ascending order."""
+
+    items: Int32[np.ndarray, " interactions"]
+    offsets: Int64[np.ndarray, " bounds"]
+    hashes: UInt64[np.ndarray, " users"]
+    users: Int64[np.ndarray, " users"]  # user of each hash; ascending among equal hashes
+
+
+class Joined(NamedTuple):
+    """Rows of a task file with the user each belongs to."""
+
+    users: Int64[np.ndarray, " rows"]
+    tail_values: Int32[np.ndarray, " tails"]
+    tail_lengths: Int64[np.ndarray, " rows"]
+
+
+class RawInput(NamedTuple):
+    """A raw file, and what is asked of it."""
+
+    file: raw.RawFile
+    bad: raw.BadRows
+    checksums: dict[str, str]
+    """Expected SHA-256 by file name."""
+
+
+def write_behaviours(
+    raw_path: Path,
+    format: str,
+    out: Path,
+    max_bad_rows: int = 0,
+    checksums: dict[str, str] | None = None,
+) -> None:
+    """Write the users of a corpus and their items, from its pre-training file.
+
+    `checksums` holds the expected SHA-256 of raw files by name. ValueError, and nothing written,
+    for any fault of the file beyond `max_bad_rows` bad lines.
+    """
+    started = time.perf_counter()
+    found = find(raw_path, format, "pretrain", out, max_bad_rows, checksums or {})
+    corpus = read_corpus(found)
+    first = first_user(corpus)
+    item_ids = np.concatenate([[0], np.unique(corpus.items)])
+    arrays = {
+        "items.npy": renumbered(corpus.items, item_ids),
+        "offsets.npy": corpus.offsets,
+        "item_ids.npy": item_ids,
+    }
+    counts = {**corpus_counts(corpus, first), "items": len(item_ids) - 1}
+    meaning = {name: counts[name] for name in ("users", "items")}
+    manifest = described(format, "pretrain", found, counts)
+    on_disk.write_arrays(out, arrays, meaning, manifest, texts=listed(found.bad), started=started)
+
+
+def write_task(
+    raw_path: Path,
+    format: str,
+    source: str,
+    behaviours: Path,
+    out: Path,
+    max_bad_rows: int = 0,
+    checksums: dict[str, str] | None = None,
+) -> None:
+    """Write the examples of a task, from its raw source, joined to the users of `behaviours`.
+
+    Arguments and errors are as in `write_behaviours`; a row of no user is a bad row, too.
+    """
+    started = time.perf_counter()
+    on_disk.check_task_name(out.name)
+    if raw.find_source(format, source).tail == "none":
+        raise ValueError(f"source {source!r} has no labels or targets. Name that of a task")
+    found = find(raw_path, format, source, out, max_bad_rows, checksums or {})
+    on_disk.check_raw(behaviours)
+    corpus = corpus_of(behaviours)
+    first = first_user(corpus)
+    is_duplicated = np.zeros(len(first), bool)
+    is_duplicated[first[first != np.arange(len(first))]] = True
+    joined = read_task(found, corpus)
+    to_arrays = label_arrays if found.file.source.tail == "label" else target_arrays
+    arrays, counts = to_arrays(joined)
+    counts |= {
+        "users_with_several_rows": int((np.bincount(joined.users) > 1).sum()),
+        "ambiguous_joins": int(is_duplicated[joined.users].sum()),
+    }
+    on_disk.write_arrays(
+        out,
+        {f"{name}.npy": array for name, array in arrays.items()},
+        {"behaviours": on_disk.identity(behaviours)},
+        described(format, source, found, counts),
+        inputs=[behaviours],
+        texts=listed(found.bad),
+        started=started,
+    )
+
+
+def find(
+    raw_path: Path,
+    format: str,
+    source: str,
+    out: Path,
+    max_bad_rows: int,
+    checksums: dict[str, str],
+) -> RawInput:
+    """The file of a source; ValueError for what can be known to be wrong before it is read."""
+    if max_bad_rows < 0:
+        raise ValueError(f"{max_bad_rows} bad rows cannot be allowed. Give 0 or more")
+    raw.find_source(format, source)
+    known = raw.FORMATS[format].values()
+    for name in checksums:
+        if not any(raw.is_named_after(source, name) for source in known):
+            stems = ", ".join(f"{source.stem}.csv" for source in known)
+            raise ValueError(f"checksum given for unknown file {name!r}. Known files: {stems}")
+    on_disk.check_out(out)
+    return RawInput(raw.find_file(raw_path, format, source), raw.BadRows(max_bad_rows), checksums)
+
+
+def described(format: str, source: str, found: RawInput, counts: dict[str, Any]) -> dict[str, Any]:
+    """What the manifest says of a raw file that was read."""
+    return {
+        "format": format,
+        "max_bad_rows": found.bad.limit,
+        "bad_rows": len(found.bad.rows),
+        "counts": counts,
+        "raw": {source: found.file.described()},
+    }
+
+
+def listed(bad: raw.BadRows) -> dict[str, str]:
+    """The file that lists the bad rows, if there are any."""
+    if not bad.rows:
+        return {}
+    lines = ["\t".join(map(str, row)) for row in [raw.BadRow._fields, *bad.rows]]
+    return {"bad_rows.tsv": "\n".join(lines) + "\n"}
+
+
+def read_corpus(found: RawInput) -> Corpus:
+    """Read the pre-training file; ValueError when no good row is left."""
+    items, lengths, hashes = [], [], []
+    for rows in reported_rows(found):
+        items.append(rows.items)
+        lengths.append(np.diff(rows.offsets))
+        hashes.append(on_disk.hash_rows(rows.items, rows.offsets))
+    offsets = raw.offsets_of(np.concatenate(lengths))
+    return sorted_by_hash(np.concatenate(items), offsets, np.concatenate(hashes))
+
+
+def corpus_of(behaviours: Path) -> Corpus:
+    """The corpus as it was read, from its arrays."""
+    items, offsets, item_ids = (
+        on_disk.read_array(behaviours, name)
+        for name in ("items.npy", "offsets.npy", "item_ids.npy")
+    )
+    for begin in range(0, len(items), ITEMS_AT_ONCE):
+        some = slice(begin, begin + ITEMS_AT_ONCE)
+        items[some] = item_ids[items[some]]
+    return sorted_by_hash(items, offsets, on_disk.hash_users(items, offsets))
+
+
+def sorted_by_hash(
+    items: Int32[np.ndarray, " interactions"],
+    offsets: Int64[np.ndarray, " bounds"],
+    hashes: UInt64[np.ndarray, " users"],
+) -> Corpus:
+    """A corpus from its rows and their hashes."""
+    users = np.argsort(hashes, kind="stable")
+    return Corpus(items, offsets, hashes[users], users)
+
+
+def reported_rows(found: RawInput) -> Iterator[raw.Rows]:
+    """Rows of a file, with a line of progress at its end; ValueError for a wrong checksum."""
+    start, n_rows, file = time.perf_counter(), 0, found.file
+    for rows in raw.read_rows(file, found.bad):
+        n_rows += len(rows.lines)
+        yield rows
+    for name, expected in found.checksums.items():
+        if raw.is_named_after(file.source, name) and file.sha256 != expected.lower():
+            raise ValueError(
+                f"{file}: SHA-256 is {file.sha256}, expected {expected}. Fetch the file again"
+            )
+    if not n_rows:
+        raise ValueError(f"{file}: no good line. Fetch the file again")
+    seconds = time.perf_counter() - start
+    print(f"{file.name}: {n_rows:,} rows in {seconds:.1f} s", file=sys.stderr, flush=True)
+
+
+def corpus_counts(corpus: Corpus, first: Int64[np.ndarray, " users"]) -> dict[str, Any]:
+    """Statistics of the pre-training rows; `first` is the result of `first_user`."""
+    lengths = np.diff(corpus.offsets)
+    n_distinct = int((first == np.arange(len(first))).sum())
+    return {
+        "users": len(lengths),
+        "interactions": len(corpus.items),
+        "mean_length": float(lengths.mean()),
+        "median_length": float(np.median(lengths)),
+        "max_length": int(lengths.max()),
+        "share_of_max_length": float((lengths == lengths.max()).mean()),
+        "duplicate_users": len(first) - n_distinct,
+        "hash_collisions": n_distinct - len(np.unique(corpus.hashes)),
+    }
+
+
+def renumbered(
+    items: Int32[np.ndarray, " interactions"], item_ids: Int64[np.ndarray, " ids"]
+) -> Int32[np.ndarray, " interactions"]:
+    """Index of each raw id among the ascending `item_ids`, whose first is the padding's 0."""
+    indices = np.empty_like(items)
+    for begin in range(0, len(items), ITEMS_AT_ONCE):
+        some = slice(begin, begin + ITEMS_AT_ONCE)
+        indices[some] = np.searchsorted(item_ids, items[some])
+    return indices
+
+
+def read_task(found: RawInput, corpus: Corpus) -> Joined:
+    """Read a task file and join it to the users; rows of no user are bad rows."""
+    users, tail_values, tail_lengths = [], [], []
+    for rows in reported_rows(found):
+        owners = find_users(corpus, rows.items, rows.offsets)
+        for line in rows.lines[owners < 0].tolist():
+            reason = "sequence not among the pre-training rows. Use files of one release"
+            found.bad.add(str(found.file), line, reason)
+        lengths = np.diff(rows.tail_offsets)
+        users.append(owners[owners >= 0])
+        tail_values.append(rows.tail_values[np.repeat(owners >= 0, lengths)])
+        tail_lengths.append(lengths[owners >= 0])
+    joined = Joined(
+        np.concatenate(users), np.concatenate(tail_values), np.concatenate(tail_lengths)
+    )
+    if not len(joined.users):
+        raise ValueError(
+            f"{found.file}: no row belongs to a pre-training row. Use files of one release"
+        )
+    return joined
+
+
+def label_arrays(joined: Joined) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Arrays and counts of a task with one label per row, in file order."""
+    classes, labels = np.unique(joined.tail_values, return_inverse=True)
+    arrays = {
+        "users": joined.users.astype(np.int32),
+        "labels": labels.astype(np.int64),
+        "classes": classes.astype(np.int64),
+    }
+    by_class = dict(zip(map(str, classes.tolist()), np.bincount(labels).tolist(), strict=True))
+    return arrays, {"rows": len(labels), "classes": by_class}
+
+
+def target_arrays(joined: Joined) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Arrays and counts of a task with targets: one row per user, its targets distinct, sorted.
+
+    Why: evaluation masks all targets of a user, so they have to be found in one place.
+    """
+    target_ids, targets = np.unique(joined.tail_values, return_inverse=True)
+    owners = np.repeat(joined.users, joined.tail_lengths)
+    pairs = np.unique(owners * len(target_ids) + targets)
+    owners, kept = np.divmod(pairs, len(target_ids))
+    users, lengths = np.unique(owners, return_counts=True)
+    arrays = {
+        "users": users.astype(np.int32),
+        "targets": kept.astype(np.int32),
+        "target_offsets": raw.offsets_of(lengths),
+        "target_ids": target_ids.astype(np.int64),
+    }
+    counts = {
+        "rows": len(users),
+        "pairs": len(pairs),
+        "candidates": len(target_ids),
+        "merged_rows": len(joined.users) - len(users),
+        "repeated_targets": len(targets) - len(pairs),
+    }
+    return arrays, counts
+
+
+def first_user(corpus: Corpus) -> Int64[np.ndarray, " users"]:
+    """The first user with the same sequence as each user: itself, unless it is a duplicate."""
+    first = np.arange(len(corpus.users))
+    # Only of equal hashes may one be of the same sequence as an earlier one.
+    later = np.sort(corpus.users[1:][corpus.hashes[1:] == corpus.hashes[:-1]])
+    lengths = corpus.offsets[later + 1] - corpus.offsets[later]
+    bounds, begin = raw.offsets_of(lengths), 0
+    while begin < len(later):
+        full = np.searchsorted(bounds, bounds[begin] + ITEMS_AT_ONCE) - 1
+        end = max(begin + 1, min(begin + on_disk.USERS_AT_ONCE, int(full)))
+        some, own = later[begin:end], bounds[begin : end + 1] - bounds[begin]
+        places = np.arange(own[-1]) + np.repeat(corpus.offsets[some] - own[:-1], np.diff(own))
+        first[some] = find_users(corpus, corpus.items[places], own)
+        begin = end
+    return first
+
+
+def find_users(
+    corpus: Corpus,
+    items: Int32[np.ndarray, " interactions"],
+    offsets: Int64[np.ndarray, " bounds"],
+) -> Int64[np.ndarray, " rows"]:
+    """The first user with exactly each row's sequence; -1 where there is none."""
+    hashes = on_disk.hash_rows(items, offsets)
+    places = np.searchsorted(corpus.hashes, hashes)
+    found = np.full(len(hashes), -1)
+    rows = np.arange(len(hashes))
+    # Why a loop: users of equal hash are tried one by one. A collision costs a turn, no error.
+    while len(rows):
+        rows = rows[places[rows] < len(corpus.hashes)]
+        rows = rows[corpus.hashes[places[rows]] == hashes[rows]]
+        users = corpus.users[places[rows]]
+        same = same_sequence(corpus, users, items, offsets, rows)
+        found[rows[same]] = users[same]
+        rows = rows[~same]
+        places[rows] += 1
+    return found
+
+
+def same_sequence(
+    corpus: Corpus,
+    users: Int64[np.ndarray, " pairs"],
+    items: Int32[np.ndarray, " interactions"],
+    offsets: Int64[np.ndarray, " bounds"],
+    rows: Int64[np.ndarray, " pairs"],
+) -> Bool[np.ndarray, " pairs"]:
+    """Whether each of these users has the same sequence as the row beside it."""
+    lengths = offsets[rows + 1] - offsets[rows]
+    same = corpus.offsets[users + 1] - corpus.offsets[users] == lengths
+    starts, own, lengths = offsets[rows[same]], corpus.offsets[users[same]], lengths[same]
+    if len(lengths):
+        bounds = raw.offsets_of(lengths)
+        steps = np.arange(bounds[-1]) - np.repeat(bounds[:-1], lengths)
+        equal = (
+            items[np.repeat(starts, lengths) + steps]
+            == corpus.items[np.repeat(own, lengths) + steps]
+        )
+        same[same] = np.logical_and.reduceat(equal, bounds[:-1])
+    return same
+
+
+def string_mapping(flag: str, text: str) -> dict[str, str]:
+    """A JSON object of strings given on the command line; ValueError for anything else."""
+    try:
+        mapping = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"{flag} {text}: not JSON ({error})") from error
+    if not isinstance(mapping, dict) or not all(isinstance(v, str) for v in mapping.values()):
+        raise ValueError(f'{flag} {text}: not a JSON object of strings, like {{"a.csv": "0f.."}}')
+    return mapping
+
+
+@command
+def main(argv: list[str] | None = None) -> None:
+    """Write one folder of the array store from a raw file."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="what", required=True)
+    behaviours = commands.add_parser("behaviours", help="users and their items")
+    task = commands.add_parser("task", help="examples of a task, named as the folder that it gets")
+    task.add_argument("--source", required=True, help="which raw file it reads, e.g. age")
+    task.add_argument("--behaviours", type=Path, required=True, help="folder of its users")
+    for one in (behaviours, task):
+        one.add_argument("--format", required=True, choices=list(raw.FORMATS))
+        one.add_argument("--raw", type=Path, required=True, help="folder or zip of the raw files")
+        one.add_argument("--out", type=Path, required=True, help="folder to write")
+        one.add_argument("--max-bad-rows", type=int, default=0, help="lines that may be skipped")
+        one.add_argument("--sha256", default="{}", help="JSON: raw file name -> expected SHA-256")
+    args = parser.parse_args(argv)
+    allowed = args.max_bad_rows, string_mapping("--sha256", args.sha256)
+    if args.what == "task":
+        write_task(args.raw, args.format, args.source, args.behaviours, args.out, *allowed)
+    else:
+        write_behaviours(args.raw, args.format, args.out, *allowed)
+
+
+if __name__ == "__main__":
+    main()
