@@ -36,7 +36,7 @@ class Results:
             **{"experiment": "fresh", "seeds": [0], "device": "cpu", "runs": RUNS},
             "corpora": {"ttl": {"format": "ttl", "raw": str(self.raw)}},
             "tasks": {name: smoke["tasks"]["gender"] | {"corpus": "ttl"} for name in ("gender",)},
-            "table2": {"rows": [*RUNS], "baseline": "none"},
+            "table2": {"rows": [*RUNS], "compared_with": "none"},
         }
         self.config["tasks"]["click"] = smoke["tasks"]["click"]
         self.raw.mkdir()

@@ -36,7 +36,7 @@ def raw_content(corpus, source, made):
     if corpus not in RAW or not workflow.is_main_process:
         return ""
     made = Path(f"{OUT}/data/{corpus}", made)
-    return or_stop(content_of, RAW[corpus], CORPORA[corpus], source, made, REMEMBERED)
+    return or_stop(content_of, corpus, CORPORA[corpus], RAW[corpus], source, made, REMEMBERED)
 
 
 def splits_of(run, corpus):

@@ -28,10 +28,13 @@ def raw_paths(config: Experiment, source: str) -> dict[str, str]:
     return found
 
 
-def content_of(raw: str, corpus: Corpus, source: str, made: Path, memory: Path) -> str:
-    """The content of a raw file, by which to tell whether the folder `made` was made of it.
+def content_of(name: str, corpus: Corpus, raw: str, source: str, made: Path, memory: Path) -> str:
+    """The content of a raw file of a corpus, by which to tell whether `made` was made of it.
 
     `memory` is where checksums of large files are kept. ValueError where there is no such file.
     """
     allowed = (corpus.max_bad_rows, corpus.sha256)
-    return raw_content(Path(raw), corpus.format, source, made, *allowed, memory)
+    try:
+        return raw_content(Path(raw), corpus.format, source, made, *allowed, memory)
+    except ValueError as problem:
+        raise ValueError(f"corpora.{name}: {problem}") from None
