@@ -5,7 +5,7 @@ switches of `protocol`. Here are names and values only: no path of a result, and
 """
 
 from collections import Counter
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -87,7 +87,7 @@ class Corpus(Part):
     simulate: Simulation | None = None
 
     @model_validator(mode="after")
-    def has_one_source(self) -> Self:
+    def has_one_source(self) -> "Corpus":
         """Data is simulated or real, and not both."""
         if self.simulate is None and self.raw is None and self.raw_env is None:
             raise ValueError("no data: add `simulate`, or the real files' `raw` or `raw_env`")
@@ -197,7 +197,7 @@ class Run(Part):
     """Row of the paper's Table 2 that it stands for."""
 
     @model_validator(mode="after")
-    def has_one_encoder(self) -> Self:
+    def has_one_encoder(self) -> "Run":
         """What takes the encoder of another run starts from nothing itself."""
         if self.init_from is not None and self.encoder_of is not None:
             raise ValueError("init_from and encoder_of at once: leave one of them out")
