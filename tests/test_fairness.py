@@ -132,7 +132,7 @@ def test_curves_are_known_by_their_place(training, tmp_path):
     told = training.read_training(path, curves)
     assert told["runs"]["ccl"]["curves"] == [one for one in curves if "ccl" in one.parts]
     for given, reason in (
-        (curves[2:], "--curves: none of run 'adaptssr'. Give the curve.json of each"),
+        (curves[2:], "run 'adaptssr': no learning curve. Give --curves its"),
         ([*curves, curves[0]], "seed0/curve.json: a second curve of adaptssr/ttl/0"),
         ([tmp_path / "seed0.json"], r"seed0.json: is no <run>/<corpus>/seed<k>/curve.json"),
     ):

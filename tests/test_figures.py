@@ -539,7 +539,7 @@ def test_colours_stay_apart_for_everybody(deficiency):
         ("figure6", {"parameters": ["drift"]}, "has no parameter 'drift'"),
         ("figure7", {"simulated": "no"}, "figure7.simulated: 'no' should be a valid boolean"),
         ("learning_curves", {"encoders": {"nobody": "mlm"}}, "run 'nobody' is not among the rows"),
-        ("learning_curves", {"encoders": {"none": "mlm"}}, "--curves: none of run 'mlm'"),
+        ("learning_curves", {"encoders": {"none": "mlm"}}, "run 'mlm': no learning curve"),
     ],
 )
 def test_a_wrong_layout_is_one_line(figures, tmp_path, figure, changes, reason):

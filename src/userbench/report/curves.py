@@ -41,6 +41,6 @@ def by_run(paths: Iterable[Path], runs: Iterable[str]) -> dict[str, list[Path]]:
     for run, own in curves.items():
         if not own:
             raise ValueError(
-                f"--curves: none of run {run!r}. Give the curve.json of each corpus and seed"
+                f"run {run!r}: no learning curve. Give --curves its curve.json of each corpus and seed"
             )
     return curves
