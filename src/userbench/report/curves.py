@@ -40,7 +40,6 @@ def by_run(paths: Iterable[Path], runs: Iterable[str]) -> dict[str, list[Path]]:
     curves = {run: [path for place, path in found.items() if place.run == run] for run in runs}
     for run, own in curves.items():
         if not own:
-            raise ValueError(
-                f"run {run!r}: no learning curve. Give --curves its curve.json of each corpus and seed"
-            )
+            remedy = "Give --curves its curve.json of each corpus and seed"
+            raise ValueError(f"run {run!r}: no learning curve. {remedy}")
     return curves
