@@ -1,12 +1,12 @@
 """Agreement with the paper's order against pairs counted by hand."""
 
-import json
 from itertools import combinations, permutations
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from experiments import experiment_flag
 from scipy.stats import kendalltau
 
 PAPER = {"None": 62.87, "PeterRec": 63.62, "PTUM": 63.21, "CLUE": 63.38, "AdaptSSR": 65.53}
@@ -48,13 +48,13 @@ def layout(methods=tuple(PAPER), simulated: bool = True) -> dict:
         ],
         "rows": [*rows, {"run": "ours", "label": "Not in the paper"}],
         "references": [],
-        "baseline": rows[0]["run"],
+        "compared_with": rows[0]["run"],
     }
 
 
 def agree(agreement, folder: Path, means: dict, chosen: dict) -> pd.DataFrame:
     scores_csv(folder / "scores.csv", means)
-    flags = ["--scores", str(folder / "scores.csv"), "--layout", json.dumps(chosen)]
+    flags = ["--scores", str(folder / "scores.csv"), *experiment_flag(folder, table2=chosen)]
     agreement.main([*flags, "--out", str(folder / "agreement.csv")])
     return pd.read_csv(folder / "agreement.csv", keep_default_na=False, na_values=[""])
 
@@ -185,7 +185,9 @@ def test_the_first_of_two_rows_stands_for_a_published_method(agreement, tmp_path
 
 def test_bad_input_is_one_line(agreement, tmp_path):
     # Wrong: a traceback.
-    with pytest.raises(SystemExit, match=r"error: layout: \$: 'caption_data' is a required"):
-        agree(agreement, tmp_path, age(none=50.0), {"rows": []})
+    said = "experiment.json: layouts.table2: 'caption_data' is missing. Make it again with"
+    with pytest.raises(SystemExit, match=f"error: .*{said}"):
+        lacking = {k: v for k, v in layout().items() if k != "caption_data"}
+        agree(agreement, tmp_path, age(none=50.0), lacking)
     with pytest.raises(SystemExit, match="task 'age': no test accuracy of peterrec"):
         agree(agreement, tmp_path, age(none=50.0), layout())

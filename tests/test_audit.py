@@ -9,6 +9,7 @@ from contextlib import chdir
 from pathlib import Path
 
 import pytest
+from experiments import write_experiment
 from stores import write_splits
 
 LAYOUT = {
@@ -23,7 +24,7 @@ LAYOUT = {
         {"run": "bag-of-items", "label": "bag-of-items"},
         {"run": "bag-of-items-long", "label": "bag-of-items (whole history)"},
     ],
-    "baseline": "none",
+    "compared_with": "none",
 }
 CURVES = {
     **{"caption_data": "200 simulated users", "simulated": True},
@@ -32,13 +33,15 @@ CURVES = {
         {"run": "none", "label": "None", "method": "none", "variant": False},
         {"run": "mlm", "label": "MLM", "method": "mlm", "variant": False},
     ],
-    "curves": [
-        {
-            **{"run": "mlm", "corpus": "ttl", "seed": seed},
-            "file": f"results/toy/pretrain/mlm/ttl/seed{seed}/curve.json",
-        }
-        for seed in (0, 1)
+    "encoders": {"mlm": "mlm"},
+}
+TRAINING = {
+    "runs": {"mlm": {"start": None, "given": [], "epochs": 1}},
+    "rows": [
+        {"run": "none", "label": "None", "encoder": None, "candidates": []},
+        {"run": "mlm", "label": "MLM", "encoder": "mlm", "candidates": [1]},
     ],
+    "controls": [],
 }
 
 
@@ -53,6 +56,8 @@ def call(module: str, *words: str) -> None:
 @pytest.fixture(scope="module")
 def made(tiny, tmp_path_factory) -> Path:
     """An experiment of two rows and two seeds, made by the commands of the rules: results/toy."""
+    from userbench.artifact import record
+
     folder = tmp_path_factory.mktemp("made")
     toy = Path("results/toy")
     store, splits = toy / "data/ttl", toy / "splits/interaction/ttl"
@@ -75,37 +80,44 @@ def made(tiny, tmp_path_factory) -> Path:
             task |= {"history": history, "out": str(toy / f"finetune/{run}/age/seed0.json")}
             asked += ["--task", json.dumps(task)]
         call("references", *data, "--max-length", 20, "--seed", 0, *asked)
-        scores, layout = toy / "scores.csv", ["--layout", json.dumps(LAYOUT)]
+        told = write_experiment(
+            toy,
+            table1={"tasks": {"age": {"corpus": "ttl", "paper": "T1"}}, "simulated": ["ttl"]},
+            table2=LAYOUT,
+            training=TRAINING,
+            verify={f"T{n}": 1.0 for n in range(1, 7)},
+            learning_curves=CURVES,
+        )
+        record(told, {})
+        scores, asked = toy / "scores.csv", ["--experiment", told]
+        curves = ["--curves", *sorted(toy.glob("pretrain/*/*/*/curve.json"))]
         files = sorted(toy.glob("finetune/*/*/seed?.json"))
         call("report.tables", "scores", "--scores", *files, "--out", scores)
         predictions = ["--predictions", *sorted(toy.glob("finetune/*/*/*.parquet"))]
         to = ["--csv", toy / "statistics.csv", "--md", toy / "statistics.md"]
         to += ["--aggregate-csv", toy / "aggregate.csv", "--aggregate-md", toy / "aggregate.md"]
-        call("report.comparison", "--scores", scores, *predictions, *layout, *to)
-        call("report.agreement", "--scores", scores, *layout, "--out", toy / "agreement.csv")
+        call("report.comparison", "--scores", scores, *predictions, *asked, *to)
+        call("report.agreement", "--scores", scores, *asked, "--out", toy / "agreement.csv")
         kinds = [
             w
             for kind in ("csv", "md", "tex", "html")
             for w in (f"--{kind}", toy / f"table2.{kind}")
         ]
         said = ["--statistics", toy / "statistics.csv", "--agreement", toy / "agreement.csv"]
-        call("report.tables", "table2", "--scores", scores, *said, *layout, *kinds)
-        call("report.tables", "headline", *said, *layout, "--md", toy / "headline.md")
-        tasks = json.dumps({"age": {"corpus": "ttl", "paper": "T1"}})
-        one = ["--store", f"ttl={store}/behaviours/manifest.json", "--tasks", tasks]
-        one += ["--examples", f"age={store}/tasks/age/manifest.json", "--simulated", "ttl"]
-        call("report.tables", "table1", *one, "--out", toy / "table1.csv")
+        call("report.tables", "table2", "--scores", scores, *said, *asked, *curves, *kinds)
+        call("report.tables", "headline", *said, *asked, "--md", toy / "headline.md")
+        one = ["--store", f"ttl={store}/behaviours/manifest.json"]
+        one += ["--examples", f"age={store}/tasks/age/manifest.json"]
+        call("report.tables", "table1", *one, *asked, "--out", toy / "table1.csv")
         read = [
             w
             for name in ("statistics", "table1", "agreement")
             for w in (f"--{name}", toy / f"{name}.csv")
         ]
-        margin = json.dumps({f"T{n}": 1.0 for n in range(1, 7)})
         to = ["--csv", toy / "verdict.csv", "--md", toy / "verdict.md"]
-        call("report.verdict", *read, *layout, "--margin", margin, *to)
-        curves = ["--scores", scores, "--layout", json.dumps(CURVES)]
-        curves += ["--csv", toy / "learning_curves.csv", "--out", toy / "learning_curves"]
-        call("report.figures", "learning_curves", *curves)
+        call("report.verdict", *read, *asked, *to)
+        drawn = ["--csv", toy / "learning_curves.csv", "--out", toy / "learning_curves"]
+        call("report.figures", "learning_curves", "--scores", scores, *asked, *curves, *drawn)
         for path in toy.iterdir():
             if path.is_file():
                 shutil.copy(path, "results")  # as the rule publish does
@@ -213,6 +225,14 @@ def test_pages_and_images_belong_to_their_table(results):
     pages = {"toy/table2.md", "toy/learning_curves.svg", "toy/statistics.md", "toy/headline.md"}
     assert pages < broken
     assert "table2.md: line " in said
+
+
+def test_another_layout_is_found(results):
+    """A label, or what is simulated, that was edited after the tables were made."""
+    edit(results / "toy/experiment.json", "T1 Age", "T2 Age")
+    broken, said = audited(results)
+    assert {"toy/experiment.json", "toy/table2.csv", "toy/verdict.csv"} < broken
+    assert f"table2.csv: was made from another {results}/toy/experiment.json" in said
 
 
 def test_a_missing_record_and_a_missing_file_are_found(results):

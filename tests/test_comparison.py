@@ -1,12 +1,12 @@
 """What is said of rows that differ by known amounts, and of what cannot be compared."""
 
-import json
 import re
 import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
+from experiments import experiment_flag
 from scipy import stats
 
 ROWS = ("none", "mlm", "adaptssr")
@@ -30,7 +30,7 @@ def layout(tasks=("age", "life"), simulated=False, references=()) -> dict:
         ],
         "rows": [{"run": run, "label": run.upper()} for run in ROWS],
         "references": [{"run": run, "label": run} for run in references],
-        "baseline": "none",
+        "compared_with": "none",
     }
 
 
@@ -72,7 +72,7 @@ RIGHT = {
 
 def run(comparison, name, folder, chosen) -> pd.DataFrame:
     """One of the two tables, "statistics" or "aggregate", as read from its CSV."""
-    flags = ["--scores", str(folder / "scores.csv"), "--layout", json.dumps(chosen)]
+    flags = ["--scores", str(folder / "scores.csv"), *experiment_flag(folder, table2=chosen)]
     flags += ["--predictions", *map(str, sorted(folder.glob("*.parquet")))]
     for before, table in (("", "statistics"), ("aggregate-", "aggregate")):
         for kind in ("csv", "md"):

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from experiments import experiment_flag, write_experiment
 from test_tables import LAYOUT, make_table2, score_file, write_score_files
 
 PASSES = {"mlm": (1, 0), "ccl": (2, 2), "adaptssr": (4, 0), "long": (1, 0), "teacher": (1, 0)}
@@ -23,13 +24,13 @@ def layout_of(folder: Path, **changes) -> dict:
     from userbench.artifact import write_json
 
     def run(name: str, start: str | None = None, *given: str, epochs: int = 3) -> dict:
-        curves = [str(folder / f"{name}-{seed}.json") for seed in (0, 1)]
-        for path in curves:
+        for seed in (0, 1):
+            path = folder / f"pretrain/{name}/ttl/seed{seed}/curve.json"
             trained, others = PASSES[name]
-            write_json(Path(path), [])
+            write_json(path, [])
             record = {"encoder_passes": {"trained": trained, "others": others}}
-            write_json(Path(f"{path}.provenance.json"), record)
-        return {"start": start, "given": list(given), "epochs": epochs, "curves": curves}
+            write_json(path.with_name("curve.json.provenance.json"), record)
+        return {"start": start, "given": list(given), "epochs": epochs}
 
     def line(run: str, label: str, encoder: str | None, *candidates: int) -> dict:
         return {"run": run, "label": label, "encoder": encoder, "candidates": list(candidates)}
@@ -51,9 +52,18 @@ def layout_of(folder: Path, **changes) -> dict:
     } | changes
 
 
+def curves_of(folder: Path) -> list[Path]:
+    return sorted(folder.glob("pretrain/*/ttl/seed?/curve.json"))
+
+
+def read(training, folder: Path, layout: dict) -> dict:
+    """A layout as it is read, with the curves of the folder."""
+    return training.read_training(write_experiment(folder, training=layout), curves_of(folder))
+
+
 def test_epochs_and_passes_are_those_counted_by_hand(training, tmp_path):
     # Wrong: the warm start is free, is counted twice, or frozen encoders cost nothing.
-    layout = training.read_training(json.dumps(layout_of(tmp_path)))
+    layout = read(training, tmp_path, layout_of(tmp_path))
     table = training.describe(layout).set_index("run")
     assert list(table["kind"]) == ["row"] * 3 + ["control"] * 2
     assert list(table["start"]) == ["random", "random", "mlm", "mlm", "mlm"]
@@ -76,9 +86,9 @@ def test_a_warm_start_that_knows_popularity_alone_is_told(training, tmp_path):
     # Wrong: rows that start from popularity pass for rows that start from what users are like.
     from userbench.artifact import write_json
 
-    layout = layout_of(tmp_path)
+    layout = read(training, tmp_path, layout_of(tmp_path))
     assert training.popularity_notes(layout) == []
-    record = tmp_path / "mlm-1.json.provenance.json"
+    record = tmp_path / "pretrain/mlm/ttl/seed1/curve.json.provenance.json"
     write_json(record, json.loads(record.read_text()) | {"popularity_alone": "its loss is high"})
     (said,) = training.popularity_notes(layout)
     assert said.startswith("mlm has not learnt more than popularity in 1 of 2 trainings")
@@ -86,7 +96,7 @@ def test_a_warm_start_that_knows_popularity_alone_is_told(training, tmp_path):
 
 
 def test_rows_of_equal_pre_training_share_their_figures(training, tmp_path):
-    layout = layout_of(tmp_path)
+    layout = read(training, tmp_path, layout_of(tmp_path))
     layout["rows"] += layout.pop("controls")
     layout["rows"][-1] |= {"encoder": "long", "label": "Twin"}
     said = training.training_note(training.describe(layout | {"controls": []}))
@@ -95,8 +105,8 @@ def test_rows_of_equal_pre_training_share_their_figures(training, tmp_path):
 
 def test_a_record_that_does_not_say_is_a_dash(training, tmp_path):
     # Wrong: a crash, or zero passes, of a curve that an older version has recorded.
-    layout = layout_of(tmp_path)
-    Path(f"{layout['runs']['mlm']['curves'][0]}.provenance.json").unlink()
+    layout = read(training, tmp_path, layout_of(tmp_path))
+    (tmp_path / "pretrain/mlm/ttl/seed0/curve.json.provenance.json").unlink()
     table = training.describe(layout).set_index("run")
     assert np.isnan(table.loc["mlm", "passes"]) and np.isnan(table.loc["adaptssr", "sequences"])
     assert table.loc["adaptssr", "passes"] == 4
@@ -107,12 +117,31 @@ def test_a_wrong_layout_is_one_line(training, tmp_path):
     layout = layout_of(tmp_path)
     layout["runs"]["long"]["start"] = "nobody"
     with pytest.raises(ValueError, match="training: runs lack 'nobody', which is named"):
-        training.read_training(json.dumps(layout))
-    with pytest.raises(ValueError, match=r"training: \$.runs.mlm: 'start' is a required"):
-        training.read_training(json.dumps(layout_of(tmp_path, runs={"mlm": {}})))
+        read(training, tmp_path, layout)
+    with pytest.raises(ValueError, match=r"layouts.training.runs.mlm: 'start' is missing"):
+        read(training, tmp_path, layout_of(tmp_path, runs={"mlm": {}}))
     rows = layout_of(tmp_path)["rows"]
     with pytest.raises(ValueError, match="'none' is named twice"):
-        training.read_training(json.dumps(layout_of(tmp_path, controls=rows[:1])))
+        read(training, tmp_path, layout_of(tmp_path, controls=rows[:1]))
+
+
+def test_curves_are_known_by_their_place(training, tmp_path):
+    # Wrong: a row without its curves passes, one curve counts twice, or one of another run.
+    path = write_experiment(tmp_path, training=layout_of(tmp_path))
+    curves = curves_of(tmp_path)
+    told = training.read_training(path, curves)
+    assert told["runs"]["ccl"]["curves"] == [one for one in curves if "ccl" in one.parts]
+    for given, reason in (
+        (curves[2:], "run 'adaptssr': no learning curve. Give --curves its"),
+        ([*curves, curves[0]], "seed0/curve.json: a second curve of adaptssr/ttl/0"),
+        ([tmp_path / "seed0.json"], r"seed0.json: is no <run>/<corpus>/seed<k>/curve.json"),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            training.read_training(path, given)
+    # Of rows alone, controls may not be there yet.
+    rows = [one for one in curves if not {"ccl", "long", "teacher"} & {*one.parts}]
+    told = training.read_training_of_rows(path, rows)
+    assert list(told["runs"]) == ["mlm", "adaptssr"] and told["controls"] == []
 
 
 CONTROLS = [
@@ -132,7 +161,8 @@ def make_fairness(folder: Path, controls=CONTROLS, layout=LAYOUT) -> pd.DataFram
     files.mkdir(exist_ok=True)
     paths = write_score_files(files, controls)
     flags = ["--scores", str(folder / "scores.csv"), "--controls", *paths]
-    flags += ["--layout", json.dumps(layout), "--training", json.dumps(told)]
+    flags += experiment_flag(folder, table2=layout, training=told)
+    flags += ["--curves", *map(str, curves_of(folder))]
     out = ["--csv", str(folder / "fairness.csv"), "--md", str(folder / "fairness.md")]
     fairness.main([*flags, *out])
     table = pd.read_csv(folder / "fairness.csv", keep_default_na=False, na_values=[""])
@@ -155,16 +185,16 @@ def test_controls_have_scores_beside_those_of_table2(tmp_path):
     assert "| MLM, longer | mlm | 6 | 1 | 6 | 72.00±2.83 | 5.00±0.00 | – |" in below
     assert "MLM, longer" not in above
     told = json.loads((tmp_path / "fairness.csv.provenance.json").read_text())
-    assert len(told["inputs"]) == 1 + 4 + 2 * 5
+    assert len(told["inputs"]) == 2 + 4 + 2 * 5
 
 
-def test_a_table_without_controls_has_no_block_of_them(tmp_path):
+def test_a_table_without_controls_has_no_block_of_them(training, tmp_path):
     from userbench.report import fairness
     from userbench.report.statistics import read_layout, read_scores
 
     make_fairness(tmp_path)
-    told = layout_of(tmp_path, controls=[])
-    layout = read_layout(json.dumps(LAYOUT | {"simulated": True}))
+    told = read(training, tmp_path, layout_of(tmp_path, controls=[]))
+    layout = read_layout(write_experiment(tmp_path, table2=LAYOUT | {"simulated": True}))
     table = fairness.fairness(read_scores(tmp_path / "scores.csv"), layout, told)
     page = fairness.page(table, layout)
     assert "*Controls, not ranked*" not in page and page.startswith("SIMULATED DATA")
@@ -182,12 +212,12 @@ def test_table2_says_what_is_behind_its_rows_and_nothing_of_controls(tmp_path):
     # Wrong: AdaptSSR's twelve sequences per user stand beside three as if they were the same.
     from userbench.report import tables
 
-    layout = json.dumps(layout_of(tmp_path))
-    texts = make_table2(tables, tmp_path, more=["--training", layout])
+    layout = layout_of(tmp_path)
+    curves = ["--curves", *map(str, curves_of(tmp_path))]
+    texts = make_table2(tables, tmp_path, more=curves, training=layout)
     for kind in ("md", "tex", "html"):
         assert "AdaptSSR (mlm; 4 to 6; 4)" in texts[kind]
         assert "longer" not in texts[kind]
     told = json.loads((tmp_path / "t.csv.provenance.json").read_text())
-    assert told["config"]["training"]["runs"]["mlm"]["epochs"] == 3
-    assert len([name for name in told["inputs"] if name.startswith("mlm-")]) == 2
+    assert len([name for name in told["inputs"] if name.startswith("pretrain/mlm/")]) == 2
     assert "behind each row" not in make_table2(tables, tmp_path)["md"]

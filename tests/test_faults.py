@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from experiments import experiment_flag
 from stores import write_splits, write_store
 from test_tables import CONTENT, LAYOUT, make_table2
 
@@ -182,6 +183,9 @@ def test_a_limit_must_be_a_number(monkeypatch):
 # ------------------------------------------------------------------------------- damaged files
 
 
+MLM = "pretrain/mlm/ttl/seed0"
+
+
 def damage(path: Path, how: str) -> None:
     """Cut the last byte off a file, or turn one bit of it over."""
     content = bytearray(path.read_bytes())
@@ -206,7 +210,7 @@ def written(tiny, tmp_path_factory) -> Path:
     neighbours.main([*data, "--top", "3", "--out", str(folder / "neighbours")])
     size = ["--encoder", '{"dim": 8, "layers": 1, "heads": 2, "max_length": 20}', "--seed", "0"]
     flags = ["--method", "mlm", "--epochs", "1", "--batch-size", "64", "--keep", "1"]
-    pretrain.main([*data, *size, *flags, "--device", "cpu", "--out", str(folder / "mlm")])
+    pretrain.main([*data, *size, *flags, "--device", "cpu", "--out", str(folder / MLM)])
     task = {"name": "age", "kind": "classification", "lr": 1e-2, "batch_size": 64, "epochs": 1}
     told = json.dumps({**task, "out": str(folder / "age.json")})
     finetune.main([*data, *size, "--device", "cpu", "--run", "none", "--task", told])
@@ -218,7 +222,7 @@ def written(tiny, tmp_path_factory) -> Path:
 def read_checkpoint(folder: Path) -> None:
     from userbench.checkpoint import load
 
-    load(folder / "mlm/epoch1.safetensors")
+    load(folder / f"{MLM}/epoch1.safetensors")
 
 
 def read_array(folder: Path) -> None:
@@ -260,18 +264,18 @@ def read_scores(folder: Path) -> None:
 def read_curve(folder: Path) -> None:
     from userbench.report.studies import read_curve
 
-    read_curve({"file": str(folder / "mlm/curve.json"), "run": "mlm", "corpus": "ttl"})
+    read_curve("mlm", folder / f"{MLM}/curve.json")
 
 
 READERS = {
-    "mlm/epoch1.safetensors": read_checkpoint,
+    f"{MLM}/epoch1.safetensors": read_checkpoint,
     "store/behaviours/items.npy": read_array,
     "splits/tasks/age/parts.npy": read_split,
     "neighbours/items.npy": read_neighbours,
     "age.json": read_score_file,
     "age.predictions.parquet": read_predictions,
     "scores.csv": read_scores,
-    "mlm/curve.json": read_curve,
+    f"{MLM}/curve.json": read_curve,
 }
 
 
@@ -376,7 +380,7 @@ def test_a_table_names_the_seeds_that_are_missing(tmp_path):
     for text in make_table2(tables, tmp_path, contents=lost).values():
         if "Measured" in text:
             assert f"Missing: {told}" in re.sub(r"\\", "", text)
-    scores = ["--scores", str(tmp_path / "scores.csv"), "--layout", json.dumps(LAYOUT)]
+    scores = ["--scores", str(tmp_path / "scores.csv"), *experiment_flag(tmp_path, table2=LAYOUT)]
     out = [f"--{name}={tmp_path / name}" for name in ("csv", "md", "aggregate-csv", "aggregate-md")]
     with pytest.raises(SystemExit, match=r"Give finetune/adaptssr/age/seed1.json to the command"):
         comparison.main([*scores, "--predictions", "none.parquet", *out])

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from experiments import experiment_flag
 
 SMALL = '{"dim": 8, "layers": 1, "heads": 2, "max_length": 20}'
 FULL = r"no space left on device\. Free space and run the same command again$"
@@ -96,7 +97,7 @@ LAYOUT = {
     "tasks": [{"task": "age", "label": "Age", "metric": "accuracy"}],
     "rows": [{"run": run, "label": run} for run in "ab"],
     "references": [],
-    "baseline": "a",
+    "compared_with": "a",
 }
 
 
@@ -180,7 +181,7 @@ def gathered(tiny: Path, trained: Path, out: Path) -> None:
 def table(tiny: Path, trained: Path, out: Path) -> None:
     from userbench.report import tables
 
-    flags = ["--scores", str(trained / "scores.csv"), "--layout", json.dumps(LAYOUT)]
+    flags = ["--scores", str(trained / "scores.csv"), *experiment_flag(trained, table2=LAYOUT)]
     for kind in ("csv", "md", "tex", "html"):
         flags += [f"--{kind}", str(out / f"table2.{kind}")]
     tables.main(["table2", *flags])

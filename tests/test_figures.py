@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from experiments import experiment_flag, write_experiment
 from scipy import stats
 
 TASKS = {"age": ("T1 Age", "accuracy"), "click": ("T3 Click", "ndcg@10")}
@@ -106,7 +107,7 @@ WORLDS["tasks"] = [
     }
     for name, (label, metric) in WORLD_TASKS.items()
 ]
-CURVES = layout([row("none", "none"), row("adaptssr", "adaptssr")], curves=[])
+CURVES = layout([row("none", "none"), row("adaptssr", "adaptssr")], encoders={})
 SIMILARITY = layout(
     [row("clue", "clue"), row("adaptssr", "adaptssr")],
     views={"crop_ratio": 0.4, "reorder_ratio": 0.6, "mask_ratio": 0.6},
@@ -137,7 +138,7 @@ def cosines(run, seed=0, users=50):
 
 def command(figures, folder, figure, told, frame=None, files=()):
     """Run one of the commands in a folder."""
-    flags = ["--layout", json.dumps(told), "--csv", f"{folder}/{figure}.csv"]
+    flags = [*experiment_flag(folder, **{figure: told}), "--csv", f"{folder}/{figure}.csv"]
     flags += ["--out", f"{folder}/{figure}"]
     if frame is not None:
         frame.to_csv(folder / "scores.csv", index=False)
@@ -313,8 +314,9 @@ def test_of_several_starts_the_first_one_s_curve_is_shown():
     first = scores(["none", "adaptssr"])
     again = scores(["none"], seed=1).assign(start=2)
     both = pd.concat([first, again[again["split"] == "validation"]], ignore_index=True)
-    expected = studies.learning_curves(first, CURVES)
-    pd.testing.assert_frame_equal(studies.learning_curves(both, CURVES), expected)
+    told = {**CURVES, "curves": {}}
+    expected = studies.learning_curves(first, told)
+    pd.testing.assert_frame_equal(studies.learning_curves(both, told), expected)
 
 
 def test_learning_curves_are_means_over_seeds(tmp_path):
@@ -323,15 +325,18 @@ def test_learning_curves_are_means_over_seeds(tmp_path):
 
     curves = []
     for seed in (0, 1):
-        file = tmp_path / f"{seed}.json"
+        file = tmp_path / f"pretrain/mlm/ttl/seed{seed}/curve.json"
+        file.parent.mkdir(parents=True)
         points = [
             {"epoch": epoch, "split": split, "step": 1, "loss": 10 * epoch + seed + shift}
             for epoch in (1, 2)
             for split, shift in (("train", 0), ("validation", 5))
         ]
         file.write_text(json.dumps(points))
-        curves.append({"run": "adaptssr", "corpus": "ttl", "seed": seed, "file": str(file)})
-    told = {**CURVES, "curves": curves}
+        curves.append(file)
+    asked = {**CURVES, "encoders": {"adaptssr": "mlm"}}
+    path = write_experiment(tmp_path, learning_curves=asked)
+    told = studies.read_layout("learning_curves", path, curves)
     frame = studies.learning_curves(scores(["none", "adaptssr"]), told)
     losses = frame[frame["stage"] == "pretrain"].set_index(["split", "epoch"])["mean"]
     assert losses.to_dict() == {
@@ -527,13 +532,14 @@ def test_colours_stay_apart_for_everybody(deficiency):
     ("figure", "changes", "reason"),
     [
         ("figure4", {"full": "fool"}, "run 'fool' is not among the rows"),
-        ("figure4", {"sweeps": []}, "'sweeps' was unexpected"),
+        ("figure4", {"sweeps": []}, "layouts.figure4: unknown key 'sweeps'"),
         ("figure4", {"rows": ABLATION["rows"][:1] * 2}, "'full' is named twice"),
-        ("figure3", {"pairs": []}, r"pairs: \[\] should be non-empty"),
-        ("figure3", {"rows": []}, r"rows: \[\] should be non-empty"),
+        ("figure3", {"pairs": []}, r"pairs: \[\]: List should have at least 1"),
+        ("figure3", {"rows": []}, r"rows: \[\]: List should have at least 1"),
         ("figure6", {"parameters": ["drift"]}, "has no parameter 'drift'"),
-        ("figure7", {"simulated": "no"}, "'no' is not of type 'boolean'"),
-        ("learning_curves", {"curves": [{"run": "none"}]}, "is a required property"),
+        ("figure7", {"simulated": "no"}, "figure7.simulated: 'no' should be a valid boolean"),
+        ("learning_curves", {"encoders": {"nobody": "mlm"}}, "run 'nobody' is not among the rows"),
+        ("learning_curves", {"encoders": {"none": "mlm"}}, "run 'mlm': no learning curve"),
     ],
 )
 def test_a_wrong_layout_is_one_line(figures, tmp_path, figure, changes, reason):
@@ -554,7 +560,7 @@ def test_wrong_scores_are_one_line(figures, tmp_path):
     assert not list(tmp_path.glob("figure*"))
 
 
-def test_the_ratios_of_the_workflow_are_those_of_the_operators():
+def test_the_ratios_of_the_layout_are_those_of_the_operators():
     """Wrong: the caption of figure 5 tells other ratios than were used."""
     from userbench.experiment.layouts import VIEW_RATIOS
     from userbench.views.operators import Options

@@ -10,9 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from experiments import experiment_flag
 from scipy import stats
 
-LEDGER_FILE = Path(__file__).parents[1] / "workflow" / "ambiguities.yaml"
+SOURCES = Path(__file__).parents[1] / "src" / "userbench"
+LEDGER_FILE = SOURCES / "experiment" / "ledger.yaml"
 PAGE_FILE = Path(__file__).parents[1] / "docs" / "ambiguities.md"
 
 
@@ -30,43 +32,43 @@ def test_the_ledger_is_well_formed(ledger):
     # Wrong: an entry with a misspelt field, or a default that is not a legal value.
     entries = ledger.read_ledger(LEDGER_FILE)
     assert len(entries) > 20
-    assert {entry["where"] for entry in entries} == {"protocol", "method", "none"}
+    assert {entry.where for entry in entries} == {"protocol", "method", "none"}
 
 
 def test_method_switches_are_those_of_the_method(ledger):
     # Wrong: the ledger documents a switch that a method does not have, or another default.
     from userbench.method import configure, load_method
 
-    entries = [e for e in ledger.read_ledger(LEDGER_FILE) if e["where"] == "method"]
-    assert any("key" not in entry for entry in entries)
+    entries = [e for e in ledger.read_ledger(LEDGER_FILE) if e.where == "method"]
+    assert any(entry.key is None for entry in entries)
     for entry in entries:
-        for method in entry.get("methods", ["adaptssr"]):
+        for method in entry.methods:
             module = load_method(method)
-            for choice in entry["choices"]:
-                config = configure(module, ledger.change(entry, choice["value"]))
-                is_default = choice["value"] == entry["default"]
-                assert (config == module.Config()) == is_default, (entry["id"], choice["value"])
+            for choice in entry.choices:
+                config = configure(module, entry.change(choice.value))
+                is_default = choice.value == entry.default
+                assert (config == module.Config()) == is_default, (entry.id, choice.value)
 
 
 def test_differences_of_compared_methods_are_marked_in_their_files(ledger):
     # Wrong: who reads the method does not learn that its authors' code is another.
     for entry in ledger.read_ledger(LEDGER_FILE):
-        for method in entry.get("methods", []):
-            file = LEDGER_FILE.parents[1] / f"src/userbench/methods/{method}.py"
-            assert entry["id"] in file.read_text(encoding="utf-8"), (method, entry["id"])
+        for method in entry.methods if "methods" in entry.model_fields_set else []:
+            file = SOURCES / f"methods/{method}.py"
+            assert entry.id in file.read_text(encoding="utf-8"), (method, entry.id)
 
 
 def test_protocol_switches_are_those_of_the_tasks(ledger):
     # Wrong: a legal value of the loops is missing from the ledger, or their defaults differ.
     from userbench import tasks
 
-    entries = {entry["id"]: entry for entry in ledger.read_ledger(LEDGER_FILE)}
+    entries = {entry.id: entry for entry in ledger.read_ledger(LEDGER_FILE)}
     fields = {field.name: field.default for field in dataclasses.fields(tasks.Task)}
     for name in ("known_targets", "ties", "average", "bias_start"):
-        assert entries[name]["key"] == name
-        assert {choice["value"] for choice in entries[name]["choices"]} == set(tasks.LEGAL[name])
-        assert entries[name]["default"] == fields[name]
-    assert entries["finetune_dropout"]["default"] == fields["dropout"]
+        assert entries[name].key == name
+        assert {choice.value for choice in entries[name].choices} == set(tasks.LEGAL[name])
+        assert entries[name].default == fields[name]
+    assert entries["finetune_dropout"].default == fields["dropout"]
 
 
 def test_the_page_in_docs_is_up_to_date(ledger, tmp_path):
@@ -76,7 +78,7 @@ def test_the_page_in_docs_is_up_to_date(ledger, tmp_path):
     words = ["page", "--ledger", str(LEDGER_FILE), *measured]
     ledger.main([*words, "--out", str(tmp_path / "page.md")])
     assert PAGE_FILE.read_text(encoding="utf-8") == (tmp_path / "page.md").read_text("utf-8"), (
-        "run: python -m userbench.report.ledger page --ledger workflow/ambiguities.yaml "
+        "run: python -m userbench.report.ledger page --ledger src/userbench/experiment/ledger.yaml "
         "--effects docs/ambiguities.csv --out docs/ambiguities.md"
     )
 
@@ -100,9 +102,8 @@ VIEWS = SWITCH | {
     ],
 }
 RATE = SWITCH | {
-    **{"id": "rate", "key": "rate", "default": 0.5, "stage": "finetune"},
+    **{"id": "rate", "key": "finetune_dropout", "default": 0.5, "stage": "finetune"},
     "choices": [{"value": 0.5, "means": "half"}, {"value": 0.1, "means": "less"}],
-    "legal": {"type": "number", "exclusiveMaximum": 1},
 }
 COMPARED = SWITCH | {
     **{"id": "contrast", "where": "method", "methods": ["duorec", "coserec", "ccl"]},
@@ -133,22 +134,33 @@ def without(entry: dict, *fields: str) -> dict:
 @pytest.mark.parametrize(
     ("entries", "reason"),
     [
-        ([without(SWITCH, "stage")], "'stage' is a required property"),
-        ([without(SWITCH, "where")], "'where' is a required property"),
-        ([SWITCH | {"defualt": 1}], "'defualt' was unexpected"),
-        ([SWITCH | {"where": "loop"}], "'loop' is not one of"),
+        ([without(SWITCH, "stage")], "0.protocol.stage: Field required"),
+        ([without(SWITCH, "where")], "0: Unable to extract tag using discriminator 'where'"),
+        ([SWITCH | {"defualt": 1}], "defualt: Extra inputs are not permitted"),
+        ([SWITCH | {"where": "loop"}], "tag 'loop' found .* does not match any of"),
         ([SWITCH | {"default": "none"}], "warm_start: the default must be the first choice"),
-        ([SWITCH | {"choices": SWITCH["choices"][:1]}], "is too short"),
-        ([SWITCH | {"choices": SWITCH["choices"] * 2}], "warm_start: '\"mlm\"' is named twice"),
-        ([RATE | {"legal": {"type": "integer"}}], "rate: .*0.5 is not of type 'integer'"),
+        (
+            [SWITCH | {"choices": SWITCH["choices"][:1]}],
+            "choices: List should have at least 2",
+        ),
+        ([SWITCH | {"choices": SWITCH["choices"] * 2}], "warm_start: 'mlm' is named twice"),
+        (
+            [RATE | {"choices": [*RATE["choices"], {"value": 1.5, "means": "all"}]}],
+            "rate: 1.5: Input should be less than 1",
+        ),
+        ([RATE | {"key": "rate"}], "rate: 0.5: Extra inputs are not permitted"),
+        (
+            [RATE | {"default": 0.1, "choices": RATE["choices"][::-1]}],
+            "rate: the default is another in experiment/config.py",
+        ),
         ([SWITCH, SWITCH], "'warm_start' is named twice"),
-        ([OPEN | {"key": "labels"}], "'key' was unexpected"),
-        ([SWITCH | {"methods": ["clue"]}], "'methods' was unexpected"),
-        ([without(SWITCH, "key")], "'key' is a required property"),
-        ([COMPARED | {"methods": []}], "should be non-empty"),
-        ([without(SWITCH, "key") | {"where": "method"}], "warm_start: .*'mlm' is not of type"),
-        ([without(OPEN, "here")], "'here' is a required property"),
-        ([], "should be non-empty"),
+        ([OPEN | {"key": "labels"}], "0.none.key: Extra inputs are not permitted"),
+        ([SWITCH | {"methods": ["clue"]}], "methods: Extra inputs are not permitted"),
+        ([without(SWITCH, "key")], "0.protocol.key: Field required"),
+        ([COMPARED | {"methods": []}], "methods: List should have at least 1 item"),
+        ([without(SWITCH, "key") | {"where": "method"}], "warm_start: 'mlm' names no field. Add a"),
+        ([without(OPEN, "here")], "0.none.here: Field required"),
+        ([], "top level: List should have at least 1 item"),
     ],
 )
 def test_a_bad_ledger_is_reported(ledger, tmp_path, entries, reason):
@@ -217,7 +229,7 @@ def scores_csv(path: Path, scores=SCORES, examples=lambda run, task: 100) -> Non
 
 def measure(ledger, folder: Path, layout: dict = LAYOUT, **changes: Any) -> pd.DataFrame:
     scores_csv(folder / "scores.csv", **changes)
-    flags = ["--scores", str(folder / "scores.csv"), "--layout", json.dumps(layout)]
+    flags = ["--scores", str(folder / "scores.csv"), *experiment_flag(folder, effects=layout)]
     ledger.main(["effects", *flags, "--out", str(folder / "effects.csv")])
     return pd.read_csv(folder / "effects.csv").set_index(["run", "task"])
 
@@ -267,13 +279,15 @@ def test_who_was_left_out_stands_below_the_table(ledger, tmp_path):
     curves = [curve(tmp_path, "cold", seed) for seed in (0, 1)]
     curves += [curve(tmp_path, "distinct", seed, **few) for seed in (0, 1)]
     scores_csv(tmp_path / "scores.csv")
-    flags = ["--scores", str(tmp_path / "scores.csv"), "--layout", json.dumps(LAYOUT)]
+    flags = ["--scores", str(tmp_path / "scores.csv"), *experiment_flag(tmp_path, effects=LAYOUT)]
     words = ["effects", *flags, "--curves", *curves, "--out", str(tmp_path / "effects.csv")]
     ledger.main(words)
-    effects = ledger.read_effects(tmp_path / "effects.csv", ENTRIES)
+    (tmp_path / "ledger.yaml").write_text(yaml.safe_dump(ENTRIES))
+    entries = ledger.read_ledger(tmp_path / "ledger.yaml")
+    effects = ledger.read_effects(tmp_path / "effects.csv", entries)
     told = json.loads(effects["held_out"].iloc[1])
     assert (told["corpus"], list(told["tasks"])) == ("ttl", ["click"])
-    page = ledger.to_markdown(ENTRIES, effects)
+    page = ledger.to_markdown(entries, effects)
     for line in (
         "[warm\\_start](#warm_start) `none` (T1 Age, T3 Click): 1,270 of 2,250 training users were "
         "left out, 980 were left.",
@@ -454,9 +468,9 @@ def test_effects_count_the_test_users_behind_their_scores(ledger, tmp_path):
     ("changes", "reason"),
     [
         ({"runs": LAYOUT["runs"] * 2}, "'cold' is named twice"),
-        ({"runs": [without(LAYOUT["runs"][0], "against")]}, "'against' is a required property"),
-        ({"tasks": [without(TASKS[0], "simulated")]}, "'simulated' is a required property"),
-        ({"noise": 1}, "'noise' was unexpected"),
+        ({"runs": [without(LAYOUT["runs"][0], "against")]}, "runs.0: 'against' is missing"),
+        ({"tasks": [without(TASKS[0], "simulated")]}, "tasks.0: 'simulated' is missing"),
+        ({"noise": 1}, "effects: unknown key 'noise'"),
     ],
 )
 def test_a_wrong_layout_is_reported(ledger, tmp_path, changes, reason):
@@ -497,9 +511,9 @@ def test_the_shown_yaml_sets_the_switch(ledger, tmp_path):
     blocks = re.findall("```yaml\n(.*?)```", page(ledger, tmp_path), re.S)
     assert [yaml.safe_load(block) for block in blocks] == [
         {"protocol": {"warm_start": "none"}},
-        {"set": {"views": {"distinct": True}}},
-        {"set": {"similarity": "cosine", "temperature": 0.2}},
-        {"protocol": {"rate": 0.1}},
+        {"overrides": {"views": {"distinct": True}}},
+        {"overrides": {"similarity": "cosine", "temperature": 0.2}},
+        {"protocol": {"finetune_dropout": 0.1}},
     ]
 
 

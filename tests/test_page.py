@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from experiments import write_experiment
 from scipy import stats
 
 ROOT = Path(__file__).parent.parent
@@ -100,10 +101,11 @@ def write_tree(
             {"run": "clue", "label": "CLUE", "paper": "CLUE"},
         ],
         "references": [{"run": told["run"], "label": told["run"]} for told in references],
-        "baseline": "none",
+        "compared_with": "none",
         "notes": [f"a note on {label}"],
     }
-    scores, asked = folder / "scores.csv", ["--layout", json.dumps(layout)]
+    scores = folder / "scores.csv"
+    asked = ["--experiment", str(write_experiment(folder, table2=layout))]
     tables.main(["scores", "--scores", *files, "--out", str(scores)])
     flags = [
         word
@@ -230,6 +232,9 @@ def test_an_experiment_without_table2_has_a_page_of_what_is_there(page, tmp_path
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "results/tune"
     folder.mkdir(parents=True)
+    with pytest.raises(SystemExit, match="experiment.json: is not there. Make it with"):
+        make(page, folder)
+    write_experiment(folder)
     with pytest.raises(SystemExit, match="nothing to show. Make its tables first"):
         make(page, folder)
     assert not (folder / "report.html").exists()

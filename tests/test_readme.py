@@ -1,10 +1,10 @@
 """README's table and sentences are made from results, and equal them digit for digit."""
 
-import json
 import shutil
 from pathlib import Path
 
 import pytest
+from experiments import experiment_flag
 from test_tables import LAYOUT, make_table2, statistics_csv
 
 ROOT = Path(__file__).parent.parent
@@ -20,7 +20,7 @@ def readme():
 
 @pytest.fixture
 def results(tmp_path) -> Path:
-    """A folder as docs/ keeps it: three tables, each with its record."""
+    """A folder as docs/ keeps it: three tables and experiment.json, each with its record."""
     from userbench.artifact import record
     from userbench.report import tables
 
@@ -33,10 +33,12 @@ def results(tmp_path) -> Path:
     flags += ["--agreement", str(made / "agreement.csv")]
     layout = LAYOUT | {"rows": [{**row, "label": f"_{row['run']}_"} for row in LAYOUT["rows"]]}
     make_table2(tables, made, layout, more=flags)
-    words = ["headline", *flags, "--layout", json.dumps(layout), "--md", str(folder / "h.md")]
+    words = ["headline", *flags, *experiment_flag(folder, table2=layout)]
+    words += ["--md", str(folder / "h.md")]
     tables.main(words)
     (made / "t.csv").rename(made / "table2.csv")
     shutil.copy(made / "t.csv.provenance.json", folder / "table2.csv.provenance.json")
+    record(folder / "experiment.json", {})
     for name in ("table2", "statistics", "agreement"):
         shutil.copy(made / f"{name}.csv", folder)
         if name != "table2":
@@ -105,8 +107,12 @@ def test_edited_tables_are_refused(readme, results):
     with pytest.raises(SystemExit, match="table2.csv: damaged: its checksum differs"):
         readme.main(["--results", str(results)])
     table.write_text(text)
+    layout = results / "experiment.json"
+    layout.write_text(layout.read_text().replace("T1", "T2"))
+    with pytest.raises(SystemExit, match="experiment.json: damaged: its checksum differs"):
+        readme.main(["--results", str(results)])
     (results / "table2.csv.provenance.json").unlink()
-    with pytest.raises(SystemExit, match="no provenance record with its layout"):
+    with pytest.raises(SystemExit, match="table2.csv: no provenance record beside it"):
         readme.main(["--results", str(results)])
 
 

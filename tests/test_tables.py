@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from experiments import experiment_flag, write_experiment
 
 MARKUPS = ("csv", "md", "tex", "html")
 
@@ -77,7 +78,7 @@ LAYOUT = {
         {"run": "bag-of-items", "label": "bag-of-items"},
         {"run": "popularity", "label": "popularity"},
     ],
-    "baseline": "none",
+    "compared_with": "none",
 }
 
 
@@ -98,13 +99,13 @@ def write_score_files(folder: Path, contents: list[dict]) -> list[str]:
 
 
 def make_table2(
-    tables, folder: Path, layout: dict = LAYOUT, contents=CONTENT, more=()
+    tables, folder: Path, layout: dict = LAYOUT, contents=CONTENT, more=(), **layouts: dict
 ) -> dict[str, str]:
     """Run both commands; the text of table 2 by markup."""
     scores, out = folder / "scores.csv", {markup: folder / f"t.{markup}" for markup in MARKUPS}
     tables.main(["scores", "--scores", *write_score_files(folder, contents), "--out", str(scores)])
     flags = [word for markup in MARKUPS for word in (f"--{markup}", str(out[markup]))]
-    flags += ["--layout", json.dumps(layout), *more]
+    flags += [*experiment_flag(folder, table2=layout, **layouts), *more]
     tables.main(["table2", "--scores", str(scores), *flags])
     return {markup: path.read_text(encoding="utf-8") for markup, path in out.items()}
 
@@ -149,16 +150,16 @@ BAD_FILES = {
     "not valid JSON": bad()[:-9],
     "NaN is not JSON": bad().replace("0.99", "NaN"),
     "Infinity is not JSON": bad().replace("0.99", "-Infinity"),
-    "'seed' is a required property": bad().replace('"seed"', '"sead"'),
-    "1.5 is greater than the maximum of 1": bad().replace("0.99", "1.5"),
-    "-0.5 is less than the minimum of 0": bad().replace("0.99", "-0.5"),
-    "is not of type 'number'": bad().replace("0.99", '"0.99"'),
-    "does not match": bad(metric="f1"),
+    "top level: 'seed' is missing": bad().replace('"seed"', '"sead"'),
+    "scores.1.value: 1.5 should be less than or equal to 1": bad().replace("0.99", "1.5"),
+    "scores.1.value: -0.5 should be greater than or equal to 0": bad().replace("0.99", "-0.5"),
+    "scores.1.value: '0.99' should be a valid number": bad().replace("0.99", '"0.99"'),
+    "metric: 'f1': String should match pattern": bad(metric="f1"),
     "exactly the best epoch": bad(best={"pretrain_epoch": 3, "epoch": 1}),
     "exactly the best epoch, pretrain_epoch 3, epoch 2, must": bad(scores=GOOD_SCORES[:2]),
     "no test score of its own metric": bad(metric="auc"),
-    "'width' is a required property": bad().replace('"width"', '"wide"'),
-    "0 is less than the minimum of 1": bad(width=0),
+    "top level: 'width' is missing": bad().replace('"width"', '"wide"'),
+    "width: 0 should be greater than or equal to 1": bad(width=0),
 }
 
 
@@ -270,7 +271,7 @@ def test_facts_of_the_data_stand_below_the_table(tables, tmp_path):
     for content in (CONTENT[6], CONTENT[-1]):
         paths.append(tmp_path / f"{content['task']}.json")
         paths[-1].write_text(json.dumps(content | {"facts": FACTS[content["task"]]}))
-    flags = ["--scores", str(tmp_path / "scores.csv"), "--layout", json.dumps(LAYOUT)]
+    flags = ["--scores", str(tmp_path / "scores.csv"), *experiment_flag(tmp_path, table2=LAYOUT)]
     for markup in MARKUPS:
         flags += [f"--{markup}", str(tmp_path / f"facts.{markup}")]
     tables.main(["table2", *flags, "--references", *map(str, paths), str(tmp_path / "absent.json")])
@@ -283,14 +284,16 @@ def test_facts_of_the_data_stand_below_the_table(tables, tmp_path):
         "ties and 1.14 in random order.",
     ]
     told = json.loads((tmp_path / "facts.csv.provenance.json").read_text())
-    assert {Path(name).name for name in told["inputs"]} == {"scores.csv", "age.json", "click.json"}
+    assert {Path(name).name for name in told["inputs"]} == {
+        *("scores.csv", "experiment.json", "age.json", "click.json")
+    }
 
 
 @pytest.mark.parametrize("longer", [0.0, 0.414])
-def test_a_note_says_who_has_more_behaviours_than_a_row_reads(tables, longer):
+def test_a_note_says_who_has_more_behaviours_than_a_row_reads(tables, tmp_path, longer):
     # Wrong: a reader takes a bag of more behaviours for a better model of the same ones.
     facts = {"age": {"max_length": 50, "longer_histories": longer}, "click": {}}
-    layout = tables.read_layout(json.dumps(LAYOUT))
+    layout = tables.read_layout(write_experiment(tmp_path, table2=LAYOUT))
     notes = [note for note in tables.fact_notes(facts, layout) if "behaviours" in note]
     assert notes == (longer > 0) * [
         "Test users with more than 50 behaviours: T1 Age 41%. All rows read the latest 50, "
@@ -381,27 +384,22 @@ def test_scores_over_different_test_sets_are_an_error(tables, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"baseline": "nobody"}, "baseline 'nobody' is not among the rows"),
-        ({"tasks": []}, r"\$.tasks: \[\] should be non-empty"),
+        ({"compared_with": "nobody"}, "compared_with 'nobody' is not among the rows"),
+        ({"tasks": []}, r"layouts.table2.tasks: \[\]: List should have at least 1 item"),
         ({"rows": LAYOUT["rows"] * 2}, "'none' is named twice"),
-        ({"tasks": [LAYOUT["tasks"][0] | {"simulatd": True}]}, "'simulatd' was unexpected"),
+        (
+            {"tasks": [LAYOUT["tasks"][0] | {"simulatd": True}]},
+            "tasks.0: unknown key 'simulatd'",
+        ),
         ({"tasks": [LAYOUT["tasks"][0] | {"paper": "T5"}]}, "no accuracy of 'T5'"),
         ({"rows": [LAYOUT["rows"][0] | {"paper": "BERT"}]}, "no row 'BERT'"),
-        ({"sorted": True}, "'sorted' was unexpected"),
+        ({"sorted": True}, "layouts.table2: unknown key 'sorted'"),
     ],
 )
 def test_a_wrong_layout_is_reported(tables, tmp_path, changes, reason):
     # Wrong: a misspelt key is ignored, and simulated figures pass for real.
-    with pytest.raises(SystemExit, match=reason):
+    with pytest.raises(SystemExit, match=rf"error: {tmp_path}/experiment.json: .*{reason}"):
         make_table2(tables, tmp_path, LAYOUT | changes)
-
-
-def test_the_layout_may_be_a_file(tables, tmp_path):
-    # Wrong: only JSON on the command line is understood.
-    (tmp_path / "layout.json").write_text(json.dumps(LAYOUT))
-    assert tables.read_layout(str(tmp_path / "layout.json")) == tables.read_layout(
-        json.dumps(LAYOUT)
-    )
 
 
 # ---------------------------------------------------------------- table 2: as shown
@@ -446,7 +444,9 @@ def test_bold_is_what_is_better_than_every_other_row(tables, tmp_path):
     said = "MLM on T age: seed 1 predicts one class only, so its comparisons are undecided."
     assert f"- {said}" in md and md.count("undecided") == 1
     told = json.loads((tmp_path / "t.csv.provenance.json").read_text())
-    assert {Path(name).name for name in told["inputs"]} == {"scores.csv", "statistics.csv"}
+    assert {Path(name).name for name in told["inputs"]} == {
+        *("scores.csv", "experiment.json", "statistics.csv")
+    }
 
 
 def test_every_form_opens_with_what_the_table_says(tables, tmp_path):
@@ -456,9 +456,8 @@ def test_every_form_opens_with_what_the_table_says(tables, tmp_path):
     agreement.write_text("task,label,tau,p_value\nage,T1 Age,-0.3333,0.7\n")
     flags += ["--agreement", str(agreement)]
     texts = make_table2(tables, tmp_path, more=flags)
-    tables.main(
-        ["headline", *flags, "--layout", json.dumps(LAYOUT), "--md", str(tmp_path / "headline.md")]
-    )
+    asked = experiment_flag(tmp_path, table2=LAYOUT)
+    tables.main(["headline", *flags, *asked, "--md", str(tmp_path / "headline.md")])
     lines = (tmp_path / "headline.md").read_text().splitlines()
     assert lines[0] == "- ADAPTSSR is better than NONE beyond chance on T age (+11.00 points)."
     assert lines[-1].startswith("- Kendall's tau of this order") and "−0.33 on T1 Age" in lines[-1]
@@ -471,7 +470,7 @@ def test_every_form_opens_with_what_the_table_says(tables, tmp_path):
         at = html.text.index(sentence, at)
         assert sentence.replace("%", r"\%").replace("−", "$-$") in tex[: tex.index("Test scores")]
     assert at < html.text.index("Test scores in percent")
-    for name, files in (("t.csv", 3), ("headline.md", 2)):
+    for name, files in (("t.csv", 4), ("headline.md", 3)):
         told = json.loads((tmp_path / f"{name}.provenance.json").read_text())
         assert len(told["inputs"]) == files
 
@@ -673,14 +672,16 @@ EXAMPLES = {
     "gender": {"rows": 7, "classes": {"1": 3, "2": 4}},
 }
 TASKS = {
-    "age": {"corpus": "ttl", "paper": "T1", "kind": "classification"},
+    "age": {"corpus": "ttl", "paper": "T1"},
     "click": {"corpus": "ttl", "paper": "T3"},
     "gender": {"corpus": "ttl", "paper": None},
     "app_gender": {"corpus": "app", "paper": "T5"},
 }
 
 
-def make_table1(tables, folder: Path, manifest: Any = MANIFEST, tasks=TASKS, more=()) -> str:
+def make_table1(
+    tables, folder: Path, manifest: Any = MANIFEST, tasks=TASKS, simulated=(), more=()
+) -> str:
     (folder / "manifest.json").write_text(json.dumps(manifest))
     out = folder / "table1.csv"
     store = ["--store", f"ttl={folder / 'manifest.json'}", "--examples"]
@@ -688,7 +689,8 @@ def make_table1(tables, folder: Path, manifest: Any = MANIFEST, tasks=TASKS, mor
         path = folder / f"{task}.json"
         path.write_text(json.dumps({"format": "ttl", "counts": EXAMPLES[task]}))
         store.append(f"{task}={path}")
-    tables.main(["table1", *store, "--tasks", json.dumps(tasks), "--out", str(out), *more])
+    asked = experiment_flag(folder, table1={"tasks": tasks, "simulated": simulated})
+    tables.main(["table1", *store, *more, *asked, "--out", str(out)])
     return out.read_text()
 
 
@@ -711,23 +713,24 @@ def test_table1_has_the_paper_beside_the_stores(tables, tmp_path):
 
 def test_table1_says_what_is_simulated(tables, tmp_path):
     # Wrong: counts of generated data pass for real, or a misspelt name leaves them unmarked.
-    text = make_table1(tables, tmp_path, more=["--simulated", "ttl"])
+    text = make_table1(tables, tmp_path, simulated=["ttl"])
     assert text.count(",simulated,") == 4
     assert ",real," not in text
-    with pytest.raises(SystemExit, match="--simulated tlt: no --store has this name"):
-        make_table1(tables, tmp_path, more=["--simulated", "tlt"])
+    with pytest.raises(SystemExit, match="'tlt' is simulated, but no --store has this name"):
+        make_table1(tables, tmp_path, simulated=["tlt"])
 
 
 def test_table1_reports_bad_input(tables, tmp_path):
     # Wrong: a traceback, or a task silently without its published figures.
-    with pytest.raises(SystemExit, match=r"manifest.json: \$.counts: 'users' is a required"):
+    with pytest.raises(SystemExit, match=r"manifest.json: counts: 'users' is missing"):
         make_table1(tables, tmp_path, {"format": "ttl", "counts": {}})
     with pytest.raises(SystemExit, match="click: the paper's Table 1 has no task 'T9'"):
         make_table1(tables, tmp_path, tasks={"click": {"corpus": "ttl", "paper": "T9"}})
     with pytest.raises(SystemExit, match="--store ttl: write NAME=manifest.json"):
-        tables.main(["table1", "--store", "ttl", "--tasks", "{}", "--out", str(tmp_path / "t")])
+        asked = experiment_flag(tmp_path, table1={"tasks": {}, "simulated": []})
+        tables.main(["table1", "--store", "ttl", *asked, "--out", str(tmp_path / "t")])
     more = ["--examples", f"age={tmp_path / 'age.json'}"]
-    with pytest.raises(SystemExit, match="--examples age: --tasks does not say of which corpus"):
+    with pytest.raises(SystemExit, match="--examples age: the experiment has no task of this name"):
         make_table1(tables, tmp_path, tasks={}, more=more)
 
 

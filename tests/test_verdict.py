@@ -1,6 +1,5 @@
 """Verdicts on figures that are as published, off by a known amount, or not comparable at all."""
 
-import json
 import re
 import sys
 from pathlib import Path
@@ -9,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from experiments import experiment_flag
 from scipy import stats
 
 TASKS = {
@@ -47,7 +47,7 @@ def layout(published, simulated=False, methods=None) -> dict:
         ],
         "rows": [{"run": m.lower(), "label": m, "paper": m} for m in methods],
         "references": [],
-        "baseline": "none",
+        "compared_with": "none",
     }
 
 
@@ -102,7 +102,7 @@ def inputs(
 
 def verdicts(verdict, folder, chosen, margin=MARGIN) -> pd.DataFrame:
     flags = [f"--{name}={folder / f'{name}.csv'}" for name in ("statistics", "table1", "agreement")]
-    told = ["--layout", json.dumps(chosen), "--margin", json.dumps(margin)]
+    told = experiment_flag(folder, table2=chosen, verify=margin)
     out = ["--csv", str(folder / "verdict.csv"), "--md", str(folder / "verdict.md")]
     verdict.main([*flags, *told, *out])
     return verdict.read_verdicts(folder / "verdict.csv").set_index(["method", "task"])
@@ -258,7 +258,7 @@ def test_a_gain_needs_a_run_of_none_and_a_published_gain(verdict, published, tmp
     # And where no run stands for None, an empty baseline.run is not its name.
     inputs(tmp_path, published, **{"baseline.run": lambda method, task: ""})
     without = layout(published, methods=[m for m in published.index.unique(0) if m != "None"])
-    without["baseline"] = "peterrec"
+    without["compared_with"] = "peterrec"
     found = verdicts(verdict, tmp_path, without).drop("None", level="method")
     assert set(found["gain_reason"]) == {"not compared with a run of None"}
 
@@ -401,7 +401,7 @@ def test_what_is_not_compared_has_one_sentence(verdict, published, tmp_path):
     # Reasons of their own: a method without a run, and gains that have no baseline.
     chosen = layout(published, methods=["None", "AdaptSSR"])
     chosen["rows"] = chosen["rows"][1:]
-    chosen["baseline"] = "adaptssr"
+    chosen["compared_with"] = "adaptssr"
     verdicts(verdict, tmp_path, chosen)
     page = (tmp_path / "verdict.md").read_text()
     assert "54 values of the paper and 48 gains over None are not compared: no run is of" in page
@@ -445,12 +445,13 @@ def test_what_is_missing_is_said(verdict, published, tmp_path):
 def test_wrong_margins_are_refused(verdict, published, tmp_path):
     inputs(tmp_path, published)
     for margin, reason in (
-        ({**MARGIN, "T5": 0}, "0 is less than"),
-        ({"T5": 1.0}, "'T1' is a required property"),
-        ({**MARGIN, "T7": 1.0}, "'T7' was unexpected"),
-        (OLD_MARGIN, r"by task, not by metric: \{T1: \.\., T2"),
+        ({**MARGIN, "T5": 0}, r"\.T5: 0 should be greater than 0"),
+        ({"T5": 1.0}, ": 'T1' is missing"),
+        ({**MARGIN, "T7": 1.0}, ": unknown key 'T7'"),
+        (None, "the experiment has no verify. Add the key 'verify' to its config"),
     ):
-        with pytest.raises(SystemExit, match=f"--margin: .*{reason}"):
+        where = "layouts.verify" if margin else ""
+        with pytest.raises(SystemExit, match=f"experiment.json: {where}{reason}"):
             verdicts(verdict, tmp_path, layout(published), margin)
     assert not (tmp_path / "verdict.csv").exists()
 

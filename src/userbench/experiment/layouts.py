@@ -23,6 +23,8 @@ BASELINE_LABELS = {
     "bag-of-items-long": "bag-of-items (whole history)",
     "popularity": "popularity",
 }
+# Why not float: a whole number of a config stays one in the CSV of its figure.
+Number = int | float
 # The ratios of the authors' code: the defaults of `views/operators.py`.
 VIEW_RATIOS = {"crop_ratio": 0.4, "reorder_ratio": 0.6, "mask_ratio": 0.6}
 
@@ -171,7 +173,7 @@ class Coefficient(Part):
     """A run with a fixed coefficient."""
 
     run: str
-    coefficient: float
+    coefficient: Number
 
 
 class Difference(Part):
@@ -193,7 +195,7 @@ class WorldColumn(Column):
     """A task in one of several simulated worlds; `source` is shared by the same task of others."""
 
     source: str
-    parameters: dict[str, float]
+    parameters: dict[str, Number]
 
 
 class FigureLayout(Part):
@@ -223,9 +225,9 @@ class Figure4Layout(FigureLayout):
 class Ratios(Part):
     """Ratios of the three operators of augmentation."""
 
-    crop_ratio: float
-    reorder_ratio: float
-    mask_ratio: float
+    crop_ratio: Number
+    reorder_ratio: Number
+    mask_ratio: Number
 
 
 class Figure5Layout(FigureLayout):

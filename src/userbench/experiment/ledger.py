@@ -118,7 +118,7 @@ def check_choices(entry: ProtocolSwitch | MethodSwitch, place: str) -> None:
     for value in values:
         if values.count(value) > 1:
             raise ValueError(f"{place}: {value!r} is named twice")
-        if not isinstance(entry.change(value), dict):
+        if entry.key is None and not isinstance(value, dict):
             raise ValueError(f"{place}: {value!r} names no field. Add a `key`")
     if entry.default != values[0]:
         raise ValueError(f"{place}: the default must be the first choice")

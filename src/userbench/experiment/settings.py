@@ -55,7 +55,7 @@ def save_flag(resolved: ResolvedExperiment) -> str:
 
 
 def method_flags(resolved: ResolvedExperiment, run: str) -> list[str]:
-    """The method that may adapt the encoder to be fine-tuned, and its fields; none without pre-training."""
+    """The method that may adapt the encoder to be fine-tuned; none without pre-training."""
     asked = resolved.runs[run]
     return ["--method", asked.method, "--set", json.dumps(asked.overrides)] if asked.method else []
 

@@ -1,8 +1,9 @@
 """How far our order of the methods is that of the paper's Table 2: Kendall's tau per task.
 
-python -m userbench.report.agreement --scores scores.csv --layout JSON --out agreement.csv
+python -m userbench.report.agreement --scores scores.csv --experiment experiment.json
+    --out agreement.csv
 
-The layout is that of Table 2 (`userbench.report.tables`).
+The rows and tasks are those of Table 2.
 """
 
 import argparse
@@ -107,13 +108,13 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--scores", type=Path, required=True, help="CSV of report.tables scores")
-    parser.add_argument("--layout", required=True, help="JSON text, or the file that holds it")
+    parser.add_argument("--experiment", type=Path, required=True, help="experiment.json")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(argv)
-    layout = read_layout(args.layout)
+    layout = read_layout(args.experiment)
     write_csv(args.out, compare(read_scores(args.scores), layout))
-    read = artifact.fingerprints([args.scores])
-    artifact.record(args.out, resolved(args) | {"layout": layout}, read)
+    read = artifact.fingerprints([args.scores, args.experiment])
+    artifact.record(args.out, resolved(args), read)
 
 
 if __name__ == "__main__":

@@ -47,30 +47,22 @@ from userbench.report import (
     tuning,
     verdict,
 )
-from userbench.report.resampling import weighted_metric
-from userbench.report.statistics import (
-    SCORE_FILE,
-    TEXT,
-    a_list,
-    an_object,
+from userbench.report.files import (
+    Arrays,
+    FolderManifest,
+    Origin,
+    Record,
     check,
     read_checked,
-    read_score_file,
+    read_score_content,
 )
+from userbench.report.resampling import weighted_metric
+from userbench.report.statistics import read_score_file
 
 STAGES = ("data", "pretrain", "finetune")  # a folder with one of these is an experiment
 # Logs and timings are no results, executed notebooks show what is audited here.
 LEFT_OUT = ("logs", "benchmarks", "notebooks")
 RECORD = ".provenance.json"
-BY_NAME = {"type": "object", "additionalProperties": TEXT}
-ORIGIN = an_object({"userbench": TEXT, "git": {"type": "object"}, "libraries": {"type": "object"}})
-PROVENANCE = an_object(
-    {"artefact": TEXT, "command": a_list({"type": "string"}), "config": {"type": "object"}},
-    sha256=TEXT,
-    inputs=BY_NAME,
-    beside=BY_NAME,
-)
-ARRAYS = {"type": "object", "additionalProperties": an_object({"sha256": TEXT})}
 # The commands that tables come from. Why only flags of this list: a record names the command that
 # is run again, and nothing in a record may make it write anywhere but into a temporary folder.
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
@@ -78,9 +70,8 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     for module in (agreement, comparison, fairness, ledger, tables, tuning, verdict)
 } | {figures.__name__: figures.write_numbers}
 READ = {
-    *("--scores", "--layout", "--store", "--examples", "--tasks", "--simulated", "--predictions"),
-    *("--table1", "--agreement", "--margin", "--cosines", "--references", "--statistics"),
-    *("--curves", "--training", "--controls"),
+    *("--experiment", "--scores", "--store", "--examples", "--predictions", "--table1"),
+    *("--agreement", "--cosines", "--references", "--statistics", "--curves", "--controls"),
 }
 WRITTEN = {
     *("--out", "--csv", "--md", "--tex", "--html", "--parquet", "--aggregate-csv"),
@@ -177,8 +168,8 @@ class Audit:
         record = provenance_path(path)
         self.covered |= {path, record}
         told = provenance_of(path)
-        check(told, PROVENANCE, str(record))
-        check(told, ORIGIN, str(record))
+        check(told, Record, str(record))
+        check(told, Origin, str(record))
         if path.name != told["artefact"]:
             self.fail(record, f"is the record of {told['artefact']}")
         if not path.exists():
@@ -209,15 +200,15 @@ class Audit:
 
     def check_manifest(self, path: Path) -> None:
         """A folder of arrays against its checksums, and its manifest against what it names."""
-        told = read_checked(path, an_object({"checksums": TEXT}, inputs=BY_NAME))
+        told = read_checked(path, FolderManifest)
         folder = path.parent
         checksums = folder / CHECKSUMS
         self.covered |= {path, checksums, folder / "bad_rows.tsv"}
-        check(told, ORIGIN, str(path))
+        check(told, Origin, str(path))
         self.records[folder] = told
         if self.checksum(checksums) != told["checksums"]:
             self.fail(checksums, "is missing, or not as its manifest says")
-        for name, array in read_checked(checksums, an_object({"arrays": ARRAYS}))["arrays"].items():
+        for name, array in read_checked(checksums, Arrays)["arrays"].items():
             file = within(path, name)
             self.covered.add(file)
             if not file.is_relative_to(folder):
@@ -238,7 +229,7 @@ class Audit:
     def check_scores(self, path: Path) -> dict[str, Any]:
         """A score file against its place and its predictions; its content."""
         read_score_file(path)
-        told = read_checked(path, SCORE_FILE)
+        told = read_score_content(path)
         run, task, name = path.parts[-3:]
         if (told["run"], told["task"], f"seed{told['seed']}.json") != (run, task, name):
             self.fail(path, f"holds run {told['run']}, task {told['task']}, seed {told['seed']}")

@@ -1,10 +1,10 @@
 """Significance of Table 2: is a row better than the baseline, and than every other row?
 
-python -m userbench.report.comparison --scores scores.csv --predictions FILE... --layout JSON
-    --csv statistics.csv --md statistics.md --aggregate-csv aggregate.csv
-    --aggregate-md aggregate.md
+python -m userbench.report.comparison --scores scores.csv --predictions FILE...
+    --experiment experiment.json --csv statistics.csv --md statistics.md
+    --aggregate-csv aggregate.csv --aggregate-md aggregate.md
 
-The layout is that of Table 2 (`userbench.report.tables`). Every comparison of rows counts two kinds
+The rows and tasks are those of Table 2. Every comparison of rows counts two kinds
 of noise: that of the seeds, and that of the test users (`inference`, docs/statistics.md). The first
 pair of files compares rows task by task, the second over all tasks.
 """
@@ -161,7 +161,7 @@ def collect(scores: pd.DataFrame, layout: dict[str, Any], predictions: Sequence[
         np.array([found[name].users if name in found else 0 for name in names]),
         notes,
         len(rows),
-        rows.index(layout["baseline"]),
+        rows.index(layout["compared_with"]),
     )
 
 
@@ -517,22 +517,21 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--predictions", type=Path, nargs="+", action="extend", required=True, metavar="FILE"
     )
-    parser.add_argument("--layout", required=True, help="JSON text, or the file that holds it")
+    parser.add_argument("--experiment", type=Path, required=True, help="experiment.json")
     for name in ("csv", "md", "aggregate-csv", "aggregate-md"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     args = parser.parse_args(argv)
-    layout = read_layout(args.layout)
+    layout = read_layout(args.experiment)
     # Why once for both: the test users of every prediction are drawn again here.
     found = collect(read_scores(args.scores), layout, args.predictions)
-    read = artifact.fingerprints([args.scores, *args.predictions])
-    config = resolved(args) | {"layout": layout}
+    read = artifact.fingerprints([args.scores, args.experiment, *args.predictions])
     for table, page, csv, md in (
         (statistics(found), statistics_page, args.csv, args.md),
         (aggregate(found), aggregate_page, args.aggregate_csv, args.aggregate_md),
     ):
         write_csv(csv, table)
         artifact.write_text(md, page(table, layout))
-        artifact.record(csv, config, read, beside=[md])
+        artifact.record(csv, resolved(args), read, beside=[md])
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
 """What each row of Table 2 had to learn from, and control runs beside them: fairness.csv, .md.
 
-python -m userbench.report.fairness --scores scores.csv --controls FILE... --layout JSON
-    --training JSON --csv fairness.csv --md fairness.md
+python -m userbench.report.fairness --scores scores.csv --controls FILE...
+    --experiment experiment.json --curves pretrain/<run>/<corpus>/seed<k>/curve.json...
+    --csv fairness.csv --md fairness.md
 
 Rows of Table 2 differ in more than their method: in the epochs behind them, and in what encoders
 read in each. A control is a run that has as much without the method, or the method without it. It
-has scores here, and is not ranked in Table 2. The layout is that of Table 2, `--training` that of
-`report.training`.
+has scores here, and is not ranked in Table 2.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from userbench.report.tables import (
     score_text,
     write_csv,
 )
-from userbench.report.training import curves, describe, passes_shown, read_training, spans
+from userbench.report.training import describe, passes_shown, read_training, spans
 
 SCORES = ("mean", "std", "seeds")
 TITLES = {"row": "Rows of Table 2", "control": "Controls, not ranked"}
@@ -108,21 +108,23 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--controls", type=Path, nargs="*", default=[], metavar="FILE", help="their score files"
     )
-    parser.add_argument("--layout", required=True, help="JSON text, or the file that holds it")
-    parser.add_argument("--training", required=True, help="JSON text, or the file that holds it")
+    parser.add_argument("--experiment", type=Path, required=True, help="experiment.json")
+    parser.add_argument(
+        "--curves", type=Path, nargs="*", default=[], metavar="FILE", help="of pre-training"
+    )
     parser.add_argument("--csv", type=Path, required=True)
     parser.add_argument("--md", type=Path, required=True)
     args = parser.parse_args(argv)
-    layout, training = read_layout(args.layout), read_training(args.training)
+    layout = read_layout(args.experiment)
+    training = read_training(args.experiment, args.curves)
     scores = read_scores(args.scores)
     if args.controls:
         scores = pd.concat([scores, gather_scores(args.controls)], ignore_index=True)
     table = fairness(scores, layout, training)
     write_csv(args.csv, table)
     artifact.write_text(args.md, page(table, layout))
-    read = artifact.fingerprints([args.scores, *args.controls, *curves(training)])
-    config = resolved(args) | {"layout": layout, "training": training}
-    artifact.record(args.csv, config, read, beside=[args.md])
+    read = [args.scores, args.experiment, *args.controls, *args.curves]
+    artifact.record(args.csv, resolved(args), artifact.fingerprints(read), beside=[args.md])
 
 
 if __name__ == "__main__":

@@ -1,9 +1,12 @@
 """The paper's Figures 3, 4 and 5 and three of our own, as SVG, PDF and PNG, each with its numbers.
 
 python -m userbench.report.figures figure4 --scores ablation_scores.csv --predictions FILE...
-    --layout JSON --csv ablation.csv --out results/figure4
-python -m userbench.report.figures figure5 --cosines FILE... --layout JSON --csv figure5.csv
-    --parquet figure5.parquet --out results/figure5
+    --experiment experiment.json --csv ablation.csv --out results/figure4
+python -m userbench.report.figures figure5 --cosines FILE... --experiment experiment.json
+    --csv figure5.csv --parquet figure5.parquet --out results/figure5
+python -m userbench.report.figures learning_curves --scores scores.csv --experiment experiment.json
+    --curves pretrain/<run>/<corpus>/seed<k>/curve.json... --csv learning_curves.csv
+    --out results/learning_curves
 
 figure3  AdaptSSR with the views of other methods, beside these methods alone
 figure4  AdaptSSR without each of its components, and with fixed coefficients
@@ -455,30 +458,28 @@ FIGURES: dict[str, Draw] = {
 
 def study_command(args: argparse.Namespace) -> None:
     """Write the numbers of one study, and their figure."""
-    layout = read_layout(args.figure, args.layout)
+    layout = read_layout(args.figure, args.experiment, args.curves)
     frame = STUDIES[args.figure](read_scores(args.scores), layout, args.predictions)
     if frame.empty:
         raise ValueError(f"{args.scores}: no score of the layout's runs and tasks")
     write_csv(args.csv, frame)
-    read = [args.scores, *args.predictions]
-    read += {Path(curve["file"]): 0 for curve in layout.get("curves", [])}
-    finish(args, layout, lambda: FIGURES[args.figure](frame, layout), read, [])
+    read = [args.scores, *args.predictions, *args.curves]
+    finish(args, lambda: FIGURES[args.figure](frame, layout), read, [])
 
 
 def figure5_command(args: argparse.Namespace) -> None:
     """Write the cosines of all runs, their summary, and its figure."""
-    layout = read_layout(args.figure, args.layout)
+    layout = read_layout(args.figure, args.experiment)
     cosines = distributions.read_cosines(args.cosines)
     frame = distributions.summarise_cosines(cosines, layout)
     with artifact.atomic(args.parquet) as partial:
         cosines.to_parquet(partial, index=False)
     write_csv(args.csv, frame)
-    finish(args, layout, lambda: figure5(frame, layout, cosines), args.cosines, [args.parquet])
+    finish(args, lambda: figure5(frame, layout, cosines), args.cosines, [args.parquet])
 
 
 def finish(
     args: argparse.Namespace,
-    layout: dict[str, Any],
     draw: Callable[[], Figure],
     read: Iterable[Path],
     written: Iterable[Path],
@@ -486,17 +487,18 @@ def finish(
     """Draw, save in every format, and leave the provenance beside the numbers."""
     with applied():
         images = save(draw(), args.out)
-    config = resolved(args) | {"layout": layout}
-    artifact.record(args.csv, config, artifact.fingerprints(read), [*images, *written])
+    inputs = artifact.fingerprints([args.experiment, *read])
+    artifact.record(args.csv, resolved(args), inputs, [*images, *written])
 
 
 def write_numbers(argv: Iterable[str]) -> None:
     """Write the numbers behind a figure by the flags of its command, and draw nothing."""
     args = flags().parse_args(argv)
-    layout = read_layout(args.figure, args.layout)
     if args.figure == "figure5":
+        layout = read_layout(args.figure, args.experiment)
         frame = distributions.summarise_cosines(distributions.read_cosines(args.cosines), layout)
     else:
+        layout = read_layout(args.figure, args.experiment, args.curves)
         frame = STUDIES[args.figure](read_scores(args.scores), layout, args.predictions)
     write_csv(args.csv, frame)
 
@@ -515,7 +517,7 @@ def flags() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, dest="figure")
     for name in (*FIGURES, "figure5"):
         command = commands.add_parser(name)
-        command.add_argument("--layout", required=True, help="JSON text, or the file that holds it")
+        command.add_argument("--experiment", type=Path, required=True, help="experiment.json")
         command.add_argument("--csv", type=Path, required=True, help="the numbers, to write")
         command.add_argument("--out", type=Path, required=True, help="figure, without its ending")
         if name == "figure5":
@@ -526,10 +528,9 @@ def flags() -> argparse.ArgumentParser:
             command.set_defaults(run=figure5_command)
         else:
             command.add_argument("--scores", type=Path, required=True, help="CSV of all scores")
-            command.add_argument(
-                "--predictions", type=Path, nargs="*", action="extend", default=[], metavar="FILE"
-            )
-            command.set_defaults(run=study_command)
+            behind = "--curves" if name == "learning_curves" else "--predictions"
+            command.add_argument(behind, type=Path, nargs="*", action="extend", metavar="FILE")
+            command.set_defaults(run=study_command, curves=[], predictions=[])
     return parser
 
 

@@ -1,13 +1,10 @@
 """The ambiguity ledger: every place that paper and code leave open, and how far each moves a task.
 
-python -m userbench.report.ledger page --ledger workflow/ambiguities.yaml [--effects effects.csv]
-    --out docs/ambiguities.md
-python -m userbench.report.ledger effects --scores scores.csv --predictions FILE... --layout JSON
-    [--curves pretrain/<run>/<corpus>/seed<k>/curve.json...] --out effects.csv
-
-Layout: {"caption_data": "2,500 simulated users", "base": "adaptssr", "runs": [{"run": "cold",
-"entry": "warm_start", "value": "none", "against": "mlm"}], "tasks": [{"task": "age", "label":
-"T1 Age", "metric": "accuracy", "simulated": true}]}; `against` is the value that the base run has.
+python -m userbench.report.ledger page --ledger src/userbench/experiment/ledger.yaml
+    [--effects effects.csv] --out docs/ambiguities.md
+python -m userbench.report.ledger effects --scores scores.csv --predictions FILE...
+    --experiment experiment.json [--curves pretrain/<run>/<corpus>/seed<k>/curve.json...]
+    --out effects.csv
 """
 
 import argparse
@@ -22,21 +19,21 @@ import yaml
 from jaxtyping import Bool, Float, Num
 
 from userbench import artifact
+from userbench.experiment.ledger import (
+    Entry,
+    MethodSwitch,
+    OpenPoint,
+    ProtocolSwitch,
+    read_ledger,
+    switches,
+)
 from userbench.mistakes import command
+from userbench.report.curves import place_of
+from userbench.report.experiment import layout_of
+from userbench.report.files import HeldOut, check
 from userbench.report.inference import LEVEL, NO_USER_NOISE, Noise, holm, of_runs, tail
 from userbench.report.resampling import resample
-from userbench.report.statistics import (
-    COUNT,
-    METRIC,
-    NOTHING_ELSE,
-    TEXT,
-    a_list,
-    an_object,
-    check,
-    check_once,
-    json_argument,
-    read_scores,
-)
+from userbench.report.statistics import check_once, read_scores
 from userbench.report.tables import (
     SIMULATED,
     markdown_line,
@@ -46,40 +43,6 @@ from userbench.report.tables import (
     write_csv,
 )
 
-NAME = {"type": "string", "pattern": "^[a-z][a-z0-9_]*$"}
-TOLD = {"id": NAME, "question": TEXT, "paper": TEXT, "released": TEXT, "why": TEXT}
-OPEN = an_object(TOLD | {"where": {"const": "none"}, "here": TEXT}) | NOTHING_ELSE
-CHOICE = an_object({"value": {}, "means": TEXT}) | NOTHING_ELSE
-SWITCH = TOLD | {
-    "where": {"enum": ["protocol", "method"]},
-    "default": {},
-    "choices": a_list(CHOICE, at_least=2),
-    "stage": {"enum": ["pretrain", "finetune"]},
-}
-OF_PROTOCOL = an_object(SWITCH | {"key": NAME}, legal={"type": "object"}) | NOTHING_ELSE
-OF_METHODS = (
-    an_object(SWITCH, key=NAME, methods=a_list(NAME, at_least=1), legal={"type": "object"})
-    | NOTHING_ELSE
-)
-OF_SWITCH = {"if": {"properties": {"where": {"const": "method"}}}, "then": OF_METHODS}
-ENTRY = {
-    "if": {"properties": {"where": {"const": "none"}}},
-    "then": OPEN,
-    "else": OF_SWITCH | {"else": OF_PROTOCOL},
-}
-LEDGER = a_list({"type": "object", "required": ["id", "where"]} | ENTRY, at_least=1)
-EFFECTS_TASK = an_object(
-    {"task": TEXT, "label": TEXT, "metric": METRIC, "simulated": {"type": "boolean"}}
-)
-EFFECTS_RUN = an_object({"run": TEXT, "entry": TEXT, "value": {}, "against": {}})
-EFFECTS_LAYOUT = an_object(
-    {
-        "caption_data": TEXT,
-        "base": TEXT,
-        "runs": a_list(EFFECTS_RUN | NOTHING_ELSE, at_least=1),
-        "tasks": a_list(EFFECTS_TASK | NOTHING_ELSE, at_least=1),
-    }
-)
 EFFECT_COLUMNS = {
     **{"entry": str, "value": str, "against": str, "run": str, "base": str},
     **{"task": str, "label": str, "metric": str, "data": str, "simulated": bool, "seeds": int},
@@ -87,18 +50,6 @@ EFFECT_COLUMNS = {
     **{"collapsed": bool, "clear": bool, "examples": int, "base_examples": int},
     "held_out": str,
 }
-COUNTS_OF_PARTS = an_object({"train": COUNT, "validation": COUNT})
-# Who was left out of a pre-training, as its records say (`userbench.data.held_out.Parts`).
-HELD_OUT = an_object(
-    {
-        **{"tested": COUNT, "alike": COUNT},
-        **{name: COUNTS_OF_PARTS for name in ("removed", "left", "missing")},
-        "tasks": {
-            "type": "object",
-            "additionalProperties": an_object({"test_users": COUNT, "also_in_training": COUNT}),
-        },
-    }
-)
 RUN_STUDY = "snakemake --cores 8 --configfile workflow/config/sensitivity.yaml"
 INTRODUCTION = f"""# Ambiguities
 
@@ -108,46 +59,13 @@ suite does, why, and how to run the other choice. Where both speak, the paper wi
 is silent, the released code does. "Silent" means: nothing on it in the paper's method, tables and
 figures as known to us.
 
-Generated from `workflow/ambiguities.yaml`, which the configs' schema reads, too: edit that file,
-not this one. How far each switch moves each task:
+Generated from `src/userbench/experiment/ledger.yaml`, which the configs' schema reads, too: edit
+that file, not this one. How far each switch moves each task:
 
 ```
 {RUN_STUDY}
 ```
 """
-
-
-def read_ledger(path: Path) -> list[dict[str, Any]]:
-    """The entries of the ledger, checked.
-
-    Raises:
-        ValueError: not YAML, an entry has a missing, unknown or wrong field, two have one name, or
-            a default is not the first choice or not legal.
-    """
-    try:
-        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
-    check(entries, LEDGER, str(path))
-    check_once((entry["id"] for entry in entries), str(path))
-    check_once((entry["key"] for entry in entries if entry["where"] == "protocol"), str(path))
-    for entry in entries:
-        if entry["where"] == "none":
-            continue
-        place = f"{path}: {entry['id']}"
-        values = [choice["value"] for choice in entry["choices"]]
-        check_once(map(json.dumps, values), place)
-        if entry["default"] != values[0]:
-            raise ValueError(f"{place}: the default must be the first choice")
-        for value in values:
-            check(value, entry.get("legal", {}), place)
-            check(change(entry, value), {"type": "object"}, place)
-    return entries
-
-
-def change(entry: dict[str, Any], value: Any) -> Any:
-    """What a value of a switch sets: fields and their values."""
-    return {entry["key"]: value} if "key" in entry else value
 
 
 # --------------------------------------------------------------------------------------- effects
@@ -232,7 +150,7 @@ def of_task(
 
 
 def read_held_out(paths: Sequence[Path]) -> dict[tuple[str, str], dict[str, Any]]:
-    """HELD_OUT by run and corpus, from the records of learning curves; of runs that left out any.
+    """`HeldOut` by run and corpus, from the records of learning curves; of runs that left out any.
 
     Raises:
         ValueError: a record is damaged, or seeds of a run differ in it.
@@ -243,8 +161,8 @@ def read_held_out(paths: Sequence[Path]) -> dict[tuple[str, str], dict[str, Any]
         counts = artifact.provenance_of(path).get("held_out")
         if counts is None:
             continue
-        check(counts, HELD_OUT, str(artifact.provenance_path(path)))
-        run, corpus = path.parts[-4:-2]
+        check(counts, HeldOut, str(artifact.provenance_path(path)))
+        run, corpus, _ = place_of(path)
         if found.setdefault((run, corpus), counts) != counts:
             raise ValueError(
                 f"{path}: other numbers of users were left out than with other seeds of {run}. "
@@ -307,7 +225,7 @@ def beyond_chance(
     return holm(np.where(np.isnan(std), np.nan, p)) < LEVEL
 
 
-def read_effects(path: Path, entries: list[dict[str, Any]]) -> pd.DataFrame:
+def read_effects(path: Path, entries: Sequence[Entry]) -> pd.DataFrame:
     """Read what the command effects wrote.
 
     Raises:
@@ -325,7 +243,7 @@ def read_effects(path: Path, entries: list[dict[str, Any]]) -> pd.DataFrame:
     if list(effects.columns) != list(EFFECT_COLUMNS):
         raise ValueError(f"{path}: the columns must be {', '.join(EFFECT_COLUMNS)}. Make it again.")
     values = {
-        entry["id"]: [choice["value"] for choice in entry.get("choices", [])] for entry in entries
+        switch.id: [choice.value for choice in switch.choices] for switch in switches(entries)
     }
     for entry, value in zip(effects["entry"], effects["value"], strict=True):
         if json.loads(value) not in values.get(entry, []):
@@ -336,15 +254,14 @@ def read_effects(path: Path, entries: list[dict[str, Any]]) -> pd.DataFrame:
 # -------------------------------------------------------------------------------------- markdown
 
 
-def to_markdown(entries: list[dict[str, Any]], effects: pd.DataFrame | None) -> str:
+def to_markdown(entries: Sequence[Entry], effects: pd.DataFrame | None) -> str:
     """The ledger as GitHub Markdown: what it is, the effects where they are known, the entries."""
-    switches = [entry for entry in entries if entry["where"] != "none"]
-    others = [entry for entry in entries if entry["where"] == "none"]
+    others = [entry for entry in entries if isinstance(entry, OpenPoint)]
     parts = [INTRODUCTION.strip()]
     if effects is not None and len(effects):
         parts.append(effects_table(effects))
     parts.append("## Switches")
-    parts += map(switch_section, switches)
+    parts += map(switch_section, switches(entries))
     if others:
         parts += ["## Without a switch", *map(open_section, others)]
     return "\n\n".join(parts) + "\n"
@@ -453,19 +370,17 @@ def effect_cell(effect: Any) -> str:
     return (f"**{shown}**" if effect.clear else shown) + mark
 
 
-def switch_section(entry: dict[str, Any]) -> str:
+def switch_section(entry: ProtocolSwitch | MethodSwitch) -> str:
     """Question, the three answers, the switch, why, and the legal values."""
-    meanings = {flow(choice["value"]): choice["means"] for choice in entry["choices"]}
+    meanings = {flow(choice.value): choice.means for choice in entry.choices}
     default = next(iter(meanings))
     here = f"{code(default)}: {markdown_text(meanings[default])}"
-    where = {"protocol": "protocol", "method": "set"}[entry["where"]]
-    place = {
-        "protocol": "at the top of a config for all runs, or under one run",
-        "method": f"under a run of {methods_of(entry)}",
-    }[entry["where"]]
-    again = {"pretrain": "pre-training and fine-tuning", "finetune": "fine-tuning"}[entry["stage"]]
+    key, place = "protocol", "at the top of a config for all runs, or under one run"
+    if isinstance(entry, MethodSwitch):
+        key, place = "overrides", f"under a run of {methods_of(entry)}"
+    again = {"pretrain": "pre-training and fine-tuning", "finetune": "fine-tuning"}[entry.stage]
     values = [f"- {code(value)}: {markdown_text(means)}" for value, means in meanings.items()]
-    if "legal" in entry:
+    if any(isinstance(choice.value, float) for choice in entry.choices):
         values.append("- or another number within its range")
     return "\n".join(
         [
@@ -475,37 +390,38 @@ def switch_section(entry: dict[str, Any]) -> str:
             f"The switch, {place}. A change runs {again} again:",
             "",
             "```yaml",
-            f"{where}: {flow(change(entry, entry['choices'][1]['value']))}",
+            f"{key}: {flow(entry.change(entry.choices[1].value))}",
             "```",
             "",
-            f"Why this default: {markdown_text(entry['why'])}",
+            f"Why this default: {markdown_text(entry.why)}",
             "",
             *values,
         ]
     )
 
 
-def methods_of(entry: dict[str, Any]) -> str:
-    """The methods that have a switch of `method`, in words."""
-    *others, last = [code(name) for name in entry.get("methods", [])] or ["AdaptSSR"]
+def methods_of(entry: MethodSwitch) -> str:
+    """The methods that have a switch, in words."""
+    names = [code(name) for name in entry.methods] if "methods" in entry.model_fields_set else []
+    *others, last = names or ["AdaptSSR"]
     return f"{', '.join(others)} or {last}" if others else last
 
 
-def open_section(entry: dict[str, Any]) -> str:
+def open_section(entry: OpenPoint) -> str:
     """Question, the three answers, and why there is no switch."""
-    why = f"Why no switch: {markdown_text(entry['why'])}"
-    return "\n".join([*heading(entry), answers(entry, markdown_text(entry["here"])), "", why])
+    why = f"Why no switch: {markdown_text(entry.why)}"
+    return "\n".join([*heading(entry), answers(entry, markdown_text(entry.here)), "", why])
 
 
-def heading(entry: dict[str, Any]) -> list[str]:
+def heading(entry: Entry) -> list[str]:
     """Name and question of an entry."""
     # Why not escaped: an underscore between letters is no markup, and links go to this name.
-    return [f"### {entry['id']}", "", markdown_text(entry["question"]), ""]
+    return [f"### {entry.id}", "", markdown_text(entry.question), ""]
 
 
-def answers(entry: dict[str, Any], here: str) -> str:
+def answers(entry: Entry, here: str) -> str:
     """What paper, released code and this suite do, side by side."""
-    told = [markdown_text(entry["paper"]), markdown_text(entry["released"]), here]
+    told = [markdown_text(entry.paper), markdown_text(entry.released), here]
     header = ["Paper", "Released code", "Here"]
     return "\n".join(map(markdown_line, (header, ["---"] * 3, told)))
 
@@ -535,14 +451,14 @@ def page_command(args: argparse.Namespace) -> None:
 
 def effects_command(args: argparse.Namespace) -> None:
     """Write how far each run is from the base run as CSV."""
-    layout = json_argument(args.layout, EFFECTS_LAYOUT)
-    check_once((run["run"] for run in layout["runs"]), "layout")
-    check_once((task["task"] for task in layout["tasks"]), "layout")
+    layout = layout_of(args.experiment, "effects")
+    check_once((run["run"] for run in layout["runs"]), str(args.experiment))
+    check_once((task["task"] for task in layout["tasks"]), str(args.experiment))
     scores = read_scores(args.scores)
     others = of_test_users(scores, layout, args.predictions) if args.predictions else None
     write_csv(args.out, measure(scores, layout, others, read_held_out(args.curves)))
-    read = artifact.fingerprints([args.scores, *args.predictions, *args.curves])
-    artifact.record(args.out, resolved(args) | {"layout": layout}, read)
+    read = [args.scores, args.experiment, *args.predictions, *args.curves]
+    artifact.record(args.out, resolved(args), artifact.fingerprints(read))
 
 
 @command
@@ -566,7 +482,7 @@ def main(argv: list[str] | None = None) -> None:
     effects.add_argument(
         "--curves", type=Path, nargs="*", default=[], metavar="FILE", help="who was left out"
     )
-    effects.add_argument("--layout", required=True, help="JSON text, or the file that holds it")
+    effects.add_argument("--experiment", type=Path, required=True, help="experiment.json")
     effects.add_argument("--out", type=Path, required=True)
     effects.set_defaults(run=effects_command)
 

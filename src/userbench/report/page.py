@@ -3,9 +3,9 @@
 python -m userbench.report.page --folder results/ttl10k --config workflow/config/ttl10k.yaml
     --out results/ttl10k/report.html
 
-Of the folder it reads what is there: Table 2 and the story behind each of its cells (scores.csv, by
-its provenance the score files, by theirs the checkpoints and their curves), the benchmarks of the
-jobs, and the tables and figures of SECTIONS. What is not there is left out.
+Of the folder it reads experiment.json and what is there: Table 2 and the story behind each of its
+cells (scores.csv, by its provenance the score files, by theirs the checkpoints and their curves),
+the benchmarks of the jobs, and the tables and figures of SECTIONS. What is not there is left out.
 
 Every text goes through Jinja's escaping or, as JSON, through the browser's `textContent`. The page
 forbids itself all requests and all scripts but its own (Content-Security-Policy).
@@ -31,6 +31,7 @@ import yaml
 from userbench import artifact
 from userbench.mistakes import command
 from userbench.report import fairness
+from userbench.report.experiment import read_layouts
 from userbench.report.inference import interval_of
 from userbench.report.statistics import read_layout, read_scores, summarise
 from userbench.report.tables import (
@@ -41,7 +42,7 @@ from userbench.report.tables import (
     read_significance,
     resolved,
 )
-from userbench.report.training import read_training
+from userbench.report.training import read_training_of_rows
 from userbench.report.verdict import NOT_COMPARED, refusals
 
 HERE = Path(__file__).parent
@@ -624,11 +625,13 @@ def table2_of(folder: Path, config: Sequence[str]) -> dict[str, Any]:
     Raises:
         ValueError: a file is not what its rule writes.
     """
-    csv = folder / "scores.csv"
-    layout = artifact.provenance_of(folder / "table2.csv").get("config", {}).get("layout")
-    if layout is None or not csv.exists():
+    csv, table2, experiment = (
+        folder / name for name in ("scores.csv", "table2.csv", "experiment.json")
+    )
+    layouts = read_layouts(experiment)
+    if layouts.table2 is None or not (csv.exists() and table2.exists()):
         return {}
-    layout, scores = read_layout(json.dumps(layout)), read_scores(csv)
+    layout, scores = read_layout(experiment), read_scores(csv)
     summary = summarise(scores, layout)
     layout["references"] = [
         row for row in layout["references"] if row["run"] in set(summary["run"])
@@ -644,15 +647,17 @@ def table2_of(folder: Path, config: Sequence[str]) -> dict[str, Any]:
     trained = {encoder_name(checkpoint): checkpoint for checkpoint in (*chain, *sorted(starts))}
     jobs = gather_jobs(folder, stories, trained.values())
     whose = {one.score["run"]: one.checkpoint.parts[-4] for one in stories if one.checkpoint}
-    training = artifact.provenance_of(folder / "table2.csv")["config"].get("training")
-    training = read_training(json.dumps(training)) if training else None
+    training = None
+    if layouts.training is not None:
+        curves = artifact.provenance_of(table2).get("config", {}).get("curves", [])
+        training = read_training_of_rows(experiment, list(map(Path, curves)))
     facts = {one.score["task"]: one.score["facts"] for one in stories if "facts" in one.score}
     cells = describe_cells(summary, layout, stories, config)
     add_verdicts(cells, folder / "verdict.csv", layout)
     return {
         "table": arrange(summary, scores, layout, facts, significance_of(folder, layout), training),
         "layout": layout,
-        "baseline": labels[layout["baseline"]],
+        "baseline": labels[layout["compared_with"]],
         "cells": cells,
         "encoders": encoders,
         "labels": labels,
@@ -719,8 +724,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(argv)
     artifact.write_text(args.out, page(args.folder, args.config))
-    read = artifact.fingerprints([*args.config, *sorted(args.folder.glob("*.csv"))])
-    artifact.record(args.out, resolved(args), read)
+    read = [*args.config, args.folder / "experiment.json", *sorted(args.folder.glob("*.csv"))]
+    artifact.record(args.out, resolved(args), artifact.fingerprints(read))
 
 
 if __name__ == "__main__":

@@ -5,11 +5,10 @@ python -m userbench.report.readme --results docs/results/default --write README.
 
 The first prints the parts. The second puts each between its markers, `<!-- headline -->` and
 `<!-- /headline -->`, `<!-- table2 -->` and `<!-- /table2 -->`. The folder holds `table2.csv`,
-`statistics.csv` and `agreement.csv`, each with its provenance record.
+`statistics.csv`, `agreement.csv` and `experiment.json`, each with its provenance record.
 """
 
 import argparse
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -36,10 +35,9 @@ def parts(folder: Path) -> dict[str, str]:
         ValueError: a file or its record is missing, damaged, or something else.
     """
     path = folder / "table2.csv"
-    layout = artifact.provenance_of(path).get("config", {}).get("layout")
-    if layout is None:
-        raise ValueError(f"{path}: no provenance record with its layout beside it. Copy both")
-    layout = read_layout(json.dumps(layout))
+    if not artifact.provenance_path(path).exists():
+        raise ValueError(f"{path}: no provenance record beside it. Copy both")
+    layout = read_layout(folder / "experiment.json")
     numbers = [f"{task['task']}.{name}" for task in layout["tasks"] for name in ("mean", "std")]
     summary = read_table(path, ("run", "label", "ranked"), numbers, "report.tables table2")
     found = read_significance(folder / "statistics.csv", layout, folder / "agreement.csv")

@@ -1,6 +1,5 @@
 """Score files, checked, to one tidy frame, and that to means over seeds beside published ones."""
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -8,120 +7,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import best_match
 from pandas.api.typing import SeriesGroupBy
 
 from userbench.artifact import check_recorded
+from userbench.report.experiment import layout_of
+from userbench.report.files import read_score_content
 
 PUBLISHED_TABLE1 = Path(__file__).with_name("paper_table1.csv")
 PUBLISHED_TABLE2 = Path(__file__).with_name("paper_table2.csv")
-TEXT = {"type": "string", "minLength": 1}
-COUNT = {"type": "integer", "minimum": 0}
-SHARE = {"type": "number", "minimum": 0, "maximum": 1}
-METRIC = {"type": "string", "pattern": r"^(accuracy|auc|(hr|mrr|ndcg)@[1-9][0-9]*)$"}
-
-
-def an_object(required: dict[str, Any], **optional: Any) -> dict[str, Any]:
-    """JSON schema of an object with these keys; others are let through."""
-    return {"type": "object", "properties": required | optional, "required": list(required)}
-
-
-def a_list(entry: dict[str, Any], at_least: int = 0) -> dict[str, Any]:
-    """JSON schema of a list of such entries."""
-    return {"type": "array", "items": entry, "minItems": at_least}
-
-
-# Which of the random initialisations, where there was no checkpoint to begin at.
-SCORE_START = {"type": "integer", "minimum": 1}
-SCORE = an_object(
-    {
-        "pretrain_epoch": COUNT,
-        "epoch": COUNT,
-        "split": {"enum": ["validation", "test"]},
-        "metric": METRIC,
-        "value": SHARE,
-    },
-    start=SCORE_START,
-)
-# What a reference file tells of its task beside scores; see `userbench.references`.
-FACTS = an_object(
-    {},
-    test_users_in_train=SHARE,
-    constant=an_object({"pessimistic": SHARE, "stable": SHARE, "random": SHARE}),
-    max_length=COUNT,
-    longer_histories=SHARE,
-)
-# Why null: a fit that failed has no best epoch, and nothing may stand where scores would.
-FAILED = {
-    "if": {"required": ["failed"]},
-    "then": {"properties": {"best": {"type": "null"}, "scores": {"maxItems": 0}}},
-    "else": {
-        "properties": {
-            "best": an_object({"pretrain_epoch": COUNT, "epoch": COUNT}, start=SCORE_START),
-            "scores": {"minItems": 1},
-        }
-    },
-}
-SCORE_FILE = an_object(
-    {
-        "run": TEXT,
-        "task": TEXT,
-        "corpus": TEXT,
-        "seed": COUNT,
-        "kind": {"enum": ["classification", "binary", "top_n"]},
-        "metric": METRIC,
-        "examples": an_object({"train": COUNT, "validation": COUNT, "test": COUNT}),
-        "best": {},
-        "scores": a_list(SCORE),
-    },
-    width={"type": "integer", "minimum": 1},
-    facts=FACTS,
-    failed=TEXT,
-    same_as=TEXT,
-) | {
-    # Why: references train no encoder, so they have no epoch and no user vector.
-    "if": an_object({"best": an_object({"epoch": {"minimum": 1}})}),
-    "then": {"required": ["width"]},
-    "allOf": [FAILED],
-}
-# Why: a misspelt key of a layout could silently turn simulated figures into real ones.
-NOTHING_ELSE = {"additionalProperties": False}
-PUBLISHED_NAME = {"type": ["string", "null"]}
-LAYOUT_TASK = an_object(
-    {"task": TEXT, "label": TEXT, "metric": METRIC},
-    paper=PUBLISHED_NAME,
-    simulated={"type": "boolean"},
-)
-LAYOUT_ROW = an_object({"run": TEXT, "label": TEXT}, paper=PUBLISHED_NAME)
-LAYOUT = an_object(
-    {
-        "caption_data": TEXT,
-        "simulated": {"type": "boolean"},
-        "tasks": a_list(LAYOUT_TASK | NOTHING_ELSE, at_least=1),
-        "rows": a_list(LAYOUT_ROW | NOTHING_ELSE, at_least=1),
-        "references": a_list(LAYOUT_ROW | NOTHING_ELSE),
-        "baseline": TEXT,
-    },
-    notes=a_list(TEXT),
-)
 DATASETS = {"ttl": "TTL", "app": "App"}  # raw format: the paper's name
 QUANTITIES = {
     **{"behavior_sequences": "Int64", "different_behaviors": "Int64"},
     **{"avg_sequence_length": float, "samples": "Int64", "labels_or_items": "Int64"},
-}
-EXAMPLE_COUNTS = {
-    **an_object({"rows": COUNT}, classes={"type": "object"}, candidates=COUNT),
-    "anyOf": [{"required": ["classes"]}, {"required": ["candidates"]}],
-}
-BEHAVIOUR_COUNTS = an_object({"users": COUNT, "items": COUNT, "mean_length": {"type": "number"}})
-OF_BEHAVIOURS, OF_EXAMPLES = (
-    an_object({"format": {"enum": list(DATASETS)}, "counts": counts})
-    for counts in (BEHAVIOUR_COUNTS, EXAMPLE_COUNTS)
-)
-CORPUS_TASKS = {
-    "type": "object",
-    "additionalProperties": an_object({"corpus": TEXT}, paper=PUBLISHED_NAME),
 }
 SCORE_COLUMNS = {
     **{"corpus": str, "run": str, "task": str, "seed": int, "metric": str, "split": str},
@@ -129,35 +26,6 @@ SCORE_COLUMNS = {
     **{"examples": int, "width": "Int64", "value": float},
 }
 IDENTITY = [name for name in SCORE_COLUMNS if name not in ("examples", "width", "value")]
-
-
-def check(content: Any, schema: dict[str, Any], source: str) -> None:
-    """Raise ValueError, naming source, place and reason, unless the content fits the schema."""
-    if error := best_match(Draft202012Validator(schema).iter_errors(content)):
-        raise ValueError(f"{source}: {error.json_path}: {error.message}")
-
-
-def parse_json(text: str | bytes, source: str) -> Any:
-    """Parse JSON; NaN and the infinities, which Python would let through, are refused.
-
-    Raises:
-        ValueError: naming the source, for anything that is not JSON.
-    """
-
-    def refuse(constant: str) -> None:
-        raise ValueError(f"{constant} is not JSON")
-
-    try:
-        return json.loads(text, parse_constant=refuse)
-    except ValueError as error:
-        raise ValueError(f"{source}: not valid JSON: {error}") from error
-
-
-def read_checked(path: Path, schema: dict[str, Any]) -> Any:
-    """The content of a JSON file; ValueError, naming it, unless it fits the schema."""
-    content = parse_json(path.read_bytes(), str(path))
-    check(content, schema, str(path))
-    return content
 
 
 def read_score_file(path: Path) -> list[dict[str, Any]]:
@@ -170,7 +38,7 @@ def read_score_file(path: Path) -> list[dict[str, Any]]:
     """
     check_recorded(path)
     try:
-        content = read_checked(path, SCORE_FILE)
+        content = read_score_content(path)
         if "failed" in content:
             none = {"pretrain_epoch": 0, "epoch": 0, "split": "test", "value": float("nan")}
             content |= {"best": none, "scores": [none | {"metric": content["metric"]}]}
@@ -197,11 +65,11 @@ def place_of(score: dict[str, Any]) -> tuple[int, ...]:
 
 
 def read_facts(paths: Iterable[Path]) -> dict[str, dict[str, Any]]:
-    """FACTS of each task, of those of these reference files that are there and tell any."""
+    """`Facts` of each task, of those of these reference files that are there and have any."""
     found = {}
     for path in filter(Path.exists, paths):
         check_recorded(path)
-        content = read_checked(path, SCORE_FILE)
+        content = read_score_content(path)
         found |= {content["task"]: content["facts"]} if "facts" in content else {}
     return found
 
@@ -278,19 +146,6 @@ def read_table(
         raise ValueError(f"{path}: {error}. {again}") from error
 
 
-def json_argument(argument: str, schema: dict[str, Any], name: str = "layout") -> Any:
-    """What an argument says, which is a JSON text, called `name`, or the file that holds it.
-
-    Raises:
-        ValueError: not JSON, a key is missing, unknown or of the wrong kind.
-    """
-    if not argument.lstrip().startswith("{"):
-        return read_checked(Path(argument), schema | NOTHING_ELSE)
-    content = parse_json(argument, name)
-    check(content, schema | NOTHING_ELSE, name)
-    return content
-
-
 def check_once(names: Iterable[str], source: str) -> None:
     """ValueError where one of these names is there twice."""
     for name, count in Counter(names).items():
@@ -298,25 +153,19 @@ def check_once(names: Iterable[str], source: str) -> None:
             raise ValueError(f"{source}: {name!r} is named twice")
 
 
-def read_layout(argument: str) -> dict[str, Any]:
-    """Layout of Table 2 from a JSON text or from the file that holds it; defaults filled in.
+def read_layout(path: Path) -> dict[str, Any]:
+    """Layout of Table 2 of experiment.json.
 
     Raises:
-        ValueError: a key is missing or of the wrong kind, or a name is unknown.
+        ValueError: the experiment has no Table 2, or a name is unknown or there twice.
     """
-    source = "layout" if argument.lstrip().startswith("{") else argument
-    layout = json_argument(argument, LAYOUT)
-    check_once((row["run"] for row in layout["rows"] + layout["references"]), source)
-    check_once((task["task"] for task in layout["tasks"]), source)
-    if layout["baseline"] not in {row["run"] for row in layout["rows"]}:
-        raise ValueError(f"{source}: baseline {layout['baseline']!r} is not among the rows")
-    for task in layout["tasks"]:
-        task.setdefault("paper", None)
-        task.setdefault("simulated", layout["simulated"])
-    for row in layout["rows"] + layout["references"]:
-        row.setdefault("paper", None)
-    layout.setdefault("notes", [])
-    check_published(layout, source)
+    layout = layout_of(path, "table2")
+    check_once((row["run"] for row in layout["rows"] + layout["references"]), str(path))
+    check_once((task["task"] for task in layout["tasks"]), str(path))
+    compared_with = layout["compared_with"]
+    if compared_with not in {row["run"] for row in layout["rows"]}:
+        raise ValueError(f"{path}: compared_with {compared_with!r} is not among the rows")
+    check_published(layout, str(path))
     return layout
 
 
@@ -359,7 +208,7 @@ def summarise(scores: pd.DataFrame, layout: dict[str, Any]) -> pd.DataFrame:
     entries = layout["rows"] + references
     summary = pd.DataFrame({key: [entry[key] for entry in entries] for key in ("run", "label")})
     summary["ranked"] = summary.index < len(layout["rows"])
-    is_baseline = summary["run"] == layout["baseline"]
+    is_baseline = summary["run"] == layout["compared_with"]
     test = scores[(scores["split"] == "test") & scores["run"].isin(summary["run"])]
     scored = [task for task in layout["tasks"] if task["task"] in set(test["task"])]
     summary.insert(2, "data", origin(scored))
@@ -446,26 +295,14 @@ def check_comparable(
         )
 
 
-def read_manifest(path: Path, schema: dict[str, Any]) -> dict[str, Any]:
-    """Manifest of a folder of the array store; ValueError where it lacks what Table 1 needs."""
-    manifest = parse_json(path.read_bytes(), str(path))
-    check(manifest, schema, str(path))
-    return manifest
-
-
-def read_corpus_tasks(text: str) -> dict[str, dict[str, Any]]:
-    """Corpus, and name in the paper if any, of each task, from JSON.
-
-    Raises:
-        ValueError: a task has no corpus, or the paper's Table 1 lacks it.
-    """
-    tasks = parse_json(text, "--tasks")
-    check(tasks, CORPUS_TASKS, "--tasks")
+def read_table1_layout(path: Path) -> dict[str, Any]:
+    """Layout of Table 1 of experiment.json; ValueError where it names a task the paper lacks."""
+    layout = layout_of(path, "table1")
     known = set(pd.read_csv(PUBLISHED_TABLE1)["task"].dropna())
-    for name, task in tasks.items():
-        if task.get("paper") is not None and task["paper"] not in known:
-            raise ValueError(f"--tasks: {name}: the paper's Table 1 has no task {task['paper']!r}")
-    return tasks
+    for name, task in layout["tasks"].items():
+        if task["paper"] is not None and task["paper"] not in known:
+            raise ValueError(f"{path}: {name}: the paper's Table 1 has no task {task['paper']!r}")
+    return layout
 
 
 def describe_corpora(
@@ -486,9 +323,9 @@ def describe_corpora(
             no corpus.
     """
     if unknown := sorted(set(examples) - set(tasks)):
-        raise ValueError(f"--examples {unknown[0]}: --tasks does not say of which corpus it is")
+        raise ValueError(f"--examples {unknown[0]}: the experiment has no task of this name")
     if unknown := sorted(set(simulated) - set(corpora)):
-        raise ValueError(f"--simulated {unknown[0]}: no --store has this name")
+        raise ValueError(f"corpus {unknown[0]!r} is simulated, but no --store has this name")
     rows = []
     for corpus, manifest in corpora.items():
         counts = manifest["counts"]

@@ -31,99 +31,41 @@ import numpy as np
 import pandas as pd
 
 from userbench.artifact import check_recorded
+from userbench.report.curves import by_run, place_of
+from userbench.report.experiment import layout_of
+from userbench.report.files import Curve, read_checked
 from userbench.report.inference import NO_USER_NOISE, Noise, interval_of
 from userbench.report.resampling import Resampled, describe_seeds, resample
-from userbench.report.statistics import (
-    COUNT,
-    METRIC,
-    NOTHING_ELSE,
-    TEXT,
-    a_list,
-    an_object,
-    check_comparable,
-    check_once,
-    json_argument,
-    read_checked,
-)
-
-NUMBER = {"type": "number"}
-FLAG = {"type": "boolean"}
-TASK = an_object({"task": TEXT, "label": TEXT, "metric": METRIC, "simulated": FLAG})
-WORLD_TASK = an_object(
-    {
-        **{"task": TEXT, "label": TEXT, "metric": METRIC, "simulated": FLAG, "source": TEXT},
-        "parameters": {"type": "object", "additionalProperties": NUMBER},
-    }
-)
-ROW = an_object({"run": TEXT, "label": TEXT, "method": TEXT, "variant": FLAG})
-CURVE = an_object({"run": TEXT, "corpus": TEXT, "seed": COUNT, "file": TEXT})
-RATIOS = an_object({"crop_ratio": NUMBER, "reorder_ratio": NUMBER, "mask_ratio": NUMBER})
-CURVE_FILE = a_list(
-    an_object({"epoch": COUNT, "split": {"enum": ["train", "validation"]}, "loss": NUMBER}),
-    at_least=1,
-)
-ABOUT = {"caption_data": TEXT, "simulated": FLAG, "rows": a_list(ROW | NOTHING_ELSE, at_least=1)}
-TASKS = {"tasks": a_list(TASK | NOTHING_ELSE, at_least=1)}
-LAYOUTS = {
-    "figure3": an_object(
-        {
-            **ABOUT,
-            **TASKS,
-            "pairs": a_list(an_object({"views": TEXT, "alone": TEXT, "combined": TEXT}), 1),
-        }
-    ),
-    "figure4": an_object(
-        {
-            **ABOUT,
-            **TASKS,
-            "full": TEXT,
-            "components": a_list(TEXT),
-            "sweep": a_list(an_object({"run": TEXT, "coefficient": NUMBER})),
-        }
-    ),
-    "figure5": an_object({**ABOUT, "views": RATIOS}),
-    "figure6": an_object(
-        {
-            **ABOUT,
-            "tasks": a_list(WORLD_TASK | NOTHING_ELSE, at_least=1),
-            "parameters": a_list(TEXT, 1),
-            "differences": a_list(an_object({"run": TEXT, "over": TEXT}), 1),
-        }
-    ),
-    "figure7": an_object(
-        {
-            **ABOUT,
-            **TASKS,
-            "shares": a_list(an_object({"run": TEXT, "row": TEXT, "share": NUMBER}), 1),
-        }
-    ),
-    "learning_curves": an_object({**ABOUT, **TASKS, "curves": a_list(CURVE)}),
-}
+from userbench.report.statistics import check_comparable, check_once
 
 
-def read_layout(figure: str, argument: str) -> dict[str, Any]:
-    """Layout of a figure, from a JSON text or from the file that holds it.
+def read_layout(figure: str, path: Path, curves: Sequence[Path] = ()) -> dict[str, Any]:
+    """Layout of a figure, by experiment.json; of learning curves, with those of each row.
 
     Raises:
-        ValueError: a key is missing, unknown or of the wrong kind; a name is unknown or there
-            twice.
+        ValueError: the experiment has no such figure; a name is unknown or there twice; a row has
+            no curve.
     """
-    layout = {"tasks": [], **json_argument(argument, LAYOUTS[figure])}
+    layout = {"tasks": [], **layout_of(path, figure)}
     rows = [row["run"] for row in layout["rows"]]
-    check_once(rows, "layout")
-    check_once((task["task"] for task in layout["tasks"]), "layout")
+    check_once(rows, str(path))
+    check_once((task["task"] for task in layout["tasks"]), str(path))
     named = [layout["full"], *layout["components"]] if figure == "figure4" else []
     for entry in (*layout.get("pairs", []), *layout.get("differences", [])):
         named += [name for key, name in entry.items() if key != "views"]
-    for key in ("sweep", "shares", "curves"):
+    for key in ("sweep", "shares"):
         named += [entry["run"] for entry in layout.get(key, [])]
-    for name in named:
+    encoders = layout.get("encoders", {})
+    for name in (*named, *encoders):
         if name not in rows:
-            raise ValueError(f"layout: run {name!r} is not among the rows")
+            raise ValueError(f"{path}: {figure}: run {name!r} is not among the rows")
     for task in layout["tasks"]:
         for parameter in layout.get("parameters", []):
             if parameter not in task["parameters"]:
-                raise ValueError(f"layout: task {task['task']!r} has no parameter {parameter!r}")
+                raise ValueError(f"{path}: task {task['task']!r} has no parameter {parameter!r}")
+    if figure == "learning_curves":
+        found = by_run(curves, encoders.values())
+        layout["curves"] = {run: found[encoders[run]] for run in rows if run in encoders}
     return layout
 
 
@@ -326,7 +268,8 @@ def learning_curves(
     pre-training curve, by the layout.
     """
     labels = labels_of(layout)
-    losses = pd.concat([pd.DataFrame(), *map(read_curve, layout["curves"])])
+    curves = [read_curve(run, path) for run, own in layout["curves"].items() for path in own]
+    losses = pd.concat([pd.DataFrame(), *curves])
     rows = []
     grouped = losses.groupby(["run", "task", "split", "epoch"], sort=False) if len(losses) else ()
     for (run, corpus, split, epoch), points in grouped:
@@ -350,12 +293,11 @@ def learning_curves(
     return pd.DataFrame(rows, columns=columns).round(6)
 
 
-def read_curve(curve: dict[str, Any]) -> pd.DataFrame:
-    """Losses of one pre-training; ValueError where the file is damaged or no learning curve."""
-    path = Path(curve["file"])
+def read_curve(run: str, path: Path) -> pd.DataFrame:
+    """Losses behind a row; ValueError where the file is damaged or no learning curve."""
     check_recorded(path)
-    points = pd.DataFrame(read_checked(path, CURVE_FILE))
-    return points[["epoch", "split", "loss"]].assign(run=curve["run"], task=curve["corpus"])
+    points = pd.DataFrame(read_checked(path, Curve))
+    return points[["epoch", "split", "loss"]].assign(run=run, task=place_of(path).corpus)
 
 
 Study = Callable[[pd.DataFrame, dict[str, Any], Sequence[Path]], pd.DataFrame]

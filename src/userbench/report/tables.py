@@ -1,14 +1,13 @@
 """The paper's Tables 1 and 2, measured beside published, as CSV, Markdown, LaTeX and HTML.
 
 python -m userbench.report.tables scores --scores FILE... --out scores.csv
-python -m userbench.report.tables table2 --scores scores.csv --layout JSON --csv .. --md .. --tex ..
-    --html .. [--statistics statistics.csv [--agreement agreement.csv]] [--references FILE...]
-    [--training JSON]
+python -m userbench.report.tables table2 --scores scores.csv --experiment experiment.json --csv ..
+    --md .. --tex .. --html .. [--statistics statistics.csv [--agreement agreement.csv]]
+    [--references FILE...] [--curves pretrain/<run>/<corpus>/seed<k>/curve.json...]
 python -m userbench.report.tables headline --statistics statistics.csv --agreement agreement.csv
-    --layout JSON --md headline.md
+    --experiment experiment.json --md headline.md
 python -m userbench.report.tables table1 --store ttl=ttl/behaviours/manifest.json
-    --examples age=ttl/tasks/age/manifest.json --tasks JSON
-    --simulated ttl --out table1.csv
+    --examples age=ttl/tasks/age/manifest.json --experiment experiment.json --out table1.csv
 """
 
 import argparse
@@ -25,26 +24,24 @@ import pandas as pd
 from userbench import artifact
 from userbench.mistakes import command
 from userbench.report import headline
+from userbench.report.experiment import read_layouts
+from userbench.report.files import BehaviourManifest, ExampleManifest, read_checked
 from userbench.report.statistics import (
-    OF_BEHAVIOURS,
-    OF_EXAMPLES,
     describe_corpora,
     gather_scores,
     keys,
     published_table2,
-    read_corpus_tasks,
     read_facts,
     read_layout,
-    read_manifest,
     read_scores,
     read_table,
+    read_table1_layout,
     summarise,
 )
 from userbench.report.training import (
-    curves,
     describe,
     popularity_notes,
-    read_training,
+    read_training_of_rows,
     training_note,
 )
 
@@ -143,7 +140,7 @@ def arrange(
             published_rows(layout),
         ),
     ]
-    baseline = next(row["label"] for row in layout["rows"] if row["run"] == layout["baseline"])
+    baseline = next(row["label"] for row in layout["rows"] if row["run"] == layout["compared_with"])
     legend = (
         f"Test scores in percent, mean±std over seeds; {IMPROVEMENT} is the relative improvement "
         f"over {baseline}. Bold among the measured: better than every other row over seeds and "
@@ -569,22 +566,21 @@ def scores_command(args: argparse.Namespace) -> None:
 
 def table2_command(args: argparse.Namespace) -> None:
     """Write Table 2 as CSV, Markdown, LaTeX and HTML."""
-    layout, scores = read_layout(args.layout), read_scores(args.scores)
+    layout, scores = read_layout(args.experiment), read_scores(args.scores)
     summary = summarise(scores, layout)
     significance, facts = significance_of(args, layout), read_facts(args.references)
-    training = read_training(args.training) if args.training else None
+    training = None
+    if read_layouts(args.experiment).training is not None:
+        training = read_training_of_rows(args.experiment, args.curves)
     table = arrange(summary, scores, layout, facts, significance, training)
     write_csv(args.csv, summary)
     artifact.write_text(args.md, to_markdown(table))
     artifact.write_text(args.tex, to_latex(table))
     artifact.write_text(args.html, PAGE.format(table=to_html(table)))
-    read = [args.scores, *filter(Path.exists, args.references)]
+    read = [args.scores, args.experiment, *filter(Path.exists, args.references), *args.curves]
     read += filter(None, [args.statistics, args.agreement])
-    read += curves(training) if training else []
-    told = artifact.fingerprints(read)
     beside = [args.md, args.tex, args.html]
-    config = resolved(args) | {"layout": layout, "training": training}
-    artifact.record(args.csv, config, told, beside)
+    artifact.record(args.csv, resolved(args), artifact.fingerprints(read), beside)
 
 
 def significance_of(args: argparse.Namespace, layout: dict[str, Any]) -> Significance:
@@ -598,23 +594,24 @@ def significance_of(args: argparse.Namespace, layout: dict[str, Any]) -> Signifi
 
 def headline_command(args: argparse.Namespace) -> None:
     """Write what Table 2 says as Markdown."""
-    layout = read_layout(args.layout)
+    layout = read_layout(args.experiment)
     artifact.write_text(args.md, bullets(significance_of(args, layout).headline))
-    read = artifact.fingerprints([args.statistics, args.agreement])
-    artifact.record(args.md, resolved(args) | {"layout": layout}, read)
+    read = artifact.fingerprints([args.experiment, args.statistics, args.agreement])
+    artifact.record(args.md, resolved(args), read)
 
 
 def table1_command(args: argparse.Namespace) -> None:
     """Write Table 1 as CSV."""
     corpora, examples = named("--store", args.store), named("--examples", args.examples)
+    layout = read_table1_layout(args.experiment)
     table = describe_corpora(
-        {corpus: read_manifest(path, OF_BEHAVIOURS) for corpus, path in corpora.items()},
-        {task: read_manifest(path, OF_EXAMPLES) for task, path in examples.items()},
-        read_corpus_tasks(args.tasks),
-        args.simulated,
+        {corpus: read_checked(path, BehaviourManifest) for corpus, path in corpora.items()},
+        {task: read_checked(path, ExampleManifest) for task, path in examples.items()},
+        layout["tasks"],
+        layout["simulated"],
     )
     write_csv(args.out, table)
-    read = artifact.fingerprints([*corpora.values(), *examples.values()])
+    read = artifact.fingerprints([args.experiment, *corpora.values(), *examples.values()])
     artifact.record(args.out, resolved(args), read)
 
 
@@ -662,8 +659,10 @@ def main(argv: list[str] | None = None) -> None:
         "--statistics", type=Path, help="CSV of report.comparison: sentences, and what is bold"
     )
     table2.add_argument("--agreement", type=Path, help="CSV of report.agreement: a sentence")
-    table2.add_argument("--training", help="JSON of report.training, or its file: a note")
-    table2.add_argument("--layout", required=True, help="JSON text, or the file that holds it")
+    table2.add_argument(
+        "--curves", type=Path, nargs="*", default=[], metavar="FILE", help="of pre-training: notes"
+    )
+    table2.add_argument("--experiment", type=Path, required=True, help="experiment.json")
     for markup in ("csv", "md", "tex", "html"):
         table2.add_argument(f"--{markup}", type=Path, required=True)
     table2.set_defaults(run=table2_command)
@@ -671,7 +670,7 @@ def main(argv: list[str] | None = None) -> None:
     says = commands.add_parser("headline", help="what Table 2 says, in sentences")
     says.add_argument("--statistics", type=Path, required=True, help="CSV of report.comparison")
     says.add_argument("--agreement", type=Path, required=True, help="CSV of report.agreement")
-    says.add_argument("--layout", required=True, help="JSON text, or the file that holds it")
+    says.add_argument("--experiment", type=Path, required=True, help="experiment.json")
     says.add_argument("--md", type=Path, required=True)
     says.set_defaults(run=headline_command)
 
@@ -692,10 +691,7 @@ def main(argv: list[str] | None = None) -> None:
         metavar="NAME=manifest.json",
         help="of the examples of each task",
     )
-    table1.add_argument("--tasks", required=True, help='JSON: {"age": {"corpus": .., "paper": ..}}')
-    table1.add_argument(
-        "--simulated", nargs="*", action="extend", default=[], metavar="NAME", help="which stores"
-    )
+    table1.add_argument("--experiment", type=Path, required=True, help="experiment.json")
     table1.add_argument("--out", type=Path, required=True)
     table1.set_defaults(run=table1_command)
 

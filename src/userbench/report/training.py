@@ -1,10 +1,10 @@
 """What pre-training is behind each row: where it starts, its epochs, and what encoders read.
 
-The layout of the workflow (TRAINING) names every run with its epochs, what it starts from and is
-given, and its learning curves, whose provenance records hold the encoder passes (`pretrain.py`).
+experiment.json names every run with its epochs, what it starts from and is given; the provenance
+records of its learning curves hold the encoder passes (`pretrain.py`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,49 +12,49 @@ import numpy as np
 import pandas as pd
 
 from userbench.artifact import provenance_of
-from userbench.report.statistics import (
-    COUNT,
-    NOTHING_ELSE,
-    TEXT,
-    a_list,
-    an_object,
-    check_once,
-    json_argument,
-)
+from userbench.report.curves import by_run
+from userbench.report.experiment import layout_of
+from userbench.report.statistics import check_once
 
-NULLABLE = {"type": ["string", "null"]}
-RUN = an_object({"start": NULLABLE, "given": a_list(TEXT), "epochs": COUNT, "curves": a_list(TEXT)})
-LINE = an_object({"run": TEXT, "label": TEXT, "encoder": NULLABLE, "candidates": a_list(COUNT)})
-TRAINING = an_object(
-    {
-        "runs": {"type": "object", "additionalProperties": RUN | NOTHING_ELSE},
-        "rows": a_list(LINE | NOTHING_ELSE),
-        "controls": a_list(LINE | NOTHING_ELSE),
-    }
-)
 RANDOM = "random"
 
 
-def read_training(argument: str) -> dict[str, Any]:
-    """The layout from a JSON text or from the file that holds it.
+def read_training(path: Path, curves: Sequence[Path]) -> dict[str, Any]:
+    """What is behind rows and controls, by experiment.json; to each run, its `curves` of these.
 
     Raises:
-        ValueError: a key is missing or of the wrong kind, or a run is not there.
+        ValueError: a run is not there, has no curve, or is named twice.
     """
-    training = json_argument(argument, TRAINING, "training")
+    training = named_once(layout_of(path, "training"), str(path))
+    return with_curves(training, curves)
+
+
+def read_training_of_rows(path: Path, curves: Sequence[Path]) -> dict[str, Any]:
+    """The same, of the rows alone: Table 2 does not wait for controls."""
+    training = named_once(layout_of(path, "training"), str(path))
+    encoders = filter(None, (line["encoder"] for line in training["rows"]))
+    needed = {name for encoder in encoders for name in behind(encoder, training["runs"])}
+    runs = {name: run for name, run in training["runs"].items() if name in needed}
+    return with_curves(training | {"runs": runs, "controls": []}, curves)
+
+
+def named_once(training: dict[str, Any], source: str) -> dict[str, Any]:
+    """The layout; ValueError where it names a run that is not there, or a row twice."""
     lines, runs = training["rows"] + training["controls"], training["runs"]
-    check_once((line["run"] for line in lines), "training")
+    check_once((line["run"] for line in lines), source)
     named = [line["encoder"] for line in lines]
     named += [name for run in runs.values() for name in (run["start"], *run["given"])]
     for name in filter(None, named):
         if name not in runs:
-            raise ValueError(f"training: runs lack {name!r}, which is named")
+            raise ValueError(f"{source}: training: runs lack {name!r}, which is named")
     return training
 
 
-def curves(training: dict[str, Any]) -> list[Path]:
-    """The learning curves of all runs."""
-    return [Path(path) for run in training["runs"].values() for path in run["curves"]]
+def with_curves(training: dict[str, Any], curves: Sequence[Path]) -> dict[str, Any]:
+    """The layout with the `curves` of each run; ValueError where one has none."""
+    own = by_run(curves, training["runs"])
+    runs = {name: run | {"curves": own[name]} for name, run in training["runs"].items()}
+    return training | {"runs": runs}
 
 
 def describe(training: dict[str, Any]) -> pd.DataFrame:
@@ -107,9 +107,9 @@ def behind(encoder: str, runs: dict[str, dict[str, Any]]) -> Iterator[str]:
     return reversed(found)
 
 
-def encoder_passes(files: list[str]) -> tuple[float, float]:
+def encoder_passes(files: Sequence[Path]) -> tuple[float, float]:
     """Sequences per user that the trained encoder, and any others, read; a mean over the curves."""
-    records = [provenance_of(Path(file)).get("encoder_passes", {}) for file in files]
+    records = [provenance_of(file).get("encoder_passes", {}) for file in files]
     told = [[record.get(key, np.nan) for key in ("trained", "others")] for record in records]
     trained, others = np.mean(told or [[np.nan, np.nan]], axis=0).round(2).tolist()
     return trained, others
@@ -130,7 +130,7 @@ def popularity_notes(training: dict[str, Any]) -> list[str]:
     """A sentence for each run that ended where it knew popularity alone, and the rows due to it."""
     notes = []
     for name, run in training["runs"].items():
-        records = [provenance_of(Path(file)) for file in run["curves"]]
+        records = [provenance_of(file) for file in run["curves"]]
         stuck = sum("popularity_alone" in record for record in records)
         rows = [
             line["label"]

@@ -1,10 +1,7 @@
 """Every trial of a tuning as CSV, and what was chosen, in Markdown. Validation scores only.
 
-python -m userbench.report.tuning --scores FILE... --layout JSON --out tuning.csv --md tuning.md
-
-Layout: {"trials": [{"run": "cl4srec--2", "method_row": "cl4srec", "trial": 2, "label": "CL4SRec",
-"settings": {"temperature": 0.1}}], "tasks": [{"task": "age", "label": "T1 Age", "metric":
-"accuracy", "corpus": "ttl", "simulated": true}]}
+python -m userbench.report.tuning --scores FILE... --experiment experiment.json --out tuning.csv
+    --md tuning.md
 """
 
 import argparse
@@ -18,19 +15,9 @@ import pandas as pd
 
 from userbench import artifact
 from userbench.mistakes import command
-from userbench.report.statistics import (
-    COUNT,
-    METRIC,
-    NOTHING_ELSE,
-    SCORE_FILE,
-    TEXT,
-    a_list,
-    an_object,
-    check_once,
-    json_argument,
-    read_checked,
-    whole_mean,
-)
+from userbench.report.experiment import layout_of
+from userbench.report.files import read_score_content
+from userbench.report.statistics import check_once, whole_mean
 from userbench.report.tables import (
     SIMULATED,
     markdown_line,
@@ -40,24 +27,6 @@ from userbench.report.tables import (
     write_csv,
 )
 
-TRIAL = an_object(
-    {
-        "run": TEXT,
-        "method_row": TEXT,
-        "trial": COUNT,
-        "settings": {"type": "object"},
-        "label": TEXT,
-    }
-)
-TASK = an_object(
-    {"task": TEXT, "metric": METRIC, "corpus": TEXT, "simulated": {"type": "boolean"}}, label=TEXT
-)
-LAYOUT = an_object(
-    {
-        "trials": a_list(TRIAL | NOTHING_ELSE, at_least=1),
-        "tasks": a_list(TASK | NOTHING_ELSE, at_least=1),
-    }
-)
 COLUMNS = [
     *("corpus", "row", "trial", "settings", "task", "metric", "seed"),
     *("pretrain_epoch", "epoch", "validation", "relative", "chosen"),
@@ -67,16 +36,16 @@ DECIMALS = 6
 GRID = ["run", "task", "seed"]
 
 
-def read_layout(argument: str) -> dict[str, Any]:
-    """The trials and tasks, from a JSON text or from the file that holds it.
+def read_layout(path: Path) -> dict[str, Any]:
+    """The trials and tasks of experiment.json.
 
     Raises:
-        ValueError: a key is missing, unknown or of the wrong kind, or something is named twice.
+        ValueError: the experiment has no trials, or something is there twice.
     """
-    layout = json_argument(argument, LAYOUT)
-    check_once((trial["run"] for trial in layout["trials"]), "layout")
-    check_once((f"{t['method_row']}, trial {t['trial']}" for t in layout["trials"]), "layout")
-    check_once((task["task"] for task in layout["tasks"]), "layout")
+    layout = layout_of(path, "tuning")
+    check_once((trial["run"] for trial in layout["trials"]), str(path))
+    check_once((f"{t['method_row']}, trial {t['trial']}" for t in layout["trials"]), str(path))
+    check_once((task["task"] for task in layout["tasks"]), str(path))
     return layout
 
 
@@ -88,7 +57,7 @@ def read_validation(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: the file is not what `finetune` writes, or lacks that score.
     """
-    content = read_checked(path, SCORE_FILE)
+    content = read_score_content(path)
     own = {key: content[key] for key in ("corpus", "run", "task", "metric", "seed")}
     own |= {"file": str(path), "pretrain_epoch": 0, "epoch": 0, "validation": float("nan")}
     if "failed" in content:
@@ -188,7 +157,7 @@ def to_markdown(trials: pd.DataFrame, layout: dict[str, Any]) -> str:
     ]
     for corpus, own in trials.groupby("corpus", sort=False):
         tasks = [t for t in layout["tasks"] if t["task"] in set(own["task"])]
-        marks = [t.get("label", t["task"]) + SIMULATED * t["simulated"] for t in tasks]
+        marks = [t["label"] + SIMULATED * t["simulated"] for t in tasks]
         header = [
             f"{markdown_text(mark)}<br>{markdown_text(task['metric'])}"
             for mark, task in zip(marks, tasks, strict=True)
@@ -246,16 +215,16 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--scores", type=Path, nargs="+", action="extend", required=True, metavar="FILE"
     )
-    parser.add_argument("--layout", required=True, help="JSON text, or the file that holds it")
+    parser.add_argument("--experiment", type=Path, required=True, help="experiment.json")
     parser.add_argument("--out", type=Path, required=True, help="CSV of all trials")
     parser.add_argument("--md", type=Path, required=True, help="what was chosen, in Markdown")
     args = parser.parse_args(argv)
-    layout = read_layout(args.layout)
+    layout = read_layout(args.experiment)
     trials = choose(gather_trials(args.scores, layout))
     write_csv(args.out, trials[COLUMNS])
     artifact.write_text(args.md, to_markdown(trials, layout))
-    read = artifact.fingerprints(args.scores)
-    artifact.record(args.out, resolved(args) | {"layout": layout}, read, beside=[args.md])
+    read = artifact.fingerprints([*args.scores, args.experiment])
+    artifact.record(args.out, resolved(args), read, beside=[args.md])
 
 
 if __name__ == "__main__":

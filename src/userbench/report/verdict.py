@@ -1,10 +1,10 @@
 """Is each of the paper's figures reproduced? One verdict per cell of its Table 2, and per gain.
 
 python -m userbench.report.verdict --statistics statistics.csv --table1 table1.csv --agreement
-    agreement.csv --layout JSON --margin '{"T1": 0.82, ..}' --csv verdict.csv --md verdict.md
+    agreement.csv --experiment experiment.json --csv verdict.csv --md verdict.md
 
-The layout is that of Table 2 (`userbench.report.tables`). Margins are in points, by task, and stand
-in the config before anything is run. A gain is what a method adds to None. It is judged beside the
+The rows and tasks are those of Table 2. Margins are in points, by task, and stand in the config
+before anything is run. A gain is what a method adds to None. It is judged beside the
 level, as several published gains are smaller than the margin: None's own level would pass there.
 """
 
@@ -18,7 +18,10 @@ import pandas as pd
 from jaxtyping import Float
 
 from userbench import artifact
+from userbench.experiment.config import Margins
 from userbench.mistakes import command
+from userbench.report.experiment import layout_of
+from userbench.report.files import check
 from userbench.report.inference import (
     LEVEL,
     MOST_SEEDS,
@@ -32,10 +35,6 @@ from userbench.report.inference import (
     three_sided_test,
 )
 from userbench.report.statistics import (
-    NOTHING_ELSE,
-    an_object,
-    check,
-    parse_json,
     published_table2,
     read_layout,
     read_table,
@@ -56,9 +55,6 @@ NONE = "None"  # the paper's row without pre-training, which gains are counted o
 SAME_DATA = 0.01
 DECIMALS = 4
 TASKS = ("T1", "T2", "T3", "T4", "T5", "T6")
-MARGIN = (
-    an_object({name: {"type": "number", "exclusiveMinimum": 0} for name in TASKS}) | NOTHING_ELSE
-)
 TESTED = (
     *("difference", "difference_low", "difference_high", "p_better", "p_same", "p_worse"),
     *("verdict", "seeds_needed", "reason"),
@@ -124,7 +120,7 @@ def check_margin(margin: Any, source: str) -> None:
     if isinstance(margin, dict) and margin.keys() & {"accuracy", "auc", "ndcg@10"}:
         form = ", ".join(f"{task}: .." for task in TASKS)
         raise ValueError(f"{source}: margins are by task, not by metric: {{{form}}}")
-    check(margin, MARGIN, source)
+    check(margin, Margins, source)
 
 
 def judge(
@@ -402,20 +398,17 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--statistics", type=Path, required=True, help="CSV of report.comparison")
     parser.add_argument("--table1", type=Path, required=True, help="CSV of report.tables table1")
     parser.add_argument("--agreement", type=Path, required=True, help="CSV of report.agreement")
-    parser.add_argument("--layout", required=True, help="JSON text, or the file that holds it")
-    parser.add_argument("--margin", required=True, help="JSON: points by task")
+    parser.add_argument("--experiment", type=Path, required=True, help="experiment.json")
     parser.add_argument("--csv", type=Path, required=True)
     parser.add_argument("--md", type=Path, required=True)
     args = parser.parse_args(argv)
-    layout, margin = read_layout(args.layout), parse_json(args.margin, "--margin")
-    check_margin(margin, "--margin")
+    layout, margin = read_layout(args.experiment), layout_of(args.experiment, "verify")
     table1 = pd.read_csv(args.table1).fillna({"task": ""})
     verdicts = judge(read_statistics(args.statistics), table1, layout, margin)
     write_csv(args.csv, verdicts)
     artifact.write_text(args.md, page(verdicts, pd.read_csv(args.agreement)))
-    read = artifact.fingerprints([args.statistics, args.table1, args.agreement])
-    config = resolved(args) | {"layout": layout, "margin": margin}
-    artifact.record(args.csv, config, read, beside=[args.md])
+    read = [args.statistics, args.table1, args.agreement, args.experiment]
+    artifact.record(args.csv, resolved(args), artifact.fingerprints(read), beside=[args.md])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,93 @@
+"""experiment.json: what an experiment runs, and what its tables and figures compare.
+
+python -m userbench.report.experiment --config JSON [--absent CORPUS...] [--notes JSON]
+    --out experiment.json
+
+The config is that of the workflow, as one JSON object. Of the corpora that are absent, tables have
+empty columns; notes are what the methods of Table 2 say of themselves. Every other command of the
+report reads the file.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from userbench import artifact
+from userbench.experiment.check import read_experiment
+from userbench.experiment.layouts import ExperimentFile, Layouts, experiment_file
+from userbench.experiment.runs import resolve
+from userbench.mistakes import command, json_object
+from userbench.report.files import Text, check, parse_json
+
+# The key of a config that asks for each part; Table 1 is always there.
+ASKED_BY = {
+    "verify": "verify",
+    "table1": "corpora",
+    "table2": "table2",
+    "training": "table2",
+    "tuning": "tuning",
+    "effects": "sensitivity",
+    "figure3": "combination",
+    "figure4": "ablation",
+    "figure5": "similarity",
+    "figure6": "worlds",
+    "figure7": "labels",
+    "learning_curves": "table2",
+}
+
+
+def read_layouts(path: Path) -> Layouts:
+    """What the tables and figures of an experiment compare.
+
+    Raises:
+        ValueError: experiment.json is not there, damaged, or of another form.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path}: is not there. Make it with userbench.report.experiment")
+    artifact.check_recorded(path)
+    try:
+        content = parse_json(path.read_bytes(), str(path))
+        return check(content, ExperimentFile, str(path)).layouts
+    except ValueError as problem:
+        raise ValueError(f"{problem}. Make it again with userbench.report.experiment") from None
+
+
+def layout_of(path: Path, part: str) -> dict[str, Any]:
+    """One part of the layouts, as plain values; ValueError where the experiment has none."""
+    layout = getattr(read_layouts(path), part)
+    if layout is None:
+        raise ValueError(
+            f"{path}: the experiment has no {part}. Add the key {ASKED_BY[part]!r} to its config"
+        )
+    return layout.model_dump()
+
+
+@command
+def main(argv: list[str] | None = None) -> None:
+    """Write experiment.json; a mistake in the config ends it with one line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m userbench.report.experiment", description=__doc__
+    )
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--config", type=json_object, required=True, help="JSON")
+    parser.add_argument("--absent", nargs="*", default=[], metavar="CORPUS", help="without data")
+    parser.add_argument("--notes", default="[]", help="JSON list of sentences below Table 2")
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args(argv)
+    config = read_experiment(args.config, "--config")
+    notes = check(parse_json(args.notes, "--notes"), list[Text], "--notes")
+    for name in args.absent:
+        if name not in config.corpora:
+            known = ", ".join(config.corpora)
+            raise ValueError(f"--absent: no corpus {name!r}; known: {known}")
+    try:
+        resolved = resolve(config, frozenset(args.absent))
+    except ValueError as problem:
+        raise ValueError(f"--config: {problem}") from None
+    artifact.write_json(args.out, experiment_file(resolved, notes).model_dump())
+    asked = {"config": args.config, "absent": args.absent, "notes": notes, "out": args.out}
+    artifact.record(args.out, asked)
+
+
+if __name__ == "__main__":
+    main()
