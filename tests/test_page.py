@@ -307,15 +307,6 @@ def test_the_page_opens_with_what_the_table_says(reports):
     assert '<ul class="headline">' not in reports[1]["second"]  # nothing was tested there
 
 
-def test_the_rule_is_that_of_the_process(page):
-    """Seeds that shared a process were made by a rule of their own (`together.smk`)."""
-    company = {"process_seeds": [0, 1, 2]}
-    assert page.rule_of("finetune_ttl", {"process_seeds": [1]}) == "finetune_ttl"
-    assert page.rule_of("finetune_ttl", company) == "finetune_ttl_seeds_0_1_2"
-    assert page.rule_of("pretrain", {}, "ttl") == "pretrain"
-    assert page.rule_of("pretrain", company, "ttl") == "pretrain_ttl_seeds_0_1_2"
-
-
 def test_jobs_are_processes_and_long_pauses_are_left_out(page, reports):
     data = data_of(reports[1]["first"])
     stages = pd.DataFrame(data["jobs"]).groupby("stage").size().to_dict()
@@ -342,7 +333,7 @@ def test_seeds_that_share_a_process_are_one_job(page, tmp_path):
             json.dumps(record | {"process_seeds": [0, 1, 2]})
         )
         checkpoints.append(checkpoint)
-    tsv = tmp_path / "benchmarks/pretrain/clue/ttl/seeds0-1-2.tsv"
+    tsv = tmp_path / "benchmarks/pretrain/clue/ttl/seeds.tsv"
     tsv.parent.mkdir(parents=True)
     tsv.write_text("s\tmax_rss\n1800\t812.5\n")
     (job,) = page.gather_jobs(tmp_path, [], checkpoints)

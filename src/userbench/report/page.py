@@ -283,25 +283,13 @@ def encoders_of(one: Told) -> list[Path]:
     return [one.checkpoint, *([Path(start)] if start else [])]
 
 
-def rule_of(alone: str, provenance: dict[str, Any], *corpus: str) -> str:
-    """The rule that made a file: one of its own where seeds shared a process (`together.smk`)."""
-    seeds = provenance.get("process_seeds", [])
-    if len(seeds) < 2:
-        return alone
-    return "_".join([alone, *corpus, "seeds", *map(str, seeds)])
-
-
 def describe_seed(one: Told, config: Sequence[str]) -> dict[str, Any]:
     """Story of one score: its values, what it was asked, where, and how to run it again."""
     best = one.score["best"]
     stage = "finetune" if one.trained else "references"
     again = ["snakemake", "--cores", "1", "--configfile", *config, "--forcerun"]
     corpus, target = one.score["corpus"], ["--", str(one.path)]
-    rule = rule_of(f"{stage}_{corpus}", one.provenance)
-    trained = {
-        rule_of("pretrain", artifact.provenance_of(path.with_name("curve.json")), corpus)
-        for path in encoders_of(one)
-    }
+    rule, trained = f"{stage}_{corpus}", encoders_of(one)
     return {
         "seed": one.score["seed"],
         "best": best,
@@ -313,7 +301,7 @@ def describe_seed(one: Told, config: Sequence[str]) -> dict[str, Any]:
         "finished": one.provenance.get("finished"),
         "seconds": one.provenance.get("task_seconds"),
         "again": shlex.join([*again, rule, *target]),
-        "again_all": shlex.join([*again, *sorted(trained), rule, *target]) if trained else None,
+        "again_all": shlex.join([*again, "pretrain", rule, *target]) if trained else None,
     }
 
 
@@ -404,8 +392,7 @@ def benchmark_of(stage: str, run: str, corpus: str, seeds: tuple[int, ...]) -> s
     if stage == "references":
         return f"references/{corpus}.tsv"
     folder = {"fine-tuning": "finetune", "pre-training": "pretrain"}[stage]
-    together = "seeds" if len(seeds) > 1 else "seed"
-    return f"{folder}/{run}/{corpus}/{together}{'-'.join(map(str, seeds))}.tsv"
+    return f"{folder}/{run}/{corpus}/{'seeds' if len(seeds) > 1 else f'seed{seeds[0]}'}.tsv"
 
 
 def gather_jobs(folder: Path, stories: list[Told], checkpoints: Iterable[Path]) -> list[Job]:
