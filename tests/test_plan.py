@@ -323,6 +323,25 @@ def test_plan_mistakes_are_one_line(checkout):
     assert "Traceback" not in told.stderr
 
 
+def test_what_is_there_of_splits_is_taken_and_the_rest_is_made(tiny, tmp_path):
+    """Wrong: one more task, and a probe of pre-training finds no split of the users."""
+    from userbench.data.splits import load_split, load_user_split
+    from userbench.plan.jobs import Job
+    from userbench.plan.probes import made_from
+
+    store, splits, again = (str(tiny / name) for name in ("store", "splits", "splits/tasks/again"))
+    one = ["examples", "--examples", f"{store}/tasks/age", "--by", "user", "--seed", "0"]
+    drawn = Job("userbench.data.draw", [*one, "--out", again])
+    read = Job("userbench.data.neighbours", ["--store", store, "--splits", splits, "--top", "2"])
+    read = replace(read, words=[*read.words, "--out", str(tiny / "neighbours")])
+    made = made_from([drawn, read], [drawn, read], tmp_path, store, {})
+    assert made.store == tiny / "store" and set(made.costs) == {again, str(tiny / "neighbours")}
+    (found,) = made.splits.values()
+    assert len(load_user_split(found)) == 200 and len(load_split(found, "click")) > 0
+    assert len(load_split(found, "again")) == len(load_split(found, "age"))
+    assert not (tiny / "splits/tasks/again").exists() and not (tiny / "neighbours").exists()
+
+
 @pytest.mark.slow
 def test_plan_wants_real_data_to_be_read_first(checkout, tmp_path):
     """How many users and items there are decides the cost, and is not guessed."""
@@ -331,4 +350,4 @@ def test_plan_wants_real_data_to_be_read_first(checkout, tmp_path):
     path = str(checkout / "workflow/config/ttl10k.yaml")
     told = plan(checkout, "--config", path, USERBENCH_TTL10K=str(tmp_path))
     assert told.returncode != 0
-    assert "results/ttl10k/data/ttl/behaviours is of real data and not there" in told.stderr
+    assert "results/ttl10k/data/ttl/behaviours is not there yet, and what it holds" in told.stderr

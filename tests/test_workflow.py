@@ -319,7 +319,9 @@ def test_figure_5_encodes_as_the_config_says(checkout):
 
 def test_paper_config_without_app_says_so(checkout, tmp_path):
     """T5 and T6 stay empty where App is absent, in one line; they are never simulated."""
-    (tmp_path / "original_desen_pretrain.csv").write_text("0,1\n")
+    stems = ("pretrain", "age", "lifestatus", "finetune_click_nouserID", "finetune_like_nouserID")
+    for stem in stems:
+        (tmp_path / f"original_desen_{stem}.csv").write_text("0,1\n")
     words = ["-n", "--configfile", "workflow/config/paper.yaml", "--", "results/table2.csv"]
     status, said = snakemake(checkout, *words, USERBENCH_TTL=str(tmp_path))
     assert status == 0, said

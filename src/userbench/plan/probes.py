@@ -120,7 +120,7 @@ def stores_of(jobs: Iterable[Job]) -> list[str]:
 def corpus(path: str, jobs: list[Job], folder: Path) -> Corpus:
     """A store to measure on: the one that is there, or a small one made as the jobs would.
 
-    ValueError for real data that were not read yet.
+    ValueError for data that are there and were not read yet.
     """
     reading = [job for job in jobs if job.stage in READING and job.store == path]
     raw = reading[0].flags["raw"][0] if reading else ""
@@ -131,8 +131,8 @@ def corpus(path: str, jobs: list[Job], folder: Path) -> Corpus:
         if missing := [part for part in parts if not Path(part).exists()]:
             targets = " ".join(f"{part}/checksums.json" for part in missing)
             raise ValueError(
-                f"{missing[0]} is of real data and not there yet: what it holds is known once it "
-                f"is read. First run: snakemake --cores 1 --configfile <the same> -- {targets}"
+                f"{missing[0]} is not there yet, and what it holds is known once it is read. First "
+                f"run: snakemake --cores 1 --configfile <the same> -- {targets}"
             )
         others = [job for job in making if job not in reading]
         made = made_from(others, jobs, folder / Path(path).name, path, {})
@@ -183,15 +183,16 @@ def made_from(
         if job.stage in SPLITTING:
             out = within(out)
         places.setdefault(out, Path(folder, out.replace("/", "_")))
+    made = {out for job in making for out in job.outputs}
+    for splits_folder in drawn:
+        if splits_folder in places:
+            add_parts(places[splits_folder], Path(splits_folder), made)
     for job in making:
         words = [moved(word, places) for word in job.words]
         few = {"users": str(users)} if job.stage == "simulate" else {}
         seconds, memory = run_alone("-m", job.module, *changed(words, **few))
         out = job.outputs[0]
         costs[out] = Cost(seconds, memory, size_of(Path(moved(out, places))))
-    for splits_folder in drawn:
-        if splits_folder in places:
-            add_parts(places[splits_folder], Path(splits_folder))
     return Corpus(Path(moved(path, places)), {p: Path(moved(p, places)) for p in drawn}, 1.0, costs)
 
 
@@ -203,11 +204,11 @@ def moved(word: str, places: dict[str, Path]) -> str:
     return word
 
 
-def add_parts(made: Path, there: Path) -> None:
-    """Link the parts of splits that are there and were not made again."""
+def add_parts(folder: Path, there: Path, made: set[str]) -> None:
+    """Link into a folder the parts of splits that are there and are not `made` again."""
     for part in (there / "users", *(there / "tasks").glob("*")):
-        link = made / part.relative_to(there)
-        if part.exists() and not link.exists():
+        if part.exists() and str(part) not in made:
+            link = folder / part.relative_to(there)
             link.parent.mkdir(parents=True, exist_ok=True)
             link.symlink_to(part.resolve())
 
