@@ -48,7 +48,7 @@ def on_cluster():
 
 
 def device(wildcards):
-    """What a training is told; `auto` on a cluster is a GPU, though the submit host has none."""
+    """The device of a training; `auto` on a cluster is a GPU, though the submit host has none."""
     if CONFIG.device != "auto":
         return CONFIG.device
     return "cuda" if on_cluster() or shutil.which("nvidia-smi") else "cpu"

@@ -482,8 +482,8 @@ def figure6(resolved: ResolvedExperiment) -> Figure6Layout:
     for column in columns(resolved):
         world = resolved.corpora[resolved.tasks[column.task].corpus].simulate.overrides
         parameters = {name: world[name] for name in asked.parameters}
-        told = column.model_dump()
-        tasks.append(WorldColumn(**told, source=column.label, parameters=parameters))
+        shared = column.model_dump()
+        tasks.append(WorldColumn(**shared, source=column.label, parameters=parameters))
     return Figure6Layout(
         **of_all,
         tasks=tasks,

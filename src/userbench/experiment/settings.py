@@ -1,4 +1,4 @@
-"""What a command is told of an experiment: values of its flags, without any path."""
+"""The values of the flags of each command, as an experiment implies them; no paths."""
 
 import json
 from collections.abc import Iterable
@@ -32,7 +32,7 @@ def encoder_sizes(resolved: ResolvedExperiment, run: str) -> Fields:
 
 
 def loop_flags(resolved: ResolvedExperiment, run: str) -> str:
-    """What both training loops are told of the protocol, and of how a GPU is used."""
+    """Flags of both training loops: switches of the protocol, and how a GPU is used."""
     config, protocol = resolved.config, resolved.runs[run].protocol
     words = ["--order", protocol.order, "--item-table", protocol.item_table]
     for name in ("precision", "capture"):
@@ -94,8 +94,8 @@ def baseline_settings(resolved: ResolvedExperiment, name: str, baseline: str) ->
     """What a baseline needs to know of a task, and of the experiment's protocol."""
     task, protocol = resolved.tasks[name], resolved.config.protocol
     history = {"history": HISTORY[baseline]} if baseline in HISTORY else {}
-    told = {key: getattr(protocol, key) for key in OF_BASELINES}
-    return {"kind": task.kind, "metric": task.metric, **told, **history}
+    switches = {key: getattr(protocol, key) for key in OF_BASELINES}
+    return {"kind": task.kind, "metric": task.metric, **switches, **history}
 
 
 def similarity_flags(resolved: ResolvedExperiment) -> list[str]:
