@@ -37,7 +37,11 @@ SMOKE = (ROOT / "workflow/config/smoke.yaml").read_text()
         ),
         ("{corpus: app,", "{corpus: ttl,", r": corpora.app: no task is of it. Add one"),
         ("{method: clue,", "{method: cleu,", r": runs.clue.method: no method 'cleu'"),
-        ("baseline: none", "baseline: nobody", r": table2.baseline: no run 'nobody'"),
+        (
+            "compared_with: none",
+            "compared_with: nobody",
+            r": table2.compared_with: no run 'nobody'",
+        ),
     ],
 )
 def test_a_mistake_in_a_config_names_file_and_place(old, new, said, tmp_path):
@@ -56,7 +60,7 @@ def small(folder: Path, name: str, **changes) -> list[str]:
         **{key: smoke[key] for key in ("splits", "encoder", "pretrain", "finetune")},
         "tasks": {"age": smoke["tasks"]["age"]},
         "runs": {"none": {"label": "None"}},
-        "table2": {"rows": ["none"], "baseline": "none"},
+        "table2": {"rows": ["none"], "compared_with": "none"},
     }
     path = folder / f"{name}.yaml"
     path.write_text(yaml.safe_dump({**content, **changes}, sort_keys=False))

@@ -277,7 +277,7 @@ def test_plan_of_a_small_workflow(checkout, tmp_path):
         "corpora": {"ttl": smoke["corpora"]["ttl"]},
         "tasks": {name: smoke["tasks"][name] for name in ("age", "click")},
         "runs": {name: smoke["runs"][name] for name in ("none", "mlm", "idicl")},
-        "table2": {"rows": ["none", "idicl"], "baseline": "none"},
+        "table2": {"rows": ["none", "idicl"], "compared_with": "none"},
     }
     words = config(checkout, **changes, similarity={"corpus": "ttl", "rows": ["idicl"]})
     targets = ["results/table2.csv", "results/figure5.pdf"]

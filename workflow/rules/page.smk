@@ -4,7 +4,7 @@
 
 # What each notebook reads.
 NOTEBOOKS = {
-    "table2": ["scores.csv", "statistics.csv", "table2.csv", "agreement.csv"],
+    "table2": ["experiment.json", "scores.csv", "statistics.csv", "table2.csv", "agreement.csv"],
     "figure3": ["figure3.csv", "figure3.svg"],
     "figure4": ["ablation.csv", "figure4.svg"],
     "figure5": ["figure5.csv", "figure5.svg"],

@@ -4,7 +4,7 @@
 #      which are those of the experiment asked for last
 
 TABLES = {
-    "table2": "scores.csv table1.csv table2.csv table2.md table2.tex table2.html headline.md"
+    "table2": "experiment.json scores.csv table1.csv table2.csv table2.md table2.tex table2.html headline.md"
     " agreement.csv statistics.csv statistics.md aggregate.csv aggregate.md",
     "verify": "verdict.csv verdict.md",
     "tuning": "tuning.csv tuning.md",
@@ -12,7 +12,7 @@ TABLES = {
 }
 PUBLISHED = [name for key in TABLES if getattr(CONFIG, key) for name in TABLES[key].split()]
 PUBLISHED = list(dict.fromkeys(PUBLISHED))
-RECORDED = (".csv", "headline.md")
+RECORDED = (".csv", "headline.md", "experiment.json")
 PUBLISHED += [f"{name}.provenance.json" for name in PUBLISHED if name.endswith(RECORDED)]
 # Apart from the others: Table 2 does not wait for control runs.
 FAIRNESS = ["fairness.csv", "fairness.md", "fairness.csv.provenance.json"] if CONFIG.table2 else []
