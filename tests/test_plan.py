@@ -199,8 +199,8 @@ def test_simplest_of_the_fastest_ways_to_share():
     assert sharings(1, on_gpu=True) == [alone, Sharing(2), Sharing(4)]
     assert best({alone: 101.0, pair: 100.0, turns: 99.5}) == alone
     assert best({alone: 110.0, pair: 100.0, turns: 99.5}) == pair
-    assert str(turns) == "--config seeds_together=2 together=interleaved"
-    assert str(Sharing(4, 1)) == "--config seeds_together=1 jobs_per_gpu=4"
+    assert str(turns) == "--config seeds_together=true together=interleaved"
+    assert str(Sharing(4, 1)) == "--config seeds_together=false jobs_per_gpu=4"
     steps = Steps(job("clue"), 1.0, by_turns={2: 0.7, 4: 0.5}, beside={2: 1.5, 4: 2.5})
     ways = (alone, pair, turns, Sharing(1, 3, "interleaved"), Sharing(4, 3))
     assert [steps.slowdown(way) for way in ways] == [1.0, 1.0, 0.7, 0.7, 2.5]
