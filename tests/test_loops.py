@@ -310,8 +310,8 @@ def test_test_split_may_be_left_alone(tiny, tmp_path):
 def test_every_variant_pretrains_and_fine_tunes(tiny, mlm, tmp_path, name):
     """The other forms of the baselines are runs: from a warm start to scores, by the commands."""
     run = VARIANTS[name]
-    settings = run.get("set", {})
-    if "views.generator" in run.get("given", {}):
+    settings = run.get("overrides", {})
+    if "views.generator" in run.get("inputs", {}):
         settings = {**settings, "views": {**settings.get("views", {}), "generator": str(mlm)}}
     start = [] if run.get("init_from") == "none" else ["--init", str(mlm)]
     checkpoint = mlm
