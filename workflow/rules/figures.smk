@@ -5,31 +5,6 @@
 
 
 FIGURES = figures_of(EXPERIMENT)
-
-
-def numbers_of(figure):
-    """The file of the numbers that a figure shows."""
-    return {"figure4": "ablation.csv"}.get(figure, f"{figure}.csv")
-
-
-def files_of(figure):
-    """What is published of a figure."""
-    numbers = numbers_of(figure)
-    images = [f"{figure}.{kind}" for kind in ("svg", "pdf", "png")]
-    more = ["figure5.parquet"] if figure == "figure5" else []
-    return [numbers, f"{numbers}.provenance.json", *images, *more]
-
-
-def behind_figure(figure):
-    """The measurements that a figure is made of."""
-    if figure == "learning_curves":
-        encoders = dict.fromkeys(RUNS[row].encoder for row in ROWS if RUNS[row].encoder)
-        curves = expand(CURVE, run=encoders, corpus=CORPORA, seed=SEEDS)
-        return {"scores": f"{OUT}/scores.csv", "behind": curves}
-    runs = runs_of(EXPERIMENT, figure)
-    return {"scores": f"{OUT}/{figure}_scores.csv", "behind": of_runs(PREDICTIONS, runs)}
-
-
 DRAWN = [name for figure in FIGURES for name in files_of(figure)]
 
 

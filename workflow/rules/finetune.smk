@@ -14,7 +14,7 @@ for corpus_name in CORPORA:
         name:
             f"finetune_{corpus_name}"
         input:
-            behaviours=expand(BEHAVIOURS, corpus=corpus_name),
+            behaviours=BEHAVIOURS.format(corpus=corpus_name),
             examples=task_files(EXAMPLES, corpus_name),
             splits=lambda w, corpus=corpus_name: task_files(
                 TASK_SPLIT, corpus, RUNS[w.run].protocol.split
@@ -34,7 +34,7 @@ for corpus_name in CORPORA:
         resources:
             **needs("finetune", corpus_name),
         params:
-            store=f"{OUT}/data/{corpus_name}",
+            store=subpath(input.behaviours, ancestor=2),
             splits=lambda w, corpus=corpus_name: splits_of(w.run, corpus),
             encoder=lambda w: json.dumps(settings.encoder_sizes(EXPERIMENT, w.run)),
             init=lambda w, corpus=corpus_name: candidates_flag(w.run, corpus),
@@ -63,7 +63,7 @@ for corpus_name in CORPORA:
         name:
             f"references_{corpus_name}"
         input:
-            behaviours=expand(BEHAVIOURS, corpus=corpus_name),
+            behaviours=BEHAVIOURS.format(corpus=corpus_name),
             examples=task_files(EXAMPLES, corpus_name),
             splits=task_files(TASK_SPLIT, corpus_name, CONFIG.protocol.split),
             code=code("references"),
@@ -80,8 +80,8 @@ for corpus_name in CORPORA:
         resources:
             **needs("references", corpus_name),
         params:
-            store=f"{OUT}/data/{corpus_name}",
-            splits=f"{OUT}/splits/{CONFIG.protocol.split}/{corpus_name}",
+            store=subpath(input.behaviours, ancestor=2),
+            splits=lambda w, corpus=corpus_name: f"{OUT}/splits/{CONFIG.protocol.split}/{corpus}",
             tasks=lambda w, corpus=corpus_name: baseline_tasks(corpus),
             max_length=CONFIG.encoder.max_length,
             seed=SEEDS[0],

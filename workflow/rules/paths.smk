@@ -153,3 +153,27 @@ def of_runs(pattern, runs):
 def curves_behind(rows):
     """The learning curves of all pre-training that these rows are due to."""
     return expand(CURVE, run=runs_behind(EXPERIMENT, rows), corpus=CORPORA, seed=SEEDS)
+
+
+def numbers_of(figure):
+    """The file of the numbers that a figure shows."""
+    return {"figure4": "ablation.csv"}.get(figure, f"{figure}.csv")
+
+
+def files_of(figure):
+    """What is published of a figure."""
+    numbers = numbers_of(figure)
+    images = [f"{figure}.{kind}" for kind in ("svg", "pdf", "png")]
+    more = ["figure5.parquet"] if figure == "figure5" else []
+    return [numbers, f"{numbers}.provenance.json", *images, *more]
+
+
+def behind_figure(figure):
+    """The measurements that a figure is made of."""
+    if figure == "learning_curves":
+        rows = runs_of(EXPERIMENT, figure)
+        encoders = dict.fromkeys(RUNS[row].encoder for row in rows if RUNS[row].encoder)
+        curves = expand(CURVE, run=encoders, corpus=CORPORA, seed=SEEDS)
+        return {"scores": f"{OUT}/scores.csv", "behind": curves}
+    runs = runs_of(EXPERIMENT, figure)
+    return {"scores": f"{OUT}/{figure}_scores.csv", "behind": of_runs(PREDICTIONS, runs)}
