@@ -91,7 +91,7 @@ MISTAKES = {
     ),
     "1e-3, which YAML reads as a text": (
         at("tasks.age.lr", "1e-3"),
-        "tasks.age.lr: '1e-3' should be a valid number. YAML reads it as a text: write 0.001",
+        "tasks.age.lr: '1e-3' should be a valid number. It is read as a text: write 0.001",
     ),
     "2.0 for a whole number": (
         at("pretrain.epochs", 2.0),

@@ -104,7 +104,8 @@ def hint(value: Any, said: str) -> str:
     except (TypeError, ValueError):
         return ""
     if isinstance(value, str):
-        return f". YAML reads it as a text: write {number:g}, or 1.0e-3 for 1e-3"
+        dot = ", or 1.0e-3 for 1e-3" if "e" in value.lower() else ""
+        return f". It is read as a text: write {number:g}{dot}"
     return f": write {number:g}" if "integer" in said and number.is_integer() else ""
 
 
