@@ -401,6 +401,12 @@ def test_a_key_twice_is_found_in_its_file(tmp_path):
         read_configs([path])
 
 
+@pytest.mark.parametrize(("text", "value"), [("true", True), ("false", False), (True, True)])
+def test_seeds_together_may_come_from_the_command_line(text, value):
+    """Snakemake makes a text of `--config seeds_together=true`, and a truth value of True alone."""
+    assert read_experiment(smoke(seeds_together=text), "a.yaml").seeds_together is value
+
+
 def test_of_several_files_the_last_counts(tmp_path):
     """As Snakemake merges them: inside of mappings, too."""
     small = tmp_path / "small.yaml"

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
@@ -26,6 +27,11 @@ def each_once(values: list[Any]) -> list[Any]:
         if count > 1:
             raise ValueError(f"{value!r} is there twice. Leave it out once")
     return values
+
+
+def truth(value: Any) -> Any:
+    """A truth value for the text of one: on its command line, Snakemake reads True, but not true."""
+    return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
 
 
 # Names become folders and words of commands: nothing that a path or a shell could misread.
@@ -334,7 +340,7 @@ class Experiment(Part):
     """Run of which each switch of the ledger is set to its other values, one at a time."""
 
     # Of the machine: given on the command line (--config seeds_together=all) or in a profile.
-    seeds_together: bool = False
+    seeds_together: Annotated[bool, BeforeValidator(truth)] = False
     """All seeds of a run share a process: where its start takes as long as a training."""
     together: Literal["one-by-one", "interleaved"] = "one-by-one"
     """How seeds that share a process are trained."""
