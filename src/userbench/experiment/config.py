@@ -30,7 +30,7 @@ def each_once(values: list[Any]) -> list[Any]:
 
 
 def truth(value: Any) -> Any:
-    """A truth value for the text of one: on its command line, Snakemake reads True, but not true."""
+    """A truth value for the text of one: on a command line, Snakemake reads True, but not true."""
     return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
 
 
