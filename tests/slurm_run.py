@@ -163,12 +163,7 @@ def run(folder: Path, environment: dict[str, str]) -> tuple[int, Kill | None]:
     # The plugin asks for the GPU of a rule, whatever the device.
     with (folder / "experiment.yaml").open(encoding="utf-8") as file:
         content = yaml.safe_load(file)
-    seeds = "_".join(map(str, content["seeds"]))
-    rules = [
-        f"{stage}_{c}_seeds_{seeds}"
-        for stage in ("pretrain", "finetune")
-        for c in content["corpora"]
-    ]
+    rules = ["pretrain", *(f"finetune_{corpus}" for corpus in content["corpora"])]
     words = [sys.executable, "-m", "snakemake", "--profile", "profiles/slurm", *QUICK]
     words += ["--set-resources", *(f"{rule}:gpu=1" for rule in rules)]
     words += ["--configfile", "experiment.yaml", "--", "results/table2.csv"]
