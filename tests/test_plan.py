@@ -295,8 +295,8 @@ def test_plan_of_a_small_workflow(checkout, tmp_path):
     counts = job_counts(said)
     found = json.loads((tmp_path / "plan.json").read_text())
     stages = [job["stage"] for job in found["jobs"]]
-    assert stages.count("pretrain") == counts["pretrain"] == 4
-    assert stages.count("finetune") == counts["finetune_ttl"] == 4
+    assert stages.count("pretrain") == counts["pretrain"] == 2  # both seeds in a process
+    assert stages.count("finetune") == counts["finetune_ttl"] == 2
     assert stages.count("similarity") == counts["similarity"] == 2
     assert all(job["seconds"] > 0.1 for job in found["jobs"])
     trained = [job for job in found["jobs"] if job["stage"] == "pretrain"]
@@ -306,7 +306,7 @@ def test_plan_of_a_small_workflow(checkout, tmp_path):
     assert max(total / 2, longest) <= found["wall_seconds"] <= total
     assert "idicl" in told.stdout and "on 2 cores" in told.stdout
     assert {(job["run"], job["corpus"], job["seeds"]) for job in trained} == {
-        (run, "ttl", 1) for run in ("mlm", "idicl")
+        (run, "ttl", 2) for run in ("mlm", "idicl")
     }
     # The rules take it as it is (`test_resources.py`: what for).
     (checkout / "results/smoke").mkdir(parents=True)
