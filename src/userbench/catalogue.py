@@ -4,7 +4,7 @@ userbench methods [NAME...]
 userbench methods --json < questions.json
 
 With --json, answers questions about a config, which only a method itself knows:
-{"runs": {"ccl": {"method": "ccl", "overrides": {"lr": 0.001}, "inputs": ["views.generator"]}},
+{"runs": {"ccl": {"method": "ccl", "overrides": {"lr": 0.001, "views": {"generator": "file"}}}},
 "worlds": {"ttl": {"format": "ttl", "users": 100, "overrides": {"noise": 0.1}}}}
 """
 
@@ -19,7 +19,7 @@ from typing import Any
 
 from userbench.data.simulate import choose_world, numbers
 from userbench.method import configure, load_method
-from userbench.mistakes import command
+from userbench.mistakes import command, one_line
 from userbench.view import load_views
 
 HERE = Path(__file__).parent
@@ -37,36 +37,24 @@ def answers(questions: dict[str, Any]) -> dict[str, Any]:
             module = load_method(asked["method"])
             notes[asked["method"]] = notes_of(module)
         except Exception as problem:  # Why: a file of the user's may fail in any way.
-            refusals[f"runs.{name}.method"] = one_line(problem)
+            refusals[f"runs.{name}.method"] = reason(problem)
             continue
         try:
-            configure(module, with_inputs(asked["overrides"], asked["inputs"]))
+            configure(module, asked["overrides"])
         except Exception as problem:
-            refusals[f"runs.{name}.overrides"] = one_line(problem)
+            refusals[f"runs.{name}.overrides"] = reason(problem)
     for name, asked in questions.get("worlds", {}).items():
         try:
             world = {key: numbers(value) for key, value in asked["overrides"].items()}
             choose_world(asked["format"], asked["users"], **world)
         except ValueError as problem:
-            refusals[f"corpora.{name}.simulate.overrides"] = one_line(problem)
+            refusals[f"corpora.{name}.simulate.overrides"] = reason(problem)
     return {"refusals": refusals, "notes": notes}
 
 
-def with_inputs(overrides: dict[str, Any], inputs: list[str]) -> dict[str, Any]:
-    """The fields of a run, with a name of a file in each field that is to hold one."""
-    result = json.loads(json.dumps(overrides))
-    for field in inputs:
-        *above, last = field.split(".")
-        place = result
-        for part in above:
-            place = place.setdefault(part, {})
-        place[last] = "file"
-    return result
-
-
-def one_line(problem: Exception) -> str:
+def reason(problem: Exception) -> str:
     """A problem as one line, with its kind where that says more than its text."""
-    text = " ".join(str(problem).split())
+    text = one_line(str(problem))
     return text if isinstance(problem, ValueError) else f"{type(problem).__name__}: {text}"
 
 

@@ -89,14 +89,11 @@ def method_inputs(wildcards):
 
 def overrides(wildcards):
     """The fields of the method's Config that a run sets, paths of its inputs included."""
-    changes = RUNS[wildcards.run].overrides
-    for field, source in RUNS[wildcards.run].inputs.items():
+    run, paths = RUNS[wildcards.run], {}
+    for field, source in run.inputs.items():
         (path,) = input_path(wildcards, source, "{seed}")
-        nested = str(Path(path).parent) if source == NEIGHBOURS else path
-        for name in reversed(field.split(".")):
-            nested = {name: nested}
-        changes = merged(changes, nested)
-    return json.dumps(changes)
+        paths[field] = str(Path(path).parent) if source == NEIGHBOURS else path
+    return json.dumps(with_inputs(run.overrides, paths))
 
 
 def init_flag(wildcards):

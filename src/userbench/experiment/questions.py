@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from userbench.experiment.config import Fields
-from userbench.experiment.runs import ResolvedExperiment
+from userbench.experiment.runs import ResolvedExperiment, with_inputs
 
 PACKAGE = Path(__file__).parents[1]
 CODE = ("catalogue.py", "method.py", "view.py", "methods/*.py", "views/*.py", "data/simulate.py")
@@ -26,8 +26,8 @@ def questions(resolved: ResolvedExperiment) -> Fields:
         "runs": {
             name: {
                 "method": run.method,
-                "overrides": run.overrides,
-                "inputs": list(run.inputs),
+                # Why a name: where these files will be, or whether, is no question of a field.
+                "overrides": with_inputs(run.overrides, dict.fromkeys(run.inputs, "file")),
             }
             for name, run in resolved.runs.items()
             if run.method is not None

@@ -233,6 +233,16 @@ def changed(protocol: Protocol, change: Fields) -> Protocol:
     return Protocol(**{**set_fields(protocol), **change})
 
 
+def with_inputs(fields: Fields, paths: dict[str, str]) -> Fields:
+    """The fields of a run, and a path in each field, such as views.generator, that names a file."""
+    for field, path in paths.items():
+        nested: Any = path
+        for name in reversed(field.split(".")):
+            nested = {name: nested}
+        fields = merged(fields, nested)
+    return fields
+
+
 def merged(old: Fields, new: Fields) -> Fields:
     """Fields `new` over `old`; nested ones too, unless they are of another kind."""
     result = {**old, **new}

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from userbench import artifact
-from userbench.experiment.check import read_experiment
-from userbench.experiment.layouts import ExperimentFile, Layouts, experiment_file
-from userbench.experiment.runs import resolve
+from userbench.experiment.check import read_experiment, resolve_checked
+from userbench.experiment.layouts import STUDIES, ExperimentFile, Layouts, experiment_file
 from userbench.mistakes import command, json_object
 from userbench.report.files import Text, check, parse_json
 
@@ -27,12 +26,7 @@ ASKED_BY = {
     "training": "table2",
     "tuning": "tuning",
     "effects": "sensitivity",
-    "figure3": "combination",
-    "figure4": "ablation",
-    "figure5": "similarity",
-    "figure6": "worlds",
-    "figure7": "labels",
-    "learning_curves": "table2",
+    **STUDIES,
 }
 
 
@@ -80,10 +74,7 @@ def main(argv: list[str] | None = None) -> None:
         if name not in config.corpora:
             known = ", ".join(config.corpora)
             raise ValueError(f"--absent: no corpus {name!r}; known: {known}")
-    try:
-        resolved = resolve(config, frozenset(args.absent))
-    except ValueError as problem:
-        raise ValueError(f"--config: {problem}") from None
+    resolved, _ = resolve_checked(config, "--config", args.absent, asks=False)
     artifact.write_json(args.out, experiment_file(resolved, notes).model_dump())
     asked = {"config": args.config, "absent": args.absent, "notes": notes, "out": args.out}
     artifact.record(args.out, asked)
