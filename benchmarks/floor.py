@@ -11,8 +11,8 @@ from typing import NamedTuple
 from torch import Tensor
 
 from benchmarks.configurations import Configuration
-from userbench.augment import ceil_share
-from userbench.encoder import EncoderConfig
+from userbench.model.augment import ceil_share
+from userbench.model.encoder import EncoderConfig
 from userbench.views.operators import Options
 
 FLOAT, STORED_ID, ID = 4, 4, 8  # bytes
@@ -59,7 +59,7 @@ def least_work(
     if configuration.kind == "evaluate":
         return {**work, "rank": Work(2 * users * dim * outputs, 2 * users * outputs * FLOAT)}
     head = dim * (dim + 1) + outputs * (dim + 1) if outputs else 0
-    # Rows that no user of a batch has can be put off (`userbench.optimizer`).
+    # Rows that no user of a batch has can be put off (`userbench.training.optimizer`).
     put_off = max(0, sizes.n_items + 2 - behaviours / steps)
     parameters = encoder_parameters(sizes) + head - put_off * dim
     gradients = steps * parameters + tokens * dim

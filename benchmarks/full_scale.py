@@ -22,16 +22,17 @@ import pandas as pd
 import torch
 import yaml
 
-from userbench import artifact, finetune, pretrain
+from userbench import finetune, pretrain
 from userbench.data.arrays import behaviours_folder, peak_memory, read_checksums
 from userbench.data.splits import TEST, load_split
 from userbench.data.store import BehaviourStore
-from userbench.encoder import EncoderConfig
-from userbench.mistakes import command
-from userbench.optimizer import Adam
+from userbench.errors import command
+from userbench.model.encoder import EncoderConfig
+from userbench.model.tasks import Task, build_head, load_examples
 from userbench.plan.jobs import SPLITTING, Job, jobs_left
-from userbench.tasks import Task, build_head, load_examples
+from userbench.results import artifact
 from userbench.together import arguments_of
+from userbench.training.optimizer import Adam
 
 EXPERIMENT = "full_scale"
 WORLDS = {  # Table 1 of the paper; of App's items it knows 4,047

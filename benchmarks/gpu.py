@@ -27,16 +27,16 @@ from torch.overrides import TorchFunctionMode
 from benchmarks import floor, gpu_page, workloads
 from benchmarks.configurations import CONFIGURATIONS, TTL_ITEMS
 from benchmarks.corpus import Corpus
-from userbench import artifact
-from userbench.acceleration import PRECISIONS, Graphs, accelerate
-from userbench.augment import proper_share
 from userbench.data import store as store_module
 from userbench.data.simulate import choose_world
 from userbench.data.store import Batch, BehaviourStore
-from userbench.encoder import EncoderConfig, UserEncoder, pick_device
+from userbench.errors import command
 from userbench.method import PretrainMethod, configure, load_method
-from userbench.mistakes import command
-from userbench.optimizer import Adam
+from userbench.model.augment import proper_share
+from userbench.model.encoder import EncoderConfig, UserEncoder, pick_device
+from userbench.results import artifact
+from userbench.training.acceleration import PRECISIONS, Graphs, accelerate
+from userbench.training.optimizer import Adam
 
 ROOT = Path(__file__).parent.parent
 METHODS = ("adaptssr", "mlm", "peterrec", "ptum", "clue", "ccl", "idicl")

@@ -10,8 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from userbench import artifact
-from userbench.mistakes import command
+from userbench.errors import command
+from userbench.results import artifact
 
 SECTIONS = ("machine", "correctness", "methods", "waits", "variants", "sharing")
 # What was promised, the row it is promised of, and whether less is better.

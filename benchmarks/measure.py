@@ -15,9 +15,9 @@ import torch
 
 from benchmarks import corpus, floor, workloads
 from benchmarks.configurations import CANDIDATES, CONFIGURATIONS, MACHINE, SIDES, TOTAL
-from userbench.artifact import hardware
 from userbench.data.arrays import peak_memory
-from userbench.encoder import EncoderConfig, pick_device
+from userbench.model.encoder import EncoderConfig, pick_device
+from userbench.results.artifact import hardware
 
 SEED = 0
 MATRIX = 2048

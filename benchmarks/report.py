@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.configurations import CONFIGURATIONS, MACHINE, SIDES, STAGES, TOTAL
-from userbench import artifact
-from userbench.mistakes import command
+from userbench.errors import command
+from userbench.results import artifact
 
 matplotlib.use("Agg")
 from matplotlib import pyplot  # noqa: E402 - the backend has to be chosen first

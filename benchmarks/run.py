@@ -23,8 +23,8 @@ import pandas as pd
 
 from benchmarks import report
 from benchmarks.configurations import CONFIGURATIONS, MACHINE, QUICK
-from userbench import artifact
-from userbench.mistakes import command
+from userbench.errors import command
+from userbench.results import artifact
 
 ROOT = Path(__file__).parent.parent
 

@@ -15,10 +15,10 @@ from benchmarks.corpus import Corpus
 from userbench import finetune
 from userbench.data.splits import TRAIN
 from userbench.data.store import Batch
-from userbench.encoder import EncoderConfig, UserEncoder
 from userbench.method import PretrainMethod, configure, load_method
-from userbench.optimizer import Adam
-from userbench.tasks import Task, build_head
+from userbench.model.encoder import EncoderConfig, UserEncoder
+from userbench.model.tasks import Task, build_head
+from userbench.training.optimizer import Adam
 from userbench.view import Pair, Views
 
 DROPOUT = 0.5  # of fine-tuning, as released

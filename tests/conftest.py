@@ -37,7 +37,7 @@ def released_encoder(reference):
 
 def encoder_with(values: dict[str, np.ndarray]):
     """Our encoder with weights named as the release names them."""
-    from userbench.encoder import EncoderConfig, UserEncoder
+    from userbench.model.encoder import EncoderConfig, UserEncoder
 
     weight = {
         name.removeprefix("weight/base_model."): torch.from_numpy(value)

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from userbench import contract
+from userbench import conformance
 from userbench.data.store import Batch
 from userbench.method import configure, load_method
-from userbench.optimizer import Adam
+from userbench.training.optimizer import Adam
 
 # Each method as it is by default, and what else draws or selects.
 CASES = {
@@ -35,14 +35,14 @@ CASES = {
 @pytest.fixture(scope="module")
 def store():
     """Users of every length from 1 to the encoder's longest."""
-    return contract.toy_store()
+    return conformance.toy_store()
 
 
 def build(case, store, **changes):
     name, settings_of_case = {**CASES, **STUDIED}[case]
     module = load_method(name)
     config = replace(configure(module, settings_of_case), **changes)
-    return contract.build(contract.Case(module, config, store))
+    return conformance.build(conformance.Case(module, config, store))
 
 
 def loss_and_gradients(method, batch):
@@ -76,7 +76,7 @@ def bounded(lengths, copies=1):
 
 @pytest.fixture(scope="module")
 def encoder():
-    from userbench.encoder import EncoderConfig, UserEncoder
+    from userbench.model.encoder import EncoderConfig, UserEncoder
 
     torch.manual_seed(0)
     return UserEncoder(EncoderConfig(n_items=50, dim=8, max_length=60), dropout=0.0)
@@ -98,7 +98,7 @@ def test_groups_by_bounds_are_one_padded_batch(encoder, lengths, copies):
 @given(lengths=st.lists(st.integers(1, 60), min_size=1, max_size=40), ratio=st.floats(0.01, 1))
 def test_places_are_those_chosen_and_one_behind(lengths, ratio):
     """A bound below the number of chosen positions would lose some of them."""
-    from userbench.augment import ceil_share, lengths_of, places_of, random_subset
+    from userbench.model.augment import ceil_share, lengths_of, places_of, random_subset
 
     batch, _ = bounded(lengths)
     counts = ceil_share(lengths_of(batch.items), ratio)
@@ -146,9 +146,9 @@ def test_a_row_longer_than_its_bound_stops(encoder):
 def test_methods_give_the_same_loss_within_bounds(case, store):
     """Views that outgrow their bounds, or predictions that are padding, would show."""
     method = build(case, store, dropout=0.0)
-    exact = loss_and_gradients(method, store.batch(contract.EVERYONE))
+    exact = loss_and_gradients(method, store.batch(conformance.EVERYONE))
     method.zero_grad()
-    loss, gradients = loss_and_gradients(method, store.bounded_batch(contract.EVERYONE))
+    loss, gradients = loss_and_gradients(method, store.bounded_batch(conformance.EVERYONE))
     if case.startswith("ccl"):  # it draws one random number for each place, padding or not
         assert loss.isfinite()
         return
@@ -161,7 +161,7 @@ def test_methods_give_the_same_loss_within_bounds(case, store):
 @pytest.mark.parametrize("kept", [1, 1 << 22])
 def test_target_0_is_nothing_to_predict(kept, monkeypatch):
     """In the softmax whole or in blocks, and in the sampled one: as if the row were not there."""
-    from userbench import losses
+    from userbench.model import losses
 
     monkeypatch.setitem(losses.LOGITS_KEPT, "cpu", kept)
     torch.manual_seed(0)
@@ -245,7 +245,7 @@ STUDIED = {
 @pytest.fixture
 def unpacked(monkeypatch):
     """Encoders leave no padding out, as on a GPU."""
-    from userbench import encoder
+    from userbench.model import encoder
 
     places = encoder.Places
     monkeypatch.setattr(encoder, "Places", lambda items, packed: places(items, False))
@@ -256,7 +256,7 @@ def test_no_step_waits_for_the_device(case, store, unpacked):
     """Batch, views, loss, gradients and optimizer of a step: the host may run ahead of a GPU."""
     method = build(case, store)
     optimizer = Adam(method, 1e-3, "dense", method.encoder.items)
-    users = contract.EVERYONE[:16]
+    users = conformance.EVERYONE[:16]
     bounds = store.bounds(users)
     with Waits() as waits:
         batch = Batch(users, store.padded(users, bounds.longest[-1]), bounds)
@@ -270,8 +270,8 @@ def test_no_step_of_fine_tuning_waits_for_the_device(tiny, name, kind, unpacked)
     """Its graph holds the loss of a task, too, with the negatives that are drawn for it."""
     from userbench.data.splits import load_split
     from userbench.data.store import BehaviourStore
-    from userbench.encoder import EncoderConfig, UserEncoder
-    from userbench.tasks import Task, build_head, load_examples
+    from userbench.model.encoder import EncoderConfig, UserEncoder
+    from userbench.model.tasks import Task, build_head, load_examples
 
     store = BehaviourStore.open(tiny / "store", 20, "cpu")
     encoder = UserEncoder(EncoderConfig(store.n_items, dim=8, max_length=20), dropout=0.1)
@@ -294,13 +294,13 @@ def test_no_step_of_fine_tuning_waits_for_the_device(tiny, name, kind, unpacked)
 @pytest.mark.parametrize("case", CASES)
 def test_bf16_moves_no_loss_far_and_losses_are_fp32(case, store):
     """Rounding factors to 8 bits of the encoder alone; a loss in bf16 would lose its digits."""
-    from userbench.acceleration import accelerate
+    from userbench.training.acceleration import accelerate
 
     losses, tables = [], []
     for precision in ("fp32", "bf16"):
         method = build(case, store, dropout=0.0)
         accelerate(method.encoder, precision, "none", "cpu")
-        loss, gradients = loss_and_gradients(method, store.batch(contract.EVERYONE))
+        loss, gradients = loss_and_gradients(method, store.batch(conformance.EVERYONE))
         assert loss.dtype == torch.float32
         losses.append(loss.detach())
         tables.append(gradients["encoder.items.weight"])
@@ -310,7 +310,7 @@ def test_bf16_moves_no_loss_far_and_losses_are_fp32(case, store):
 
 
 def test_what_is_set_is_refused_in_one_line(encoder):
-    from userbench.acceleration import accelerate
+    from userbench.training.acceleration import accelerate
 
     for precision, capture, told in (
         ("fp16", "none", "precision 'fp16': use one of fp32, tf32, bf16"),
@@ -328,7 +328,7 @@ class Recorded:
     """In place of CUDA graphs: replays the step on the tensors that it was captured with."""
 
     def __new__(cls, step):
-        from userbench.acceleration import Captured, Graphs
+        from userbench.training.acceleration import Captured, Graphs
 
         class Recording(Graphs):
             captures = 0
@@ -346,7 +346,7 @@ def test_graphs_make_the_steps_that_were_asked_for(store):
 
     def walk(take_step):
         torch.manual_seed(0)
-        users = contract.EVERYONE
+        users = conformance.EVERYONE
         losses = []
         for number in range(24):
             some = users[torch.randperm(48)[: 16 if number % 4 else 12]]
@@ -406,7 +406,7 @@ def test_the_transformer_can_be_compiled():
 
 COMPILED = """
 import torch
-from userbench.encoder import EncoderConfig, UserEncoder
+from userbench.model.encoder import EncoderConfig, UserEncoder
 
 encoder = UserEncoder(EncoderConfig(n_items=50, dim=8, max_length=60), dropout=0.0)
 encoder.packed = False  # as on a GPU

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from userbench import artifact
+from userbench.results import artifact
 
 
 def test_written_whole_or_not_at_all(tmp_path):

@@ -56,7 +56,7 @@ def call(module: str, *words: str) -> None:
 @pytest.fixture(scope="module")
 def made(tiny, tmp_path_factory) -> Path:
     """An experiment of two rows and two seeds, made by the commands of the rules: results/toy."""
-    from userbench.artifact import record
+    from userbench.results.artifact import record
 
     folder = tmp_path_factory.mktemp("made")
     toy = Path("results/toy")
@@ -160,7 +160,7 @@ def test_results_as_made_can_be_traced(results):
 @pytest.mark.parametrize("forged", [False, True])
 def test_a_changed_digit_of_a_score_is_found(results, forged):
     """By its checksum; and by the predictions, where the checksum was changed with it."""
-    from userbench.artifact import sha256
+    from userbench.results.artifact import sha256
 
     path = results / "toy/finetune/none/age/seed1.json"
     old = sha256(path)
@@ -197,7 +197,7 @@ def test_a_flipped_bit_is_found(results):
 @pytest.mark.parametrize("forged", [False, True])
 def test_an_edited_cell_is_found(results, forged):
     """Also where whoever edited it has put the new checksum into the record."""
-    from userbench.artifact import sha256
+    from userbench.results.artifact import sha256
 
     for name in ("table2.csv", "aggregate.csv", "learning_curves.csv"):
         path = results / "toy" / name

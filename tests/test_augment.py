@@ -33,7 +33,7 @@ def real(row):
 
 @pytest.mark.parametrize("ratio", [0.1, 0.4, 0.6, 0.7, 1.0])
 def test_operators_do_what_they_say(ratio):
-    from userbench.augment import crop, mask, reorder
+    from userbench.model.augment import crop, mask, reorder
 
     items, lengths = sequences()
     before = items.clone()
@@ -61,7 +61,7 @@ def test_operators_do_what_they_say(ratio):
 
 def test_counts_of_the_release():
     """n = 10 -> crop 4, reorder 6, mask 6; n = 2 -> mask 1; n = 1 -> nothing to mask."""
-    from userbench.augment import ceil_share, proper_share
+    from userbench.model.augment import ceil_share, proper_share
 
     n = torch.tensor([10, 2, 1, 90])
     assert ceil_share(n, 0.4).tolist() == [4, 1, 1, 36]
@@ -71,7 +71,7 @@ def test_counts_of_the_release():
 
 def test_draws_are_uniform():
     """Windows and subsets must not prefer an end; 5 standard deviations are allowed."""
-    from userbench.augment import crop, mask, reorder
+    from userbench.model.augment import crop, mask, reorder
 
     torch.manual_seed(0)
     users = 20_000
@@ -87,7 +87,7 @@ def test_draws_are_uniform():
 
 
 def test_random_view_offers_mask_only_to_two_behaviours_or_more():
-    from userbench.augment import random_view
+    from userbench.model.augment import random_view
 
     torch.manual_seed(0)
     one = torch.tensor([[7, 0, 0]]).repeat(500, 1)
@@ -121,7 +121,7 @@ def at_least_one(ratio, n):
 @settings(deadline=None)
 @given(lengths, ratios, seeds, st.integers(0, 3))
 def test_substitute_replaces_as_many_as_it_says(lengths, ratio, seed, padding):
-    from userbench.augment import substitute
+    from userbench.model.augment import substitute
 
     torch.manual_seed(seed)
     items = rows_of(lengths, max(lengths) + padding)
@@ -138,7 +138,7 @@ def test_substitute_replaces_as_many_as_it_says(lengths, ratio, seed, padding):
 @given(lengths, ratios, seeds, st.integers(0, 30))
 def test_insert_keeps_the_sequence_and_its_end(lengths, ratio, seed, more):
     """An anchor right after its neighbour; where columns run out, the oldest are missing."""
-    from userbench.augment import insert
+    from userbench.model.augment import insert
 
     torch.manual_seed(seed)
     items = rows_of(lengths)
@@ -161,7 +161,7 @@ def test_insert_keeps_the_sequence_and_its_end(lengths, ratio, seed, more):
 
 def test_anchors_are_uniform():
     """Every behaviour is as often an anchor as any other; 5 standard deviations are allowed."""
-    from userbench.augment import insert, substitute
+    from userbench.model.augment import insert, substitute
 
     torch.manual_seed(0)
     users = 20_000
@@ -177,7 +177,7 @@ def test_anchors_are_uniform():
 @given(lengths, st.integers(0, 3))
 def test_drop_last(lengths, padding):
     """The target must not stay in what it is predicted from; no sequence may become empty."""
-    from userbench.augment import drop_last
+    from userbench.model.augment import drop_last
 
     items = rows_of(lengths, max(lengths) + padding)
     past, last = drop_last(items)
@@ -188,7 +188,7 @@ def test_drop_last(lengths, padding):
 @settings(deadline=None)
 @given(lengths, ratios, seeds)
 def test_halves_share_the_sequence(lengths, least, seed):
-    from userbench.augment import halves
+    from userbench.model.augment import halves
 
     torch.manual_seed(seed)
     items = rows_of(lengths)
@@ -205,7 +205,7 @@ def test_halves_share_the_sequence(lengths, least, seed):
 @settings(deadline=None)
 @given(lengths, st.integers(1, 12), seeds)
 def test_adjacent_windows_touch(lengths, width, seed):
-    from userbench.augment import adjacent
+    from userbench.model.augment import adjacent
 
     torch.manual_seed(seed)
     items = rows_of(lengths)
@@ -217,7 +217,7 @@ def test_adjacent_windows_touch(lengths, width, seed):
 
 
 def test_cuts_and_windows_are_uniform():
-    from userbench.augment import adjacent, halves
+    from userbench.model.augment import adjacent, halves
 
     torch.manual_seed(0)
     users = 20_000
@@ -234,7 +234,7 @@ def test_cuts_and_windows_are_uniform():
 
 def test_operators_are_drawn_of_those_offered():
     """One that a user is not offered must never be drawn; the others equally often."""
-    from userbench.augment import draw_operator
+    from userbench.model.augment import draw_operator
 
     torch.manual_seed(0)
     offered = torch.tensor([[1, 0, 1, 1], [0, 0, 1, 0], [0, 1, 0, 1]]).bool()
@@ -249,14 +249,14 @@ def test_operators_are_drawn_of_those_offered():
 
 
 def test_views_by_operator():
-    from userbench.augment import by_operator
+    from userbench.model.augment import by_operator
 
     views = [torch.full((3, 2), value) for value in (5, 6, 7)]
     assert by_operator(torch.tensor([2, 0, 1]), views)[:, 0].tolist() == [7, 5, 6]
 
 
 def test_wrong_ratios_are_refused():
-    from userbench.augment import check_ratio
+    from userbench.model.augment import check_ratio
 
     for ratio in (0.0, -0.1, 1.1, float("nan")):
         with pytest.raises(ValueError, match="crop_ratio"):

@@ -20,7 +20,7 @@ N_ITEMS = 40
 def encoders(dropout=0.0, n_items=N_ITEMS, **sizes):
     """Ours and the plain one with equal weights."""
     from benchmarks import plain
-    from userbench.encoder import EncoderConfig, UserEncoder
+    from userbench.model.encoder import EncoderConfig, UserEncoder
 
     torch.manual_seed(0)
     sizes = {**SIZES, **sizes}
@@ -75,7 +75,7 @@ def test_same_views_same_loss_and_gradients(seed):
 def small_setting(configuration):
     """A configuration with a few users and items."""
     from benchmarks import corpus, workloads
-    from userbench.encoder import EncoderConfig
+    from userbench.model.encoder import EncoderConfig
 
     device = torch.device("cpu")
     users = corpus.simulate(48, 400, 300, 150, device)
@@ -147,7 +147,7 @@ def test_negatives_are_no_targets_and_scores_are_the_heads():
 
 def test_augmentations_obey_our_counts():
     from benchmarks import plain
-    from userbench.augment import ceil_share, proper_share
+    from userbench.model.augment import ceil_share, proper_share
 
     random.seed(0)
     for length in range(1, 151):

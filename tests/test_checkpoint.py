@@ -4,7 +4,7 @@ import torch
 
 @pytest.fixture
 def encoder():
-    from userbench.encoder import EncoderConfig, UserEncoder
+    from userbench.model.encoder import EncoderConfig, UserEncoder
 
     torch.manual_seed(0)
     return UserEncoder(EncoderConfig(n_items=20, dim=8, max_length=6), dropout=0.1)
@@ -12,9 +12,9 @@ def encoder():
 
 def test_warm_start_loads_all_but_what_was_never_trained(encoder, tmp_path):
     """After masked item prediction exactly one tensor, the pooling query, is new."""
-    from userbench.checkpoint import epoch_of, load, save, start_from, trained_tensors
-    from userbench.encoder import EncoderConfig, UserEncoder
     from userbench.method import PretrainMethod, TrainingConfig
+    from userbench.model.encoder import EncoderConfig, UserEncoder
+    from userbench.training.checkpoint import epoch_of, load, save, start_from, trained_tensors
 
     method = PretrainMethod(encoder, TrainingConfig())
     method.bias = torch.nn.Parameter(torch.ones(3))  # what a method trains beside its encoder
@@ -37,7 +37,7 @@ def test_warm_start_loads_all_but_what_was_never_trained(encoder, tmp_path):
 
 def test_damage_is_found(encoder, tmp_path):
     """A truncated file and a flipped bit must stop the run, naming the file and the remedy."""
-    from userbench.checkpoint import load, save
+    from userbench.training.checkpoint import load, save
 
     path = tmp_path / "epoch1.safetensors"
     save(path, dict(encoder.state_dict()), {}, epoch=1)
@@ -53,8 +53,8 @@ def test_damage_is_found(encoder, tmp_path):
 
 
 def test_another_encoder_is_refused(encoder, tmp_path):
-    from userbench.checkpoint import save, start_from
-    from userbench.encoder import EncoderConfig, UserEncoder
+    from userbench.model.encoder import EncoderConfig, UserEncoder
+    from userbench.training.checkpoint import save, start_from
 
     path = tmp_path / "epoch1.safetensors"
     save(path, dict(encoder.state_dict()), {}, epoch=1)

@@ -36,8 +36,8 @@ def layout(tasks=("age", "life"), simulated=False, references=()) -> dict:
 
 def make(folder, right: dict[tuple[str, str], list[int]]) -> None:
     """Scores and predictions of runs that get so many of EXAMPLES right, a figure per seed."""
-    from userbench.predictions import write_predictions
     from userbench.report.statistics import SCORE_COLUMNS
+    from userbench.results.predictions import write_predictions
 
     rows = []
     for (run, task), by_seed in right.items():
@@ -204,8 +204,8 @@ def test_a_collapsed_seed_is_named_and_decides_nothing(comparison, tmp_path):
 
 
 def test_one_score_for_everybody_is_a_collapse_too(tmp_path):
-    from userbench.predictions import Predictions
     from userbench.report.resampling import is_collapsed
+    from userbench.results.predictions import Predictions
 
     rows = pd.DataFrame({"label": [0, 1, 0], "score": np.float32([0.3, 0.3, 0.3 + 1e-8])})
     assert is_collapsed(Predictions("r", "t", "c", 0, "binary", rows))

@@ -42,7 +42,7 @@ def test_padding_and_company_do_not_change_a_user(released_encoder, reference):
 
 def test_groups_by_length_keep_order_and_gradients():
     """Grouping is a matter of speed: vectors and gradients must be those of one padded batch."""
-    from userbench.encoder import EncoderConfig, UserEncoder
+    from userbench.model.encoder import EncoderConfig, UserEncoder
 
     torch.manual_seed(0)
     encoder = UserEncoder(EncoderConfig(n_items=50, dim=8, max_length=12), dropout=0.0)
@@ -61,7 +61,7 @@ def test_groups_by_length_keep_order_and_gradients():
 
 def test_dropout_is_dropout():
     """The cheap bits must keep the rate, the scale, and fresh independent masks."""
-    from userbench.encoder import Dropout
+    from userbench.model.encoder import Dropout
 
     torch.manual_seed(0)
     for rate in (0.1, 0.5):
@@ -84,7 +84,7 @@ def test_dropout_is_dropout():
 
 def test_attention_dropout_averages_to_attention():
     """Training and evaluation run different attention code: without dropout both are one."""
-    from userbench.encoder import EncoderConfig, Places, SelfAttention
+    from userbench.model.encoder import EncoderConfig, Places, SelfAttention
 
     torch.manual_seed(0)
     attention = SelfAttention(EncoderConfig(n_items=1, dim=16), dropout=1e-9)
@@ -99,7 +99,7 @@ def test_attention_dropout_averages_to_attention():
 @settings(deadline=None, max_examples=25)
 def test_leaving_out_padding_changes_nothing(lengths, causal):
     """Not the vectors, not the gradients, not which value meets which bit of dropout."""
-    from userbench.encoder import EncoderConfig, UserEncoder
+    from userbench.model.encoder import EncoderConfig, UserEncoder
 
     torch.manual_seed(0)
     encoder = UserEncoder(EncoderConfig(n_items=20, dim=8, max_length=9), dropout=0.3)
@@ -120,7 +120,7 @@ def test_leaving_out_padding_changes_nothing(lengths, causal):
 
 def test_initial_weights_are_the_releases():
     """N(0, 0.02) everywhere, the padding row too; biases 0 and norms 1."""
-    from userbench.encoder import EncoderConfig, UserEncoder
+    from userbench.model.encoder import EncoderConfig, UserEncoder
 
     torch.manual_seed(0)
     encoder = UserEncoder(EncoderConfig(n_items=5000), dropout=0.1)
@@ -135,7 +135,7 @@ def test_initial_weights_are_the_releases():
 
 
 def test_absent_gpu_is_refused():
-    from userbench.encoder import pick_device
+    from userbench.model.encoder import pick_device
 
     assert pick_device("cpu").type == "cpu"
     if not torch.cuda.is_available():

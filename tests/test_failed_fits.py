@@ -20,8 +20,8 @@ NAN, INFINITE = float("nan"), float("inf")
 @pytest.mark.parametrize("bad", [NAN, INFINITE, -INFINITE])
 def test_metrics_refuse_what_is_no_number(bad):
     """Wrong: NaN is above nothing, so all targets rank first and class 0 is found everywhere."""
-    from userbench.metrics import accuracy, auc, ranks
-    from userbench.mistakes import NotANumber
+    from userbench.errors import NotANumber
+    from userbench.model.metrics import accuracy, auc, ranks
 
     scores = torch.tensor([[0.1, 0.2, 0.3], [0.4, bad, 0.6]])
     targets = torch.tensor([0, 1])
@@ -36,7 +36,7 @@ def test_metrics_refuse_what_is_no_number(bad):
 
 def test_metrics_take_large_numbers():
     """Wrong: scores whose sum alone is too large for a float are refused."""
-    from userbench.metrics import ranks
+    from userbench.model.metrics import ranks
 
     scores, targets = torch.tensor([[3e38, 2e38, 1e38]]), torch.tensor([1])
     assert ranks(scores, targets, targets[:, None]).tolist() == [2]
@@ -46,8 +46,8 @@ def test_metrics_take_large_numbers():
 def test_label_tasks_predict_no_class_of_nan(kind):
     """Wrong: the highest of logits that are NaN is the first class."""
     from userbench.data.store import LabelledExamples
-    from userbench.mistakes import NotANumber
-    from userbench.tasks import LabelTask
+    from userbench.errors import NotANumber
+    from userbench.model.tasks import LabelTask
 
     task = LabelTask(LabelledExamples(torch.arange(3), torch.tensor([0, 1, 0]), 2), 4, 4, kind)
     users = torch.randn(3, 4)
@@ -58,8 +58,8 @@ def test_label_tasks_predict_no_class_of_nan(kind):
 
 def test_predictions_that_are_no_numbers_are_not_written(tmp_path):
     """Wrong: NaN reaches the bootstrap, whose sorts put it anywhere."""
-    from userbench.mistakes import NotANumber
-    from userbench.predictions import write_predictions
+    from userbench.errors import NotANumber
+    from userbench.results.predictions import write_predictions
 
     about = {"run": "test", "task": "gender", "corpus": "ttl", "seed": 0, "kind": "binary"}
     columns = {"example": [0, 1], "user": [0, 1], "label": [0, 1], "score": [0.5, NAN]}
@@ -79,8 +79,8 @@ def mlm(tiny, tmp_path_factory):
 
 def failed_files(folder: Path, reason: str) -> None:
     """Check what a fine-tuning leaves that has failed in all its tasks."""
-    from userbench.predictions import read_predictions
     from userbench.report.statistics import gather_scores
+    from userbench.results.predictions import read_predictions
 
     columns = {"age": ["label", "predicted", "correct"], "click": ["rank"]}
     columns["gender"] = ["label", "score"]
@@ -108,7 +108,7 @@ def test_a_fit_that_diverges_has_failed(tiny, tmp_path, caplog):
 
 def test_scores_that_are_no_numbers_fail_a_fit(tiny, tmp_path, monkeypatch):
     """Wrong: with finite losses and weights, NaN on validation is the best epoch of all."""
-    from userbench.tasks import Head
+    from userbench.model.tasks import Head
 
     original = Head.forward
     monkeypatch.setattr(
@@ -146,7 +146,7 @@ def test_without_a_test_a_failed_fit_predicts_nothing(tiny, tmp_path):
 def test_a_candidate_that_fails_is_out(tiny, mlm, tmp_path, monkeypatch, bad):
     """Wrong: one bad checkpoint costs the score, or is chosen by scores that are no numbers."""
     from userbench import finetune as loop
-    from userbench.mistakes import NotANumber
+    from userbench.errors import NotANumber
 
     both = [mlm / "epoch1.safetensors", mlm / "epoch2.safetensors"]
     finetune(tiny, tmp_path / "one", "--init", str(both[1 - bad]))
@@ -169,7 +169,7 @@ def test_a_candidate_that_fails_is_out(tiny, mlm, tmp_path, monkeypatch, bad):
 def test_a_start_that_fails_is_out(tiny, tmp_path, monkeypatch):
     """Wrong: one bad start costs the score of a row without pre-training, or is chosen."""
     from userbench import finetune as loop
-    from userbench.mistakes import NotANumber
+    from userbench.errors import NotANumber
 
     original, begun = loop.train, []
 
@@ -341,8 +341,8 @@ def test_the_page_tells_of_it(tmp_path, monkeypatch):
     """Wrong: the page cannot be made, or the job that failed in vain is not among its jobs."""
     from test_page import make, write_tree
 
-    from userbench import artifact
     from userbench.report import page, tables
+    from userbench.results import artifact
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(artifact, "environment", dict)

@@ -21,7 +21,7 @@ def training():
 
 def layout_of(folder: Path, **changes) -> dict:
     """Runs of three epochs; curves of two seeds, with their records, lie in the folder."""
-    from userbench.artifact import write_json
+    from userbench.results.artifact import write_json
 
     def run(name: str, start: str | None = None, *given: str, epochs: int = 3) -> dict:
         for seed in (0, 1):
@@ -84,7 +84,7 @@ def test_epochs_and_passes_are_those_counted_by_hand(training, tmp_path):
 
 def test_a_warm_start_that_knows_popularity_alone_is_told(training, tmp_path):
     # Wrong: rows that start from popularity pass for rows that start from what users are like.
-    from userbench.artifact import write_json
+    from userbench.results.artifact import write_json
 
     layout = read(training, tmp_path, layout_of(tmp_path))
     assert training.popularity_notes(layout) == []

@@ -18,7 +18,7 @@ from experiments import experiment_flag
 from stores import write_splits, write_store
 from test_tables import CONTENT, LAYOUT, make_table2
 
-from userbench.mistakes import LIMIT, command
+from userbench.errors import LIMIT, command
 
 ROOT = Path(__file__).parent.parent
 
@@ -133,7 +133,7 @@ def test_similarity_wants_a_draw(capsys):
 
 def test_a_command_that_hangs_ends_and_says_where(monkeypatch, tmp_path, capfd):
     """Wrong: one hanging worker keeps a core, or a GPU, until somebody looks; or leaves half."""
-    from userbench.artifact import atomic
+    from userbench.results.artifact import atomic
 
     @command
     def hang() -> None:
@@ -151,7 +151,7 @@ def test_a_command_that_hangs_ends_and_says_where(monkeypatch, tmp_path, capfd):
 
 HANGS_FOR_GOOD = """
 import signal, time
-from userbench import mistakes
+from userbench import errors
 
 mistakes.SECONDS_TO_CLEAN_UP = 0.2
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])  # as in code that holds Python up
@@ -220,7 +220,7 @@ def written(tiny, tmp_path_factory) -> Path:
 
 
 def read_checkpoint(folder: Path) -> None:
-    from userbench.checkpoint import load
+    from userbench.training.checkpoint import load
 
     load(folder / f"{MLM}/epoch1.safetensors")
 
@@ -250,7 +250,7 @@ def read_score_file(folder: Path) -> None:
 
 
 def read_predictions(folder: Path) -> None:
-    from userbench.predictions import read_predictions
+    from userbench.results.predictions import read_predictions
 
     read_predictions(folder / "age.predictions.parquet")
 
@@ -392,7 +392,7 @@ def test_a_table_names_the_seeds_that_are_missing(tmp_path):
 
 def test_durations_are_never_negative(monkeypatch):
     """Wrong: a container whose uptime began after its host's gives negative wall seconds."""
-    from userbench import artifact
+    from userbench.results import artifact
 
     read_text = Path.read_text
 

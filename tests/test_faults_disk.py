@@ -155,10 +155,10 @@ def scores(tiny: Path, trained: Path, out: Path) -> None:
 
 
 def references(tiny: Path, trained: Path, out: Path) -> None:
-    from userbench import references
+    from userbench import baselines
 
     task = {"name": "click", "kind": "top_n", "metric": "ndcg@10", "out": str(out / "click.json")}
-    references.main(
+    baselines.main(
         [*of_data(tiny), "--seed", "0", "--max-length", "20", "--task", json.dumps(task)]
     )
 
@@ -190,7 +190,7 @@ def table(tiny: Path, trained: Path, out: Path) -> None:
 def figure(tiny: Path, trained: Path, out: Path) -> None:
     from matplotlib.figure import Figure
 
-    from userbench.mistakes import command
+    from userbench.errors import command
     from userbench.report.style import save
 
     drawn = Figure()
@@ -246,8 +246,8 @@ def test_a_read_only_folder_is_one_line(write, tiny, trained, disk, caplog):
 
 def test_a_folder_without_permission_is_one_line(tmp_path):
     """Wrong: a traceback, or a message that does not name the folder."""
-    from userbench.artifact import check_writable, write_json
-    from userbench.mistakes import command
+    from userbench.errors import command
+    from userbench.results.artifact import check_writable, write_json
 
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o555)
@@ -317,7 +317,7 @@ def files_of_at_most(size: int) -> Iterator[None]:
 @pytest.mark.parametrize("write", [write_array, write_tensors, write_parquet])
 def test_every_library_says_why_it_cannot_write(write, tmp_path):
     """Wrong: what NumPy or safetensors raises instead does not say why, and ends in a traceback."""
-    from userbench.artifact import atomic
+    from userbench.results.artifact import atomic
 
     with pytest.raises(OSError) as refused, files_of_at_most(4096), atomic(tmp_path / "x") as part:
         write(part)

@@ -41,7 +41,7 @@ def scores(runs, tasks=TASKS, seeds=3, seed=0):
 
 def predictions(folder, measured) -> list:
     """Predictions of 100 users with these test scores: the first so many are right, or ranked 1."""
-    from userbench.predictions import write_predictions
+    from userbench.results.predictions import write_predictions
 
     user, paths = np.arange(100), []
     for score in measured[measured["split"] == "test"].itertuples():

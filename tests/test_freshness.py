@@ -124,7 +124,7 @@ def allow_bad_rows(results: Results) -> None:
 
 
 def expect_what_is_there(results: Results) -> None:
-    from userbench.artifact import sha256
+    from userbench.results.artifact import sha256
 
     told = {name: sha256(results.raw / name) for name in FILES}
     results.config["corpora"]["ttl"]["sha256"] = told
@@ -167,7 +167,7 @@ def test_other_content_makes_all_of_it_run_again(results):
 @pytest.mark.parametrize("allowed", [1, 2])
 def test_what_would_now_be_refused_is_read_again(results, allowed):
     """Wrong: fewer bad lines are allowed than there are, and nobody is told."""
-    from userbench.artifact import sha256
+    from userbench.results.artifact import sha256
 
     made = results.checkout / "results/fresh/data/ttl/tasks/click/manifest.json"
     name = "original_desen_finetune_click_nouserID.csv"

@@ -153,7 +153,7 @@ def test_damaged_checkpoints_name_the_file_and_the_remedy(tmp_path):
     """If wrong: safetensors' own words, or tensors that nobody has trained."""
     import torch
 
-    from userbench import checkpoint
+    from userbench.training import checkpoint
 
     path = tmp_path / "seed0" / "epoch1.safetensors"
     tensors = {"items.weight": torch.randn(8, 4), "bias": torch.zeros(3)}

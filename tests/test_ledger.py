@@ -60,7 +60,7 @@ def test_differences_of_compared_methods_are_marked_in_their_files(ledger):
 
 def test_protocol_switches_are_those_of_the_tasks(ledger):
     # Wrong: a legal value of the loops is missing from the ledger, or their defaults differ.
-    from userbench import tasks
+    from userbench.model import tasks
 
     entries = {entry.id: entry for entry in ledger.read_ledger(LEDGER_FILE)}
     fields = {field.name: field.default for field in dataclasses.fields(tasks.Task)}
@@ -252,7 +252,7 @@ def test_differences_are_those_worked_out_by_hand(ledger, tmp_path):
 
 def curve(folder: Path, run: str, seed: int, **changes: Any) -> str:
     """A learning curve with the record of a pre-training that left users out."""
-    from userbench import artifact
+    from userbench.results import artifact
 
     path = folder / f"pretrain/{run}/ttl/seed{seed}/curve.json"
     artifact.write_json(path, [{"epoch": 1, "split": "train", "loss": 1.0}])
@@ -435,8 +435,8 @@ def test_a_failed_fit_has_no_effect_and_is_named(ledger, tmp_path):
 
 def test_effects_count_the_test_users_behind_their_scores(ledger, tmp_path):
     # Wrong: the command forgets them, or takes those of another pair of runs.
-    from userbench.predictions import write_predictions
     from userbench.report.statistics import SCORE_COLUMNS, read_scores
+    from userbench.results.predictions import write_predictions
 
     users, right = np.arange(100), {"adaptssr": (50, 60), "cold": (80, 90), "distinct": (50, 61)}
     files, rows = [], []

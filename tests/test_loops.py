@@ -125,8 +125,8 @@ def test_starts_differ_in_encoder_and_head_and_in_nothing_else(tiny, tmp_path, m
     import torch
 
     from userbench import finetune as loop
-    from userbench.chance import seed_of
-    from userbench.encoder import EncoderConfig, UserEncoder
+    from userbench.model.encoder import EncoderConfig, UserEncoder
+    from userbench.seeds import seed_of
 
     begun, train = [], loop.train
 
@@ -230,8 +230,8 @@ def test_same_validation_draws_at_every_epoch(tiny):
     import torch
 
     from userbench.data.store import BehaviourStore
-    from userbench.encoder import EncoderConfig, UserEncoder
     from userbench.methods import mlm
+    from userbench.model.encoder import EncoderConfig, UserEncoder
     from userbench.pretrain import validate
 
     store = BehaviourStore.open(tiny / "store", 20, "cpu")

@@ -24,7 +24,7 @@ class Largest(TorchDispatchMode):
 
 def test_mlm_equals_released_loss(reference):
     """Another softmax (without the padding row, untied, without bias) would differ."""
-    from userbench.losses import item_softmax
+    from userbench.model.losses import item_softmax
 
     values = reference("mlm_loss")
     items, masked = torch.from_numpy(values["item_seq"]), torch.from_numpy(values["mask"])
@@ -43,7 +43,7 @@ def test_mlm_equals_released_loss(reference):
 @pytest.mark.parametrize("at_once", [1, 700, 1 << 19])
 def test_streamed_softmax_equals_the_whole_one(predictions, at_once, monkeypatch):
     """Value and every gradient, in blocks of items that divide the catalogue and that do not."""
-    from userbench import losses
+    from userbench.model import losses
 
     monkeypatch.setattr(losses, "CHUNK", 3)
     monkeypatch.setitem(losses.LOGITS_AT_ONCE, "cpu", at_once)
@@ -65,7 +65,7 @@ def test_streamed_softmax_equals_the_whole_one(predictions, at_once, monkeypatch
 
 def test_streamed_softmax_never_holds_all_logits():
     """A batch of the paper's size over its catalogue would have 5 GB of them, and of gradients."""
-    from userbench.losses import LOGITS_AT_ONCE, item_softmax
+    from userbench.model.losses import LOGITS_AT_ONCE, item_softmax
 
     states = torch.randn(1100, 4, requires_grad=True)
     table, bias = torch.randn(20_000, 4, requires_grad=True), torch.zeros(20_000)
@@ -75,7 +75,7 @@ def test_streamed_softmax_never_holds_all_logits():
 
 
 def test_streamed_softmax_of_nothing_is_zero(monkeypatch):
-    from userbench import losses
+    from userbench.model import losses
 
     monkeypatch.setitem(losses.LOGITS_KEPT, "cpu", -1)
     states = torch.zeros(0, 4, requires_grad=True)
@@ -86,7 +86,7 @@ def test_streamed_softmax_of_nothing_is_zero(monkeypatch):
 
 def test_sampled_softmax_tends_to_the_exact_one():
     """A wrong correction for the sampling frequency would leave a bias that no sample removes."""
-    from userbench.losses import item_softmax, sampled_item_softmax
+    from userbench.model.losses import item_softmax, sampled_item_softmax
 
     torch.manual_seed(0)
     states, table, bias = torch.randn(20, 8), torch.randn(30, 8), torch.randn(30)
@@ -102,7 +102,7 @@ def test_sampled_softmax_tends_to_the_exact_one():
 
 def test_finite_refuses_nan():
     """A NaN must stop training before any score is written."""
-    from userbench.losses import finite
+    from userbench.model.losses import finite
 
     good, bad = torch.tensor(1.5), torch.tensor(torch.nan)
     assert finite(good, [good], "step 3", 0.1, None) == 1.5
@@ -114,7 +114,7 @@ def test_finite_refuses_nan():
 @pytest.mark.parametrize("case", ["dot_tau1", "dot_tau05", "cos_tau01", "cos_tau1"])
 def test_nt_xent_equals_the_released_codes(reference, case):
     """CoSeRec's and DuoRec's code agree on this loss; it and its gradients are recorded."""
-    from userbench.losses import nt_xent
+    from userbench.model.losses import nt_xent
 
     values = {
         name.removeprefix(f"{case}/"): torch.from_numpy(value)
@@ -132,7 +132,7 @@ def test_nt_xent_equals_the_released_codes(reference, case):
 
 def test_nt_xent_without_excluded_negatives():
     """Two users of one group: by the book, with the pairs written out."""
-    from userbench.losses import nt_xent
+    from userbench.model.losses import nt_xent
 
     torch.manual_seed(0)
     first, second = torch.randn(2, 3, 4)
@@ -153,7 +153,7 @@ def test_nt_xent_without_excluded_negatives():
 @pytest.mark.parametrize("groups", [[0, 1, 2, 3, 4, 5], [0, 1, 2, 3, 4, 4]])
 def test_nt_xent_has_all_digits_of_a_float32(similarity, groups):
     """Wrong: of a tiny loss, or of its gradient, rounding leaves noise."""
-    from userbench.losses import nt_xent
+    from userbench.model.losses import nt_xent
 
     torch.manual_seed(0)
     groups = torch.tensor(groups)
@@ -191,7 +191,7 @@ def test_nt_xent_has_all_digits_of_a_float32(similarity, groups):
 
 def test_nt_xent_without_any_negative():
     """Wrong: a batch whose users are all excluded from each other ends the training by a NaN."""
-    from userbench.losses import nt_xent
+    from userbench.model.losses import nt_xent
 
     views = [view.requires_grad_() for view in torch.randn(2, 3, 4)]
     loss = nt_xent(*views, "dot", 1.0, torch.ones(3, 3, dtype=torch.bool))
@@ -202,7 +202,7 @@ def test_nt_xent_without_any_negative():
 
 def test_nt_xent_of_vectors_that_say_nothing():
     """Equal cosines everywhere: the loss of guessing among 2B - 1 candidates."""
-    from userbench.losses import nt_xent
+    from userbench.model.losses import nt_xent
 
     same = torch.ones(8, 4)
     assert nt_xent(same, same, "cosine", 0.1).item() == pytest.approx(math.log(15))
@@ -220,7 +220,7 @@ def test_sampled_items_follow_the_softmax(chunk, temperature, monkeypatch):
 
     The sum of squared deviations, each over its variance, is chi-squared.
     """
-    from userbench import losses
+    from userbench.model import losses
 
     monkeypatch.setattr(losses, "CHUNK", chunk)
     monkeypatch.setattr(losses, "ROWS_AT_ONCE", {"cpu": 30_000})
@@ -246,7 +246,7 @@ def test_sampled_items_follow_the_softmax(chunk, temperature, monkeypatch):
 
 
 def test_sampled_items_need_no_gradient_and_may_be_none():
-    from userbench.losses import sample_items
+    from userbench.model.losses import sample_items
 
     table = torch.randn(5, 4, requires_grad=True)
     bias = torch.zeros(5, requires_grad=True)
@@ -260,7 +260,7 @@ def test_sampled_items_need_no_gradient_and_may_be_none():
 
 def test_sampled_items_never_hold_all_logits():
     """At 600 thousand items, a thousand rows of logits would be gigabytes."""
-    from userbench.losses import LOGITS_AT_ONCE, sample_items
+    from userbench.model.losses import LOGITS_AT_ONCE, sample_items
 
     torch.manual_seed(0)
     table, states = torch.randn(20_000, 4), torch.randn(1100, 4)

@@ -1,6 +1,6 @@
 """The contract, over every file in methods/: a new method is tested the moment its file exists.
 
-The checks are those that `python -m userbench.contract` runs on a method of somebody else.
+The checks are those that `python -m userbench.conformance` runs on a method of somebody else.
 """
 
 import random
@@ -13,12 +13,12 @@ import pytest
 import torch
 
 import userbench
-from userbench import contract
-from userbench.augment import mask
-from userbench.contract import CHECKS, EVERYONE, SIZES
-from userbench.encoder import AttentionPooling
-from userbench.losses import nt_xent
+from userbench import conformance
+from userbench.conformance import CHECKS, EVERYONE, SIZES
 from userbench.method import Objective, PretrainMethod, TrainingConfig, load_method
+from userbench.model.augment import mask
+from userbench.model.encoder import AttentionPooling
+from userbench.model.losses import nt_xent
 from userbench.pretrain import no_more_than_popularity
 
 NAMES = sorted(
@@ -31,19 +31,19 @@ NAMES = sorted(
 @pytest.fixture(scope="module")
 def store():
     """Users of two tastes, of every length from 1 up."""
-    return contract.toy_store()
+    return conformance.toy_store()
 
 
 def build(name, store, **changes):
     module = load_method(name)
-    return contract.build(contract.Case(module, replace(module.Config(), **changes), store))
+    return conformance.build(conformance.Case(module, replace(module.Config(), **changes), store))
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("name", NAMES)
 def test_contract(name, check, store):
     module = load_method(name)
-    check(contract.Case(module, module.Config(), store))
+    check(conformance.Case(module, module.Config(), store))
 
 
 # Losses of the first four steps on the store above: a refactoring that moves one is not one.
@@ -87,7 +87,7 @@ def test_mlm_sampled_form_trains_too(store):
 
 def test_mlm_hides_what_it_says(store):
     """ceil(0.3 n) behaviours of every user are predicted, all of them replaced by the mask."""
-    from userbench.augment import proper_share
+    from userbench.model.augment import proper_share
 
     torch.manual_seed(0)
     batch = store.batch(EVERYONE)
@@ -278,14 +278,14 @@ def test_every_check_has_something_to_catch():
 def test_small_method_keeps_the_contract(check, store):
     """Without it, the next test could be green for another reason than the one it gives."""
     module = module_with()
-    check(contract.Case(module, module.Config(), store))
+    check(conformance.Case(module, module.Config(), store))
 
 
 @pytest.mark.parametrize(("check", "parts", "message"), BROKEN)
 def test_check_catches(check, parts, message, store):
     module = module_with(**parts)
     with pytest.raises(ValueError, match=message):
-        getattr(contract, check)(contract.Case(module, module.Config(), store))
+        getattr(conformance, check)(conformance.Case(module, module.Config(), store))
 
 
 def test_command_tells_what_is_broken_and_where(tmp_path, monkeypatch, capsys):
@@ -300,7 +300,7 @@ def test_command_tells_what_is_broken_and_where(tmp_path, monkeypatch, capsys):
     )
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(SystemExit, match="error: hers.fancy breaks 10 of 12 checks"):
-        contract.main(["hers.fancy"])
+        conformance.main(["hers.fancy"])
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == len(CHECKS)
     assert lines[3].startswith("FAIL  gradient reaches the items: ZeroDivisionError")
@@ -312,11 +312,11 @@ def test_command_tells_what_is_broken_and_where(tmp_path, monkeypatch, capsys):
     [
         (["mlmm"], "error: no method 'mlmm'"),
         (["nowhere.mine"], "error: no method 'nowhere.mine'"),
-        (["userbench.losses"], "error: userbench.losses has no class Config"),
+        (["userbench.model.losses"], "error: userbench.model.losses has no class Config"),
         (["mlm", "--set", '{"mask_ratoi": 0.1}'], "error: .* has no hyper-parameter 'mask_ratoi'"),
     ],
 )
 def test_command_refuses_in_one_line(words, message):
     with pytest.raises(SystemExit, match=message) as refusal:
-        contract.main(words)
+        conformance.main(words)
     assert "\n" not in str(refusal.value)

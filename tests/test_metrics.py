@@ -7,7 +7,7 @@ from torch.testing import assert_close
 
 
 def test_auc_equals_scikit_learn_with_ties():
-    from userbench.metrics import auc
+    from userbench.model.metrics import auc
 
     torch.manual_seed(0)
     for scores in (torch.randn(500), torch.randint(0, 5, (500,)).float(), torch.zeros(500)):
@@ -21,21 +21,21 @@ def test_auc_equals_scikit_learn_with_ties():
 
 
 def test_auc_of_one_class_is_refused():
-    from userbench.metrics import auc
+    from userbench.model.metrics import auc
 
     with pytest.raises(ValueError, match="both classes"):
         auc(torch.rand(3), torch.tensor([True, True, True]))
 
 
 def test_accuracy():
-    from userbench.metrics import accuracy
+    from userbench.model.metrics import accuracy
 
     logits = torch.tensor([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7]])
     assert_close(float(accuracy(logits, torch.tensor([1, 1, 1]))), 2 / 3)
 
 
 def test_ranking_equals_released_metrics(reference):
-    from userbench.metrics import CUTOFFS, ranking_metrics, ranks
+    from userbench.model.metrics import CUTOFFS, ranking_metrics, ranks
 
     values = reference("ranking")
     scores, labels = torch.from_numpy(values["scores"]), torch.from_numpy(values["labels"])
@@ -48,7 +48,7 @@ def test_ranking_equals_released_metrics(reference):
 
 def test_rank_by_counting_over_unknown_candidates():
     """The slow obvious rank: other positives leave, the target stays, ties count against it."""
-    from userbench.metrics import ranks
+    from userbench.model.metrics import ranks
 
     torch.manual_seed(0)
     scores = torch.randint(0, 6, (50, 12)).float()
@@ -63,7 +63,7 @@ def test_rank_by_counting_over_unknown_candidates():
 
 
 def test_ndcg_of_a_rank():
-    from userbench.metrics import ranking_metrics
+    from userbench.model.metrics import ranking_metrics
 
     found = ranking_metrics(torch.tensor([1, 3, 11]))
     assert_close(float(found["ndcg@10"]), (1 + 1 / math.log2(4)) / 3)
@@ -74,7 +74,7 @@ def test_ndcg_of_a_rank():
 
 def test_stable_ties_are_those_of_a_stable_sort():
     """The order a plain sort gives: among equal scores the lower index first."""
-    from userbench.metrics import ranks
+    from userbench.model.metrics import ranks
 
     torch.manual_seed(0)
     scores = torch.randint(0, 4, (50, 9)).float()

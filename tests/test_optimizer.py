@@ -7,8 +7,8 @@ ITEMS = 300
 
 def trained(item_table, steps, forward, dim=6, lr=2e-3):
     """A table trained by `forward(items, layer, step) -> loss`, and its state every 40 steps."""
-    from userbench.encoder import EncoderConfig, ItemTable
-    from userbench.optimizer import Adam
+    from userbench.model.encoder import EncoderConfig, ItemTable
+    from userbench.training.optimizer import Adam
 
     torch.manual_seed(0)
     items = ItemTable(EncoderConfig(ITEMS, dim=dim))
@@ -49,7 +49,7 @@ def all_items_at_times(items, layer, step):
 @pytest.fixture
 def deferred(monkeypatch):
     """Adam defers tables of every size."""
-    from userbench import optimizer
+    from userbench.training import optimizer
 
     monkeypatch.setattr(optimizer, "DEFERRED_FROM", 1)
     monkeypatch.setattr(optimizer, "ROWS_AT_ONCE", 64)
@@ -89,7 +89,7 @@ def test_loaded_weights_stay_as_they_were_loaded(deferred):
 
 def test_deferred_table_counts_as_trained(deferred, tmp_path):
     """A checkpoint leaves out what got no gradient: the item table did."""
-    from userbench.checkpoint import trained_tensors
+    from userbench.training.checkpoint import trained_tensors
 
     model, _ = trained("dense", 3, rare_and_frequent)
     assert set(trained_tensors(model)) == {"method.table.weight", *LAYER}
@@ -104,7 +104,7 @@ def test_gauss_rule_sums_as_the_sum_does(now, missed):
     """For every size of v, from rows that have none to rows where epsilon is nothing."""
     import numpy as np
 
-    from userbench.optimizer import BETA1, BETA2, EPS, gauss_rule
+    from userbench.training.optimizer import BETA1, BETA2, EPS, gauss_rule
 
     since = now
     rule = gauss_rule(np.array([since]), since + missed)

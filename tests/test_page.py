@@ -55,8 +55,8 @@ def write_tree(
 
     `references` are what score files of simple references say of the first task beside the score.
     """
-    from userbench import artifact
     from userbench.report import agreement, tables
+    from userbench.results import artifact
 
     folder, files = Path("results", name), []
     for run in RUNS:
@@ -152,7 +152,7 @@ def make(page, folder: Path) -> str:
 @pytest.fixture(scope="module")
 def reports(page, tmp_path_factory):
     """Two experiments side by side, the texts of one of them hostile: folder, and pages by name."""
-    from userbench import artifact
+    from userbench.results import artifact
 
     folder = tmp_path_factory.mktemp("reports")
     with pytest.MonkeyPatch.context() as patch:

@@ -11,8 +11,8 @@ KINDS = {"age": "classification", "click": "top_n", "gender": "binary"}
 
 def metric_again(path, metric):
     """The metric from a file of predictions, by the functions of the report."""
-    from userbench.predictions import read_predictions
     from userbench.report.resampling import weighted_metric
+    from userbench.results.predictions import read_predictions
 
     rows = read_predictions(path).rows
     return weighted_metric(rows, metric, np.ones((1, len(rows))))[0]
@@ -39,7 +39,7 @@ def test_predictions_name_every_test_example_and_its_user(tiny, tmp_path):
     # Wrong: a bootstrap over users would draw the examples of one user apart.
     from userbench.data.splits import TEST, load_split
     from userbench.data.store import load_labels, load_targets
-    from userbench.predictions import read_predictions
+    from userbench.results.predictions import read_predictions
 
     finetune(tiny, tmp_path)
     columns = {
@@ -82,7 +82,7 @@ def test_without_a_test_there_are_no_predictions(tiny, tmp_path):
 
 def test_references_tell_theirs(tiny, tmp_path):
     # Wrong: the noise of the test users cannot be told for the rows that are hardest to beat.
-    from userbench import references
+    from userbench import baselines
     from userbench.report.statistics import gather_scores
 
     metrics = {"classification": "accuracy", "top_n": "ndcg@10", "binary": "auc"}
@@ -91,7 +91,7 @@ def test_references_tell_theirs(tiny, tmp_path):
         out = str(tmp_path / f"{task}.json")
         told = {"name": task, "kind": kind, "metric": metrics[kind], "out": out}
         tasks += ["--task", json.dumps(told)]
-    references.main([*data_flags(tiny)[:4], "--max-length", "20", "--seed", "0", *tasks])
+    baselines.main([*data_flags(tiny)[:4], "--max-length", "20", "--seed", "0", *tasks])
     scores = gather_scores([tmp_path / f"{task}.json" for task in KINDS])
     scores = scores[scores["split"] == "test"].set_index(["task", "metric"])["value"]
     for task, kind in KINDS.items():
@@ -102,7 +102,7 @@ def test_references_tell_theirs(tiny, tmp_path):
 def test_other_files_are_refused_in_one_line(tmp_path):
     import pandas as pd
 
-    from userbench.predictions import read_predictions
+    from userbench.results.predictions import read_predictions
 
     (tmp_path / "text.parquet").write_text("no parquet")
     pd.DataFrame({"rank": [1]}).to_parquet(tmp_path / "other.parquet")

@@ -21,8 +21,8 @@ def readme():
 @pytest.fixture
 def results(tmp_path) -> Path:
     """A folder as docs/ keeps it: three tables and experiment.json, each with its record."""
-    from userbench.artifact import record
     from userbench.report import tables
+    from userbench.results.artifact import record
 
     made, folder = tmp_path / "made", tmp_path / "kept"
     made.mkdir()

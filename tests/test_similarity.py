@@ -40,7 +40,7 @@ def measure(trained, out, method="adaptssr", seed=0, *flags):
 def encoder_and_store(tiny, dropout):
     """A small encoder as it is drawn, and the behaviours of 200 users."""
     from userbench.data.store import BehaviourStore
-    from userbench.encoder import EncoderConfig, UserEncoder
+    from userbench.model.encoder import EncoderConfig, UserEncoder
 
     torch.manual_seed(0)
     store = BehaviourStore.open(tiny / "store", 20, "cpu")
@@ -135,7 +135,7 @@ def test_in_training_mode_one_pass_encodes_all(tiny):
 @pytest.mark.parametrize("change", ["{}", '{"dropout": 0.3}'])
 def test_the_rate_is_that_of_the_flags_or_of_the_pretraining(method, change):
     """Wrong: methods are compared at different rates, or one flag is ignored."""
-    from userbench.encoder import Dropout
+    from userbench.model.encoder import Dropout
     from userbench.similarity import untrained_encoder
 
     def rates(*flags):

@@ -16,7 +16,7 @@ def target_examples():
 
 def top_n(examples, **changes):
     """A recommendation task of user vectors of width 8, fitted to all its examples."""
-    from userbench.tasks import Task, build_head
+    from userbench.model.tasks import Task, build_head
 
     task = Task("click", "top_n", 1e-3, 32, 1, **changes)
     return build_head(task, examples, torch.zeros(6, dtype=torch.uint8), 8, 8, seed=0)
@@ -24,7 +24,7 @@ def top_n(examples, **changes):
 
 def test_negatives_are_uniform_among_the_unknown():
     """A negative that is a positive of the user would teach the model the opposite."""
-    from userbench.tasks import padded_targets, unknown_candidates
+    from userbench.model.tasks import padded_targets, unknown_candidates
 
     torch.manual_seed(0)
     known, stages = padded_targets(target_examples(), torch.tensor([0, 1, 2, 0, 1, 2]).byte())
@@ -43,7 +43,7 @@ def test_negatives_are_uniform_among_the_unknown():
 
 def test_top_n_loss_is_bpr_of_the_head():
     """The shortcut that scores two candidates must equal the full head's difference."""
-    from userbench import tasks
+    from userbench.model import tasks
 
     torch.manual_seed(0)
     task = top_n(target_examples())
@@ -61,8 +61,8 @@ def test_top_n_loss_is_bpr_of_the_head():
 
 def test_label_task_scores():
     from userbench.data.store import LabelledExamples
-    from userbench.metrics import accuracy, auc
-    from userbench.tasks import LabelTask
+    from userbench.model.metrics import accuracy, auc
+    from userbench.model.tasks import LabelTask
 
     torch.manual_seed(0)
     labels = torch.randint(2, (50,))
@@ -79,7 +79,7 @@ def test_label_task_scores():
 
 def test_mistakes_are_refused():
     from userbench.data.store import LabelledExamples
-    from userbench.tasks import LabelTask, Task
+    from userbench.model.tasks import LabelTask, Task
 
     with pytest.raises(ValueError, match="top_m"):
         Task("click", "top_m", 1e-3, 128, 5)
@@ -92,7 +92,7 @@ def test_mistakes_are_refused():
 def test_heads_may_start_at_training_frequencies(tiny, name, kind):
     """Counted on the training split alone: anything else would leak labels of the test split."""
     from userbench.data.splits import TEST, TRAIN, VALIDATION, load_split, stages_of
-    from userbench.tasks import Task, build_head, load_examples
+    from userbench.model.tasks import Task, build_head, load_examples
 
     split = load_split(tiny / "splits", name)
     train, test = ((split == part).nonzero().squeeze(1) for part in (TRAIN, TEST))
@@ -130,8 +130,8 @@ def known_by_the_book(protocol: str, example: int) -> set[int]:
 @pytest.mark.parametrize("protocol", ["by_stage", "all", "train"])
 def test_what_is_known_at_each_stage(protocol):
     """Wrong: training or the choice of the epoch knows test positives; the ranking forgets some."""
-    from userbench.metrics import metrics_of
-    from userbench.tasks import Task, build_head, unknown_candidates
+    from userbench.model.metrics import metrics_of
+    from userbench.model.tasks import Task, build_head, unknown_candidates
 
     torch.manual_seed(0)
     examples, n_users = target_examples(), 400
@@ -154,7 +154,7 @@ def test_what_is_known_at_each_stage(protocol):
 
 def test_known_by_stage_ranks_the_test_as_all_and_trains_on_less():
     """Wrong: test figures by stage differ from the released protocol's given the same model."""
-    from userbench.tasks import Task, build_head
+    from userbench.model.tasks import Task, build_head
 
     known = {}
     for protocol in ("by_stage", "all"):
@@ -178,7 +178,7 @@ def test_unused_labels_are_known_in_the_test_alone():
 def test_few_labels_rank_the_test_as_all_do_and_know_less_before():
     """Wrong: scores of two shares are ranked among other rivals, or validation knows the unused."""
     from userbench.data.splits import stages_of
-    from userbench.tasks import Task, build_head
+    from userbench.model.tasks import Task, build_head
 
     parts, known = torch.tensor([0, 2, 1, 0, 1, 2]).byte(), {}  # rows 0 0 1 2 2 2
     labelled = {"all": ([0, 3], [2, 4]), "few": ([0], [4])}
@@ -210,7 +210,7 @@ def test_mean_over_users_counts_every_user_once():
 
 def test_head_of_a_wider_user_vector():
     """Several interests side by side meet a wider first layer; candidates keep their size."""
-    from userbench.tasks import Task, build_head
+    from userbench.model.tasks import Task, build_head
 
     stages, task = torch.zeros(6, dtype=torch.uint8), Task("c", "top_n", 1e-3, 32, 1)
     built = build_head(task, target_examples(), stages, 24, 8, seed=0)

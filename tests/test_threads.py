@@ -44,7 +44,7 @@ FILES = ("curve.json", "age.json", "click.json", "age.predictions.parquet")
 @pytest.mark.parametrize("threads", [1, 4])
 def test_equal_threads_give_equal_bits(by_threads, threads):
     """If wrong: a run cannot be repeated even on its own machine."""
-    from userbench.checkpoint import load
+    from userbench.training.checkpoint import load
 
     one, other = by_threads[threads, 0], by_threads[threads, 1]
     tensors = load(other / "epoch2.safetensors")  # the files differ in the folder they name
@@ -56,7 +56,7 @@ def test_equal_threads_give_equal_bits(by_threads, threads):
 
 def test_other_threads_move_rounding_alone(by_threads):
     """If wrong: a score depends on how many cores were free, by more than is stated."""
-    from userbench.checkpoint import load
+    from userbench.training.checkpoint import load
 
     one, four = by_threads[1, 0], by_threads[4, 0]
     tensors, others = load(one / "epoch2.safetensors"), load(four / "epoch2.safetensors")
@@ -77,7 +77,7 @@ def test_other_threads_move_rounding_alone(by_threads):
 
 
 def test_the_record_says_how_many(by_threads):
-    from userbench.artifact import provenance_of
+    from userbench.results.artifact import provenance_of
 
     for threads in (1, 4):
         for name in ("epoch2.safetensors", "age.json"):

@@ -33,7 +33,7 @@ def seeds_flags(seeds, way="one-by-one"):
 @pytest.fixture(scope="module", autouse=True)
 def deferred_adam():
     """Adam of large item tables, whose hooks into every read must stay those of one model."""
-    from userbench import optimizer
+    from userbench.training import optimizer
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(optimizer, "DEFERRED_FROM", 1)

@@ -129,9 +129,10 @@ class Touch:
 
 def test_hostile_files_do_nothing(tmp_path):
     """The attack itself: arrays, checkpoints and configs that would run when they are loaded."""
-    from userbench import artifact, checkpoint
     from userbench.data import arrays
     from userbench.report.verify import verify
+    from userbench.results import artifact
+    from userbench.training import checkpoint
 
     mark = tmp_path / "touched"
     array = tmp_path / "store" / "items.npy"

@@ -478,7 +478,7 @@ def test_other_statistics_are_refused(verdict, published, tmp_path, damage, reas
 
 def test_statistics_that_were_edited_are_refused(verdict, published, tmp_path):
     # Wrong: a verdict on a number that no command wrote.
-    from userbench import artifact
+    from userbench.results import artifact
 
     inputs(tmp_path, published)
     path = tmp_path / "statistics.csv"

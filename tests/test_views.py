@@ -54,7 +54,7 @@ def store_of(rows, n_items=N_ITEMS):
 
 
 def encoder_of(n_items=N_ITEMS, dropout=0.1, max_length=MAX_LENGTH):
-    from userbench.encoder import EncoderConfig, UserEncoder
+    from userbench.model.encoder import EncoderConfig, UserEncoder
 
     torch.manual_seed(0)
     return UserEncoder(EncoderConfig(n_items, dim=16, max_length=max_length), dropout)
@@ -406,8 +406,8 @@ def test_generator_is_frozen(store):
 
 
 def test_generator_from_a_checkpoint(store, tmp_path):
-    from userbench.checkpoint import save, trained_tensors
     from userbench.methods import mlm
+    from userbench.training.checkpoint import save, trained_tensors
 
     method = mlm.Method(encoder_of(), mlm.Config(bias_start="frequency"))
     method.prepare(store, torch.arange(USERS))

@@ -18,8 +18,8 @@ from types import ModuleType
 from typing import Any
 
 from userbench.data.simulate import choose_world, numbers
+from userbench.errors import command, one_line
 from userbench.method import configure, load_method
-from userbench.mistakes import command, one_line
 from userbench.view import load_views
 
 HERE = Path(__file__).parent

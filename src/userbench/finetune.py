@@ -26,11 +26,6 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 from tqdm import tqdm
 
-from userbench import acceleration, resume
-from userbench.acceleration import Graphs, accelerate
-from userbench.artifact import fingerprints, record, write_json
-from userbench.chance import seed_of
-from userbench.checkpoint import epoch_of, start_from
 from userbench.data.arrays import behaviours_folder
 from userbench.data.splits import (
     TEST,
@@ -49,17 +44,22 @@ from userbench.data.store import (
     LabelledExamples,
     TargetExamples,
 )
-from userbench.encoder import UserEncoder, UserVectors, pick_device
-from userbench.lease import lease_gpu
-from userbench.losses import finite
+from userbench.errors import NotANumber, at_least, command, json_object
 from userbench.method import configure, encoder_sizes, load_method
-from userbench.metrics import metrics_of
-from userbench.mistakes import NotANumber, at_least, command, json_object
-from userbench.optimizer import Adam
-from userbench.predictions import COLUMNS, predictions_path, write_predictions
-from userbench.resume import Standing
-from userbench.tasks import LabelTask, Task, TopNTask, build_head, check_task, load_examples
+from userbench.model.encoder import UserEncoder, UserVectors, pick_device
+from userbench.model.losses import finite
+from userbench.model.metrics import metrics_of
+from userbench.model.tasks import LabelTask, Task, TopNTask, build_head, check_task, load_examples
+from userbench.results.artifact import fingerprints, record, write_json
+from userbench.results.predictions import COLUMNS, predictions_path, write_predictions
+from userbench.seeds import seed_of
 from userbench.together import WAYS, Run, Together, arguments_of, check_outputs, states_of
+from userbench.training import acceleration, state
+from userbench.training.acceleration import Graphs, accelerate
+from userbench.training.checkpoint import epoch_of, start_from
+from userbench.training.gpu_lease import lease_gpu
+from userbench.training.optimizer import Adam
+from userbench.training.state import Standing
 
 log = logging.getLogger("userbench")
 
@@ -139,7 +139,7 @@ def flags() -> argparse.ArgumentParser:
     parser.add_argument("--no-test", action="store_true", help="leave the test split alone")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:<n>")
     acceleration.add_flags(parser)
-    resume.add_flags(parser)
+    state.add_flags(parser)
     return parser
 
 
@@ -372,7 +372,7 @@ def train(
     best: Candidate | None = None
     first_epoch, order = 1, None
     if saved:
-        resume.put_back(saved, model, optimizer)
+        state.put_back(saved, model, optimizer)
         first_epoch, step, curve = saved["epoch"], saved["step"], saved["curve"]
         order, total = saved["order"], saved["total"].to(device)
         best = Candidate(*saved["best_epoch"]) if saved["best_epoch"] else None

@@ -1,14 +1,15 @@
 """The contract of a pre-training method: one file in `methods/` with a `Config` and a `Method`."""
 
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, replace
 from types import ModuleType
-from typing import Any, NamedTuple, get_args, get_type_hints
+from typing import Any, NamedTuple
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from userbench.data.store import Batch, BehaviourStore
-from userbench.encoder import EncoderConfig, UserEncoder
+from userbench.errors import check_fields
+from userbench.model.encoder import EncoderConfig, UserEncoder
 from userbench.view import load_part, load_views
 
 
@@ -101,27 +102,3 @@ def encoder_sizes(changes: dict[str, Any], n_items: int = 0) -> EncoderConfig:
     if "n_items" in changes:
         raise ValueError("--encoder: leave out n_items; the store says how many there are")
     return EncoderConfig(n_items, **changes)
-
-
-def check_fields(kind: type, changes: dict[str, Any], of: str) -> None:
-    """ValueError for a name that is no field of a dataclass, or a value that is not of its type."""
-    known = [field.name for field in fields(kind) if field.init]
-    unknown = sorted(changes.keys() - set(known))
-    if unknown:
-        raise ValueError(f"{of} has no hyper-parameter {unknown[0]!r}. It has: {', '.join(known)}")
-    hints = get_type_hints(kind)
-    for name, value in changes.items():
-        if not is_of(value, hints[name]):
-            what = getattr(hints[name], "__name__", hints[name])
-            raise ValueError(f"{of}: {name} {value!r} is no {what}")
-
-
-def is_of(value: Any, hint: Any) -> bool:
-    """Whether a value of JSON may stand in a field of this type: 1 in a float, options in views."""
-    if parts := get_args(hint):
-        return any(is_of(value, part) for part in parts)
-    if isinstance(value, bool):
-        return hint is bool
-    if is_dataclass(hint) and isinstance(value, dict):
-        return True
-    return isinstance(value, (float, int) if hint is float else hint)

@@ -22,10 +22,6 @@ from jaxtyping import Int
 from torch import Tensor
 from tqdm import tqdm
 
-from userbench import acceleration, resume
-from userbench.acceleration import Graphs, accelerate
-from userbench.artifact import fingerprints, record, write_json
-from userbench.checkpoint import save, start_from, trained_tensors
 from userbench.data.held_out import (
     Parts,
     pretraining_parts,
@@ -42,13 +38,17 @@ from userbench.data.splits import (
     user_data,
 )
 from userbench.data.store import Batch, BehaviourStore
-from userbench.encoder import EncoderConfig, UserEncoder, counted_rows, pick_device
-from userbench.lease import lease_gpu
-from userbench.losses import finite
+from userbench.errors import at_least, command, json_object
 from userbench.method import PretrainMethod, configure, encoder_sizes, load_method
-from userbench.mistakes import at_least, command, json_object
-from userbench.optimizer import Adam
+from userbench.model.encoder import EncoderConfig, UserEncoder, counted_rows, pick_device
+from userbench.model.losses import finite
+from userbench.results.artifact import fingerprints, record, write_json
 from userbench.together import WAYS, Run, Together, arguments_of, check_outputs, states_of
+from userbench.training import acceleration, state
+from userbench.training.acceleration import Graphs, accelerate
+from userbench.training.checkpoint import save, start_from, trained_tensors
+from userbench.training.gpu_lease import lease_gpu
+from userbench.training.optimizer import Adam
 
 log = logging.getLogger("userbench")
 
@@ -99,7 +99,7 @@ def flags() -> argparse.ArgumentParser:
     parser.add_argument("--keep", type=int, nargs="+", required=True, help="epochs to keep")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:<n>")
     acceleration.add_flags(parser)
-    resume.add_flags(parser)
+    state.add_flags(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder of epoch<k>.safetensors")
     return parser
 
@@ -219,7 +219,7 @@ def train_seed(args: argparse.Namespace, store: BehaviourStore, together: Togeth
     steps_per_epoch = len(list(batches(train, args.batch_size)))
     first_epoch, step, shuffled = 1, 0, None
     if saved := together.saved(args.seed):
-        resume.put_back(saved, method, optimizer)
+        state.put_back(saved, method, optimizer)
         first_epoch, step, curve = saved["epoch"], saved["step"], saved["curve"]
         shuffled, total = saved["order"], saved["total"].to(device)
         passes = saved["encoder_passes"]

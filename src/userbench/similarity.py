@@ -27,15 +27,15 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from userbench.artifact import atomic, fingerprints, record
-from userbench.augment import crop, mask, reorder
-from userbench.checkpoint import start_from
 from userbench.data.splits import VALIDATION, check_user_split, load_user_split, user_data
 from userbench.data.store import BehaviourStore
-from userbench.encoder import Items, UserEncoder, UserVectors, pick_device
-from userbench.lease import lease_gpu
-from userbench.method import TrainingConfig, check_fields, configure, encoder_sizes, load_method
-from userbench.mistakes import at_least, command, json_object
+from userbench.errors import at_least, check_fields, command, json_object
+from userbench.method import TrainingConfig, configure, encoder_sizes, load_method
+from userbench.model.augment import crop, mask, reorder
+from userbench.model.encoder import Items, UserEncoder, UserVectors, pick_device
+from userbench.results.artifact import atomic, fingerprints, record
+from userbench.training.checkpoint import start_from
+from userbench.training.gpu_lease import lease_gpu
 from userbench.views import operators
 
 log = logging.getLogger("userbench")

@@ -25,9 +25,9 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from userbench.artifact import check_writable
-from userbench.mistakes import told_of
-from userbench.resume import (
+from userbench.errors import told_of
+from userbench.results.artifact import check_writable
+from userbench.training.state import (
     SECONDS_BETWEEN_SAVES,
     Standing,
     State,

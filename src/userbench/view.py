@@ -13,7 +13,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from userbench.data.store import Batch, BehaviourStore, Bounds
-from userbench.encoder import Items, UserEncoder
+from userbench.model.encoder import Items, UserEncoder
 
 
 class Pair(NamedTuple):

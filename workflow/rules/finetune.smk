@@ -66,7 +66,7 @@ for corpus_name in CORPORA:
             behaviours=BEHAVIOURS.format(corpus=corpus_name),
             examples=task_files(EXAMPLES, corpus_name),
             splits=task_files(TASK_SPLIT, corpus_name, CONFIG.protocol.split),
-            code=code("references"),
+            code=code("baselines"),
         output:
             scores=baseline_files(SCORE, [corpus_name]),
             predictions=baseline_files(PREDICTIONS, [corpus_name]),
@@ -88,5 +88,5 @@ for corpus_name in CORPORA:
         message:
             "Score the simple references (bag of items, popularity)"
         shell:
-            "python -m userbench.references --store {params.store} --splits {params.splits}"
+            "python -m userbench.baselines --store {params.store} --splits {params.splits}"
             " --max-length {params.max_length} --seed {params.seed} {params.tasks:q} > {log} 2>&1"

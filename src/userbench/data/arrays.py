@@ -36,7 +36,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int, Int32, Int64, UInt64
 
-from userbench.artifact import (
+from userbench.data import raw
+from userbench.results.artifact import (
     CHECKSUMS,
     MANIFEST,
     again,
@@ -47,7 +48,6 @@ from userbench.artifact import (
     write_json,
     write_text,
 )
-from userbench.data import raw
 
 # Why: bounds temporaries that would be several times larger than the corpus.
 USERS_AT_ONCE = 1 << 16

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from userbench.data import arrays
-from userbench.mistakes import command
+from userbench.errors import command
 
 PRETRAIN_CUTS = (0.9,)
 TASK_CUTS = (0.6, 0.8)  # the paper's 6:2:2

@@ -15,7 +15,6 @@ import torch
 from jaxtyping import Bool, UInt8, UInt64
 from torch import Tensor
 
-from userbench.chance import generator_of
 from userbench.data.arrays import example_users, examples_folder
 from userbench.data.splits import (
     TEST,
@@ -25,6 +24,7 @@ from userbench.data.splits import (
     load_user_split,
 )
 from userbench.data.store import BehaviourStore
+from userbench.seeds import generator_of
 
 log = logging.getLogger("userbench")
 

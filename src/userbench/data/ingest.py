@@ -21,7 +21,7 @@ from jaxtyping import Bool, Int32, Int64, UInt64
 
 from userbench.data import arrays as on_disk
 from userbench.data import raw
-from userbench.mistakes import command
+from userbench.errors import command
 
 ITEMS_AT_ONCE = 1 << 22  # Why: as `arrays.USERS_AT_ONCE`
 

@@ -26,7 +26,7 @@ from tqdm import tqdm
 from userbench.data import arrays as on_disk
 from userbench.data import splits
 from userbench.data.raw import offsets_of
-from userbench.mistakes import command
+from userbench.errors import command
 
 log = logging.getLogger("userbench")
 

@@ -7,8 +7,8 @@ files are remembered by path, size and time of change.
 import json
 from pathlib import Path
 
-from userbench.artifact import MANIFEST, write_json
 from userbench.data.raw import RawFile, checksum, find_file, is_named_after
+from userbench.results.artifact import MANIFEST, write_json
 
 
 def raw_content(

@@ -22,8 +22,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt64
 
 import userbench
-from userbench import artifact
-from userbench.mistakes import command
+from userbench.errors import command
+from userbench.results import artifact
 
 TTL_USERS, APP_USERS = 1_470_149, 1_575_837  # full scale
 WIDTH = 100  # ids in a line

@@ -10,7 +10,6 @@ import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
-from userbench.chance import generator_of
 from userbench.data.arrays import (
     PARTS,
     behaviours_folder,
@@ -23,6 +22,7 @@ from userbench.data.arrays import (
     task_split_folder,
     user_split_folder,
 )
+from userbench.seeds import generator_of
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
 

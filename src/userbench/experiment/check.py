@@ -15,12 +15,12 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from userbench.errors import command, one_line
 from userbench.experiment.config import Experiment, Fields
 from userbench.experiment.files import check_keys_are_texts, check_keys_once, read_configs
 from userbench.experiment.names import check_names
 from userbench.experiment.questions import ask, check_answers, questions
 from userbench.experiment.runs import ResolvedExperiment, resolve
-from userbench.mistakes import command, one_line
 
 # Keys that had another name once.
 RENAMED = {"set": "overrides", "given": "inputs", "baseline": "compared_with"}

@@ -6,8 +6,8 @@ userbench schema > config.schema.json
 import argparse
 import json
 
+from userbench.errors import command
 from userbench.experiment.config import Experiment
-from userbench.mistakes import command
 
 
 @command

@@ -15,8 +15,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from userbench.data.store import Batch, BehaviourStore
-from userbench.encoder import UserEncoder, UserVectors
 from userbench.method import Objective, PretrainMethod, TrainingConfig
+from userbench.model.encoder import UserEncoder, UserVectors
 from userbench.view import ViewOptions
 from userbench.views import operators
 

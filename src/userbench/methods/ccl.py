@@ -14,9 +14,9 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from userbench.data.store import Batch, BehaviourStore
-from userbench.encoder import UserEncoder, initialise
-from userbench.losses import check_contrast, nt_xent
 from userbench.method import Objective, PretrainMethod, TrainingConfig
+from userbench.model.encoder import UserEncoder, initialise
+from userbench.model.losses import check_contrast, nt_xent
 from userbench.view import ViewOptions
 from userbench.views import fill
 

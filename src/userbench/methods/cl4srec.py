@@ -11,12 +11,12 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from userbench.augment import drop_last
 from userbench.data.store import Batch, BehaviourStore
-from userbench.encoder import UserEncoder, initialise
-from userbench.item_softmax import ItemSoftmax
-from userbench.losses import check_contrast, nt_xent
 from userbench.method import Objective, PretrainMethod, TrainingConfig
+from userbench.model.augment import drop_last
+from userbench.model.encoder import UserEncoder, initialise
+from userbench.model.item_softmax import ItemSoftmax
+from userbench.model.losses import check_contrast, nt_xent
 from userbench.view import ViewOptions
 from userbench.views import operators
 

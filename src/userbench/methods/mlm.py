@@ -10,12 +10,12 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from userbench.augment import mask, places_of
 from userbench.data.store import Batch, BehaviourStore
-from userbench.encoder import UserEncoder
-from userbench.item_softmax import ItemSoftmax, predictions
-from userbench.losses import BIAS_STARTS, unigram_loss
 from userbench.method import Objective, PretrainMethod, TrainingConfig
+from userbench.model.augment import mask, places_of
+from userbench.model.encoder import UserEncoder
+from userbench.model.item_softmax import ItemSoftmax, predictions
+from userbench.model.losses import BIAS_STARTS, unigram_loss
 
 
 @dataclass(frozen=True)

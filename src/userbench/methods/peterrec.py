@@ -12,12 +12,12 @@ import torch.nn.functional as F
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from userbench.augment import mask, places_of
 from userbench.data.store import Batch, BehaviourStore
-from userbench.encoder import Packed, UserEncoder, initialise
-from userbench.item_softmax import ItemSoftmax, Predictions, predictions
-from userbench.losses import BIAS_STARTS
 from userbench.method import Objective, PretrainMethod, TrainingConfig
+from userbench.model.augment import mask, places_of
+from userbench.model.encoder import Packed, UserEncoder, initialise
+from userbench.model.item_softmax import ItemSoftmax, Predictions, predictions
+from userbench.model.losses import BIAS_STARTS
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from userbench.augment import lengths_of, random_start
 from userbench.data.store import Batch, BehaviourStore
-from userbench.encoder import ItemTable
 from userbench.method import Objective, PretrainMethod, TrainingConfig
+from userbench.model.augment import lengths_of, random_start
+from userbench.model.encoder import ItemTable
 
 
 @dataclass(frozen=True)

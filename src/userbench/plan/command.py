@@ -16,11 +16,11 @@ from pathlib import Path
 
 import torch
 
-from userbench.artifact import record, write_json
-from userbench.mistakes import command
+from userbench.errors import command
 from userbench.plan.jobs import TRAINING, Job, jobs_left, on_a_cpu
 from userbench.plan.probes import Cost, Measured, measured
 from userbench.plan.together import Sharing, best, measure_steps, sharings, slowdown
+from userbench.results.artifact import record, write_json
 
 ROWS_SHOWN = 20
 

@@ -18,15 +18,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from userbench import finetune, pretrain, references, similarity
-from userbench.acceleration import STAGES, Graphs
-from userbench.artifact import CHECKSUMS, write_json
+from userbench import baselines, finetune, pretrain, similarity
 from userbench.data import splits, store
 from userbench.data.arrays import behaviours_folder, read_checksums, read_manifest
 from userbench.data.splits import VALIDATION
-from userbench.encoder import EncoderConfig, pick_device
 from userbench.method import PretrainMethod, load_method
-from userbench.optimizer import Adam
+from userbench.model.encoder import EncoderConfig, pick_device
+from userbench.model.tasks import Task, build_head, load_examples
 from userbench.plan.jobs import (
     MAKING,
     OF_A_CORPUS,
@@ -37,7 +35,9 @@ from userbench.plan.jobs import (
     changed,
     within,
 )
-from userbench.tasks import Task, build_head, load_examples
+from userbench.results.artifact import CHECKSUMS, write_json
+from userbench.training.acceleration import STAGES, Graphs
+from userbench.training.optimizer import Adam
 from userbench.views import operators
 
 # Why: a larger corpus is scaled up from one of this size, which is simulated and read in seconds.
@@ -379,7 +379,7 @@ def probe_references(words: list[str], scale: float) -> tuple[float, float]:
             others += ["--task", json.dumps(task)]
         before = clock()
         with contextlib.redirect_stderr(io.StringIO()):
-            references.main(others)
+            baselines.main(others)
         return (clock() - before) * scale, 0.0
 
 

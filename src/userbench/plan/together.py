@@ -19,7 +19,8 @@ import torch
 
 from userbench import finetune, pretrain
 from userbench.data import store
-from userbench.encoder import EncoderConfig, pick_device
+from userbench.model.encoder import EncoderConfig, pick_device
+from userbench.model.tasks import Task
 from userbench.plan.jobs import TRAINING, Job, changed
 from userbench.plan.probes import (
     Corpus,
@@ -28,7 +29,6 @@ from userbench.plan.probes import (
     seconds_of,
     without_files,
 )
-from userbench.tasks import Task
 from userbench.together import WAYS, Together, arguments_of
 
 SEVERAL = (2, 4)

@@ -15,10 +15,10 @@ import pandas as pd
 from jaxtyping import Float
 from scipy.stats import kendalltau, permutation_test
 
-from userbench import artifact
-from userbench.mistakes import command
+from userbench.errors import command
 from userbench.report.statistics import read_layout, read_scores, summarise
 from userbench.report.tables import resolved, write_csv
+from userbench.results import artifact
 
 COLUMNS = [
     *("task", "label", "metric", "data", "rows", "tau", "p_value"),

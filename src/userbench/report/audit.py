@@ -25,18 +25,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from userbench.artifact import (
-    CHECKSUMS,
-    MANIFEST,
-    fingerprint,
-    provenance_of,
-    provenance_path,
-    sha256,
-    write_json,
-    write_text,
-)
-from userbench.mistakes import command
-from userbench.predictions import describe_predictions, predictions_path, read_predictions
+from userbench.errors import command
 from userbench.report import (
     agreement,
     comparison,
@@ -58,6 +47,17 @@ from userbench.report.files import (
 )
 from userbench.report.resampling import weighted_metric
 from userbench.report.statistics import read_score_file
+from userbench.results.artifact import (
+    CHECKSUMS,
+    MANIFEST,
+    fingerprint,
+    provenance_of,
+    provenance_path,
+    sha256,
+    write_json,
+    write_text,
+)
+from userbench.results.predictions import describe_predictions, predictions_path, read_predictions
 
 STAGES = ("data", "pretrain", "finetune")  # a folder with one of these is an experiment
 # Logs and timings are no results, executed notebooks show what is audited here.

@@ -19,8 +19,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
-from userbench import artifact
-from userbench.mistakes import command
+from userbench.errors import command
 from userbench.report.headline import sentences
 from userbench.report.inference import (
     LEVEL,
@@ -58,6 +57,7 @@ from userbench.report.tables import (
     resolved,
     write_csv,
 )
+from userbench.results import artifact
 
 DRAWS = 2000
 DECIMALS = 4

@@ -13,8 +13,8 @@ import pandas as pd
 from scipy.integrate import trapezoid
 from sklearn.neighbors import KernelDensity
 
-from userbench.artifact import check_recorded
 from userbench.report.inference import interval_of
+from userbench.results.artifact import check_recorded
 
 TIERS = ("implicit", "crop", "reorder", "mask", "other")
 EXPLICIT = TIERS[1:-1]

@@ -12,11 +12,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from userbench import artifact
+from userbench.errors import command, json_object
 from userbench.experiment.check import read_experiment, resolve_checked
 from userbench.experiment.layouts import STUDIES, ExperimentFile, Layouts, experiment_file
-from userbench.mistakes import command, json_object
 from userbench.report.files import Text, check, parse_json
+from userbench.results import artifact
 
 # The key of a config that asks for each part; Table 1 is always there.
 ASKED_BY = {

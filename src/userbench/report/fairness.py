@@ -15,8 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from userbench import artifact
-from userbench.mistakes import command
+from userbench.errors import command
 from userbench.report.statistics import gather_scores, read_layout, read_scores, summarise
 from userbench.report.tables import (
     SIMULATED,
@@ -30,6 +29,7 @@ from userbench.report.tables import (
     write_csv,
 )
 from userbench.report.training import describe, passes_shown, read_training, spans
+from userbench.results import artifact
 
 SCORES = ("mean", "std", "seeds")
 TITLES = {"row": "Rows of Table 2", "control": "Controls, not ranked"}

@@ -34,8 +34,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from userbench import artifact
-from userbench.mistakes import command
+from userbench.errors import command
 from userbench.report import distributions
 from userbench.report.statistics import read_scores
 from userbench.report.studies import STUDIES, read_layout
@@ -50,6 +49,7 @@ from userbench.report.style import (
     save,
 )
 from userbench.report.tables import data_statement, resolved, write_csv
+from userbench.results import artifact
 
 METRIC_NAMES = {"accuracy": "Accuracy", "auc": "AUC"}
 TIER_LINES = {"crop": "-", "reorder": "--", "mask": ":"}

@@ -69,7 +69,7 @@ class Constant(Content):
 
 
 class Facts(Content):
-    """What a baseline's file says of its task beside scores (`userbench.references`)."""
+    """What a baseline's file says of its task beside scores (`userbench.baselines`)."""
 
     test_users_in_train: Share = 0.0
     constant: Constant | None = None

@@ -18,7 +18,7 @@ import pandas as pd
 import yaml
 from jaxtyping import Bool, Float, Num
 
-from userbench import artifact
+from userbench.errors import command
 from userbench.experiment.ledger import (
     Entry,
     MethodSwitch,
@@ -27,7 +27,6 @@ from userbench.experiment.ledger import (
     read_ledger,
     switches,
 )
-from userbench.mistakes import command
 from userbench.report.curves import place_of
 from userbench.report.experiment import layout_of
 from userbench.report.files import HeldOut, check
@@ -42,6 +41,7 @@ from userbench.report.tables import (
     resolved,
     write_csv,
 )
+from userbench.results import artifact
 
 EFFECT_COLUMNS = {
     **{"entry": str, "value": str, "against": str, "run": str, "base": str},

@@ -28,8 +28,7 @@ import pandas as pd
 import vl_convert
 import yaml
 
-from userbench import artifact
-from userbench.mistakes import command
+from userbench.errors import command
 from userbench.report import fairness
 from userbench.report.experiment import read_layouts
 from userbench.report.inference import interval_of
@@ -44,6 +43,7 @@ from userbench.report.tables import (
 )
 from userbench.report.training import read_training_of_rows
 from userbench.report.verdict import NOT_COMPARED, refusals
+from userbench.results import artifact
 
 HERE = Path(__file__).parent
 VEGA_LITE = "6.4"

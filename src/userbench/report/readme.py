@@ -15,8 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from userbench import artifact
-from userbench.mistakes import command
+from userbench.errors import command
 from userbench.report.statistics import read_layout, read_table
 from userbench.report.tables import (
     bullets,
@@ -26,6 +25,7 @@ from userbench.report.tables import (
     read_significance,
     score_text,
 )
+from userbench.results import artifact
 
 
 def parts(folder: Path) -> dict[str, str]:

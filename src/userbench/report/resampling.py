@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int, Num
 
-from userbench.predictions import Predictions, describe_predictions, read_predictions
 from userbench.report.inference import Noise, user_noise
+from userbench.results.predictions import Predictions, describe_predictions, read_predictions
 
 # Enough for a standard error (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, 6.4).
 RESAMPLES = 200
@@ -180,7 +180,7 @@ def weighted_metric(
 
 
 def contribution(rows: pd.DataFrame, metric: str) -> Float[np.ndarray, " examples"]:
-    """What each example adds to a metric that is a mean over examples (`userbench.metrics`)."""
+    """What each example adds to a metric that is a mean over examples (`model.metrics`)."""
     if metric == "accuracy":
         return rows["correct"].to_numpy(np.float64)
     name, _, cutoff = metric.partition("@")

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from pandas.api.typing import SeriesGroupBy
 
-from userbench.artifact import check_recorded
 from userbench.report.experiment import layout_of
 from userbench.report.files import read_score_content
+from userbench.results.artifact import check_recorded
 
 PUBLISHED_TABLE1 = Path(__file__).with_name("paper_table1.csv")
 PUBLISHED_TABLE2 = Path(__file__).with_name("paper_table2.csv")

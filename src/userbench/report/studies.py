@@ -30,13 +30,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from userbench.artifact import check_recorded
 from userbench.report.curves import by_run, place_of
 from userbench.report.experiment import layout_of
 from userbench.report.files import Curve, read_checked
 from userbench.report.inference import NO_USER_NOISE, Noise, interval_of
 from userbench.report.resampling import Resampled, describe_seeds, resample
 from userbench.report.statistics import check_comparable, check_once
+from userbench.results.artifact import check_recorded
 
 
 def read_layout(figure: str, path: Path, curves: Sequence[Path] = ()) -> dict[str, Any]:

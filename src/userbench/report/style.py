@@ -16,7 +16,7 @@ import matplotlib as mpl
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
-from userbench.artifact import atomic
+from userbench.results.artifact import atomic
 
 SINGLE, DOUBLE = 3.3, 6.9  # widths of one and of both columns, inches
 GREY, LIGHT_GREY = "#6E6E6E", "#D4D4D4"

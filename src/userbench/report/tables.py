@@ -21,8 +21,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from userbench import artifact
-from userbench.mistakes import command
+from userbench.errors import command
 from userbench.report import headline
 from userbench.report.experiment import read_layouts
 from userbench.report.files import BehaviourManifest, ExampleManifest, read_checked
@@ -44,6 +43,7 @@ from userbench.report.training import (
     read_training_of_rows,
     training_note,
 )
+from userbench.results import artifact
 
 NUMBERS = ("mean", "std", "improvement")
 SIMULATED = " [SIMULATED]"

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from userbench.artifact import provenance_of
 from userbench.report.curves import by_run
 from userbench.report.experiment import layout_of
 from userbench.report.statistics import check_once
+from userbench.results.artifact import provenance_of
 
 RANDOM = "random"
 

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from userbench import artifact
-from userbench.mistakes import command
+from userbench.errors import command
 from userbench.report.experiment import layout_of
 from userbench.report.files import read_score_content
 from userbench.report.statistics import check_once, whole_mean
@@ -26,6 +25,7 @@ from userbench.report.tables import (
     resolved,
     write_csv,
 )
+from userbench.results import artifact
 
 COLUMNS = [
     *("corpus", "row", "trial", "settings", "task", "metric", "seed"),

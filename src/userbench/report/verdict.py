@@ -17,9 +17,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from userbench import artifact
+from userbench.errors import command
 from userbench.experiment.config import Margins
-from userbench.mistakes import command
 from userbench.report.experiment import layout_of
 from userbench.report.files import check
 from userbench.report.inference import (
@@ -47,6 +46,7 @@ from userbench.report.tables import (
     resolved,
     write_csv,
 )
+from userbench.results import artifact
 
 # The paper repeated each experiment five times; we take its std to be that of a sample.
 PUBLISHED_RUNS = 5

@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from userbench.mistakes import command
+from userbench.errors import command
 from userbench.report.verdict import check_margin, page, read_verdicts
 
 

@@ -13,12 +13,12 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from userbench.augment import ceil_share, check_ratio, lengths_of, places_of, random_subset
-from userbench.checkpoint import OWN, fill, load
 from userbench.data.store import Batch, BehaviourStore, Bounds
-from userbench.encoder import Items, UserEncoder
-from userbench.item_softmax import predictions
-from userbench.losses import sample_items
+from userbench.model.augment import ceil_share, check_ratio, lengths_of, places_of, random_subset
+from userbench.model.encoder import Items, UserEncoder
+from userbench.model.item_softmax import predictions
+from userbench.model.losses import sample_items
+from userbench.training.checkpoint import OWN, fill, load
 from userbench.view import Pair, ViewOptions, Views
 
 CURRICULA = ("ratio", "score")

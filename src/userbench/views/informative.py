@@ -14,7 +14,9 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from userbench.augment import (
+from userbench.data.neighbours import Neighbours, item_neighbours, load_neighbours
+from userbench.data.store import Batch, BehaviourStore, Bounds
+from userbench.model.augment import (
     by_operator,
     check_ratio,
     crop,
@@ -25,9 +27,7 @@ from userbench.augment import (
     reorder,
     substitute,
 )
-from userbench.data.neighbours import Neighbours, item_neighbours, load_neighbours
-from userbench.data.store import Batch, BehaviourStore, Bounds
-from userbench.encoder import Items, UserEncoder
+from userbench.model.encoder import Items, UserEncoder
 from userbench.view import Pair, ViewOptions, Views
 
 log = logging.getLogger("userbench")

@@ -5,15 +5,15 @@ from dataclasses import dataclass, field
 import torch
 import torch.nn.functional as F
 
-from userbench.augment import (
+from userbench.data.store import Batch, Bounds
+from userbench.model.augment import (
     check_ratio,
     draw_operator,
     offered_operators,
     operator_view,
     random_view,
 )
-from userbench.data.store import Batch, Bounds
-from userbench.encoder import Items, UserEncoder
+from userbench.model.encoder import Items, UserEncoder
 from userbench.view import Pair, ViewOptions, Views
 
 

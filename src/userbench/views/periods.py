@@ -5,9 +5,9 @@ The files hold an order and no times, so a period is a contiguous run of behavio
 
 from dataclasses import dataclass, field
 
-from userbench.augment import adjacent, check_ratio, crop, halves
 from userbench.data.store import Batch, Bounds
-from userbench.encoder import UserEncoder
+from userbench.model.augment import adjacent, check_ratio, crop, halves
+from userbench.model.encoder import UserEncoder
 from userbench.view import Pair, ViewOptions, Views
 
 WINDOWS = ("halves", "long", "short")

@@ -6,7 +6,7 @@ Nothing but the encoder's dropout tells the two views apart.
 from dataclasses import dataclass, field
 
 from userbench.data.store import Batch, Bounds
-from userbench.encoder import UserEncoder
+from userbench.model.encoder import UserEncoder
 from userbench.view import Pair, ViewOptions, Views
 
 

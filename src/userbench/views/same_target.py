@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from userbench.augment import drop_last, lengths_of
 from userbench.data.store import Batch, BehaviourStore
-from userbench.encoder import UserEncoder
+from userbench.model.augment import drop_last, lengths_of
+from userbench.model.encoder import UserEncoder
 from userbench.view import Pair, ViewOptions, Views
 
 

@@ -9,7 +9,7 @@ from modulefinder import ModuleFinder
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]
-CONTRACT = "contract"  # imports all of ours that a method of the user's may import
+CONFORMANCE = "conformance"  # imports all of ours that a method of the user's may import
 
 
 @cache
@@ -33,4 +33,4 @@ def part_sources(kind: str, name: str) -> list[Path]:
     if "." not in name:
         return sources(f"{kind}.{name}")
     own = Path(importlib.util.find_spec(name).origin)
-    return [*own.parent.glob("*.py"), *sources(CONTRACT)]
+    return [*own.parent.glob("*.py"), *sources(CONFORMANCE)]

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from userbench.mistakes import NotANumber
+from userbench.errors import NotANumber
 
 CUTOFFS = (5, 10, 20)
 TIES = ("pessimistic", "stable")
@@ -91,7 +91,7 @@ def gains(rank: Int[Tensor, " ranks"]) -> dict[str, Float[Tensor, " ranks"]]:
 
 
 def metrics_of(predictions: dict[str, Tensor]) -> dict[str, Float[Tensor, ""]]:
-    """All metrics of a kind of task, from the columns that `userbench.predictions` describes."""
+    """All metrics of a kind of task, from the columns that `results.predictions` describes."""
     if "rank" in predictions:
         return ranking_metrics(predictions["rank"], predictions.get("weight", 1.0))
     if "score" in predictions:

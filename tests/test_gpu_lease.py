@@ -14,11 +14,11 @@ from conftest import ROOT
 HOLD = """
 import logging, sys
 from pathlib import Path
-from userbench import lease
+from userbench.training import gpu_lease
 logging.basicConfig(level=logging.INFO)
-lease.folder = lambda: Path(sys.argv[1])
-lease.lease_gpu("auto", int(sys.argv[2]))
-print(lease.os.environ.get(lease.VISIBLE), flush=True)
+gpu_lease.folder = lambda: Path(sys.argv[1])
+gpu_lease.lease_gpu("auto", int(sys.argv[2]))
+print(gpu_lease.os.environ.get(gpu_lease.VISIBLE), flush=True)
 sys.stdin.read()
 """
 
@@ -103,39 +103,39 @@ def test_leases_go_by_the_names_of_what_is_visible(start):
     ],
 )
 def test_no_lease_is_taken(name, count, environment, tmp_path, monkeypatch):
-    from userbench import lease
+    from userbench.training import gpu_lease
 
-    monkeypatch.delenv(lease.VISIBLE, raising=False)
+    monkeypatch.delenv(gpu_lease.VISIBLE, raising=False)
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     for variable, value in environment.items():
         monkeypatch.setenv(variable, value)
-    monkeypatch.setattr(lease, "folder", lambda: tmp_path)
-    lease.lease_gpu(name, count)
-    assert not list(tmp_path.iterdir()) and not lease.held
-    assert os.environ.get(lease.VISIBLE) == environment.get(lease.VISIBLE)
+    monkeypatch.setattr(gpu_lease, "folder", lambda: tmp_path)
+    gpu_lease.lease_gpu(name, count)
+    assert not list(tmp_path.iterdir()) and not gpu_lease.held
+    assert os.environ.get(gpu_lease.VISIBLE) == environment.get(gpu_lease.VISIBLE)
 
 
 def test_a_process_takes_one_gpu_however_often_it_asks(tmp_path, monkeypatch):
-    from userbench import lease
+    from userbench.training import gpu_lease
 
-    monkeypatch.delenv(lease.VISIBLE, raising=False)
-    monkeypatch.setattr(lease, "folder", lambda: tmp_path)
-    monkeypatch.setattr(lease, "held", [])
+    monkeypatch.delenv(gpu_lease.VISIBLE, raising=False)
+    monkeypatch.setattr(gpu_lease, "folder", lambda: tmp_path)
+    monkeypatch.setattr(gpu_lease, "held", [])
     for _ in range(2):
-        lease.lease_gpu("cuda", 2)
-        assert os.environ[lease.VISIBLE] == "0"
+        gpu_lease.lease_gpu("cuda", 2)
+        assert os.environ[gpu_lease.VISIBLE] == "0"
     assert [path.name for path in tmp_path.iterdir()] == ["gpu-0-0"]
-    lease.held.pop().close()
+    gpu_lease.held.pop().close()
 
 
 def test_a_folder_of_somebody_else_is_refused(monkeypatch):
     """Whoever made it could take the locks, or lay links in it."""
-    from userbench import lease
+    from userbench.training import gpu_lease
 
-    monkeypatch.setattr(lease.os, "getuid", lambda: 12345678)
-    path = lease.Path("/tmp/userbench-12345678")
+    monkeypatch.setattr(gpu_lease.os, "getuid", lambda: 12345678)
+    path = gpu_lease.Path("/tmp/userbench-12345678")
     try:
         with pytest.raises(ValueError, match="is not a folder of yours"):
-            lease.folder()
+            gpu_lease.folder()
     finally:
         path.rmdir()

@@ -9,7 +9,7 @@ from test_loops import data_flags, pretrain
 
 def test_generators_of_their_own():
     """Wrong: two names share their draws, or what was drawn before moves them."""
-    from userbench.chance import generator_of, seed_of
+    from userbench.seeds import generator_of, seed_of
 
     drawn = torch.rand(5, generator=generator_of(3, "age", "head"))
     torch.rand(7)

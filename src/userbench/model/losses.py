@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from userbench.mistakes import NotANumber
+from userbench.errors import NotANumber
 
 BIAS_STARTS = ("zero", "frequency")
 SIMILARITIES = ("dot", "cosine")

@@ -7,10 +7,10 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from userbench.augment import drop_last, lengths_of, places_of
 from userbench.data.store import Batch, BehaviourStore
-from userbench.encoder import Hidden, Items, UserEncoder, UserVectors
-from userbench.losses import item_softmax, log_frequency, sampled_item_softmax
+from userbench.model.augment import drop_last, lengths_of, places_of
+from userbench.model.encoder import Hidden, Items, UserEncoder, UserVectors
+from userbench.model.losses import item_softmax, log_frequency, sampled_item_softmax
 
 
 class Predictions(NamedTuple):

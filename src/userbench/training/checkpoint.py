@@ -9,7 +9,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from userbench.artifact import again, atomic, check_recorded, provenance_of, record, sha256
+from userbench.results.artifact import again, atomic, check_recorded, provenance_of, record, sha256
 
 OWN = "method."
 """Prefix of what a method trains beside its encoder, e.g. the output bias of a softmax."""

@@ -1,6 +1,6 @@
 """What every pre-training method must keep: checks on a toy corpus, and a command.
 
-python -m userbench.contract my_package.my_method --set '{"temperature": 0.1}'
+python -m userbench.conformance my_package.my_method --set '{"temperature": 0.1}'
 
 One line per check; the exit status is not 0 if one fails. The tests run the same checks over every
 file in methods/.
@@ -24,13 +24,13 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from userbench.checkpoint import save, start_from, trained_tensors
 from userbench.data.store import BehaviourStore
-from userbench.encoder import EncoderConfig, UserEncoder
+from userbench.errors import command, json_object
 from userbench.method import Objective, PretrainMethod, TrainingConfig, configure, load_method
-from userbench.mistakes import command, json_object
-from userbench.optimizer import Adam
-from userbench.resume import pack, put_back, random_state, unpack
+from userbench.model.encoder import EncoderConfig, UserEncoder
+from userbench.training.checkpoint import save, start_from, trained_tensors
+from userbench.training.optimizer import Adam
+from userbench.training.state import pack, put_back, random_state, unpack
 
 SIZES = EncoderConfig(n_items=40, dim=16, max_length=16)
 EVERYONE = torch.arange(48)

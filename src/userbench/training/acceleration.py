@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from userbench.encoder import UserEncoder
+from userbench.model.encoder import UserEncoder
 
 PRECISIONS = ("fp32", "tf32", "bf16")
 CAPTURES = ("none", "graph", "compile")

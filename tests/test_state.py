@@ -76,13 +76,13 @@ def compared(folder, command, caplog, *kills):
 @pytest.fixture(autouse=True)
 def no_environment(monkeypatch):
     """Provenance is not compared, and asking git for it takes longer than these trainings."""
-    monkeypatch.setattr("userbench.artifact.environment", dict)
+    monkeypatch.setattr("userbench.results.artifact.environment", dict)
 
 
 @pytest.fixture
 def deferred(monkeypatch):
     """Adam defers item tables of every size: their rows lag behind, each by its own steps."""
-    from userbench import optimizer
+    from userbench.training import optimizer
 
     monkeypatch.setattr(optimizer, "DEFERRED_FROM", 1)
 
@@ -231,7 +231,7 @@ def test_sigterm_saves_all_and_ends(tiny, tmp_path, caplog, way):
 
 
 def test_sigusr1_saves_and_goes_on(tiny, tmp_path, monkeypatch):
-    from userbench.resume import State
+    from userbench.training.state import State
 
     saved, save = [], State.save
     monkeypatch.setattr(
@@ -249,7 +249,7 @@ def test_a_state_that_cannot_be_written_ends_no_training(tiny, tmp_path, caplog,
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("userbench.resume.save_file", full)
+    monkeypatch.setattr("userbench.training.state.save_file", full)
     with at_steps(save=2), caplog.at_level("INFO", logger="userbench"):
         pretrain(tiny, tmp_path / "out", "--state", str(tmp_path / "state"))
     assert "seed 0: no state is saved ([Errno 28] No space left on device" in caplog.text
@@ -293,7 +293,7 @@ def test_damaged_state_is_not_used(tiny, tmp_path, caplog, damage, told):
 
 
 def other_code(monkeypatch, flags):
-    monkeypatch.setattr("userbench.resume.code_checksum", lambda method: "other")
+    monkeypatch.setattr("userbench.training.state.code_checksum", lambda method: "other")
 
 
 def other_version(monkeypatch, flags):
@@ -385,7 +385,7 @@ def test_nan_names_the_last_good_checkpoint(tiny, tmp_path, monkeypatch, kind, w
 )
 def test_nan_in_fine_tuning_writes_no_score(tiny, tmp_path, monkeypatch, mlm, kind, what):
     """Of weights that are NaN an accuracy can be computed: class 0 for everybody."""
-    from userbench.tasks import LabelTask
+    from userbench.model.tasks import LabelTask
 
     spoilt(monkeypatch, kind, (LabelTask, "loss"), lambda users, picked: len(picked) < 64)
     finetune(tiny, tmp_path / "out", "--init", str(mlm))
@@ -399,7 +399,7 @@ def test_nan_in_fine_tuning_writes_no_score(tiny, tmp_path, monkeypatch, mlm, ki
 def test_fine_tuning_of_which_fits_fail_killed_anywhere(tiny, tmp_path, caplog, monkeypatch, mlm):
     """In the candidate after one that failed, and in the task after one that failed altogether."""
     from userbench import finetune as loop
-    from userbench.mistakes import NotANumber
+    from userbench.errors import NotANumber
 
     first = mlm.with_name("epoch1.safetensors")
     train = loop.train

@@ -26,9 +26,16 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import userbench
-from userbench.artifact import CHECKSUMS, atomic, installed, provenance_of, provenance_path, sha256
 from userbench.data.arrays import identity as of_arrays
-from userbench.losses import all_finite
+from userbench.model.losses import all_finite
+from userbench.results.artifact import (
+    CHECKSUMS,
+    atomic,
+    installed,
+    provenance_of,
+    provenance_path,
+    sha256,
+)
 
 log = logging.getLogger("userbench")
 

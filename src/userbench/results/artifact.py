@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import userbench
-from userbench.mistakes import system_error
+from userbench.errors import system_error
 
 # Not of the hardware: jobs that differ in them alone ran in the same environment.
 OF_A_JOB = ("SLURM_JOB_ID", "CUDA_VISIBLE_DEVICES")

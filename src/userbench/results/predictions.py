@@ -19,8 +19,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from userbench.artifact import atomic, check_recorded
-from userbench.mistakes import NotANumber
+from userbench.errors import NotANumber
+from userbench.results.artifact import atomic, check_recorded
 
 COLUMNS = {
     "classification": ("label", "predicted"),

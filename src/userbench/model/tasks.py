@@ -14,13 +14,13 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
-from userbench.chance import generator_of
 from userbench.data.splits import TEST, TRAIN
 from userbench.data.store import LabelledExamples, TargetExamples, load_labels, load_targets
-from userbench.encoder import UserVectors, initialise
-from userbench.losses import BIAS_STARTS, log_frequency
-from userbench.method import check_fields
-from userbench.metrics import TIES, metrics_of, numbers, ranks
+from userbench.errors import check_fields
+from userbench.model.encoder import UserVectors, initialise
+from userbench.model.losses import BIAS_STARTS, log_frequency
+from userbench.model.metrics import TIES, metrics_of, numbers, ranks
+from userbench.seeds import generator_of
 
 SELECTION_METRIC = {"classification": "accuracy", "binary": "auc", "top_n": "ndcg@10"}
 LEGAL = {

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor, nn, optim, sparse_coo_tensor
 
-from userbench.encoder import ItemTable
+from userbench.model.encoder import ItemTable
 
 ITEM_TABLES = ("dense", "lazy")
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8

@@ -1,6 +1,6 @@
 """Two simple references beside which a pre-trained model should be seen; a command.
 
-python -m userbench.references --store DATA --splits SPLITS --max-length 150 --seed 0
+python -m userbench.baselines --store DATA --splits SPLITS --max-length 150 --seed 0
     --task '{"name": "age", "kind": "classification", "metric": "accuracy", "out": "age.json"}'
     --task '{"name": "age", .., "history": "whole", "out": "long/age.json"}'
     --task '{"name": "click", "kind": "top_n", "metric": "ndcg@10", "out": "click.json"}'
@@ -26,7 +26,6 @@ from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from userbench.artifact import fingerprints, record, write_json
 from userbench.data.arrays import behaviours_folder, read_array
 from userbench.data.splits import TEST, TRAIN, VALIDATION, check_task_splits, load_split, task_data
 from userbench.data.store import (
@@ -36,10 +35,11 @@ from userbench.data.store import (
     load_labels,
     load_targets,
 )
-from userbench.metrics import CUTOFFS, TIES, gains, metrics_of
-from userbench.mistakes import at_least, command, json_object
-from userbench.predictions import predictions_path, write_predictions
-from userbench.tasks import LEGAL, Ranking, Task
+from userbench.errors import at_least, command, json_object
+from userbench.model.metrics import CUTOFFS, TIES, gains, metrics_of
+from userbench.model.tasks import LEGAL, Ranking, Task
+from userbench.results.artifact import fingerprints, record, write_json
+from userbench.results.predictions import predictions_path, write_predictions
 
 log = logging.getLogger("userbench")
 
@@ -85,7 +85,7 @@ class Reference(NamedTuple):
 @command
 def main(argv: list[str] | None = None) -> None:
     """Parse the flags, score every task, and report a user's mistake in one line."""
-    parser = argparse.ArgumentParser(prog="python -m userbench.references", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m userbench.baselines", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--store", type=Path, required=True, help="array store of the corpus")
     parser.add_argument("--splits", type=Path, required=True, help="folder of split files")
