@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,10 @@ from userbench.data.splits import TEST, load_split
 from userbench.data.store import BehaviourStore
 from userbench.errors import command
 from userbench.model.encoder import EncoderConfig
-from userbench.model.tasks import Task, build_head, load_examples
+from userbench.model.evaluation import evaluate
+from userbench.model.tasks import load_examples
 from userbench.plan.jobs import SPLITTING, Job, jobs_left
 from userbench.results import artifact
-from userbench.together import arguments_of
 from userbench.training.optimizer import Adam
 
 EXPERIMENT = "full_scale"
@@ -165,45 +166,41 @@ def measure_job(args: argparse.Namespace) -> None:
 
 def training_steps(words: list[str], args: argparse.Namespace) -> dict[str, Any]:
     """Steps of a pre-training, cold: what it would start from has not been trained."""
-    told = pretrain.flags().parse_args(words)
-    told = arguments_of(told, told.seed[0])
-    told.init, told.set = None, existing(told.set)
-    store = open_store(told)
-    method, train, *_ = pretrain.set_up(told, store)
-    optimizer = Adam(method, method.config.lr, told.item_table, method.encoder.items)
+    options = pretrain.options_of(pretrain.flags().parse_args(words))[0]
+    options = replace(options, init=None, set=existing(options.set))
+    store = open_store(options)
+    method, train, *_ = pretrain.set_up(options, store)
+    optimizer = Adam(method, method.config.lr, options.item_table, method.encoder.items)
+    take_step = pretrain.Step(method, optimizer, {})
     method.train()
 
     def step(number: int) -> None:
-        users = train[torch.randint(len(train), (told.batch_size,))]
-        loss, _ = method(store.batch(users), progress=number / args.steps)
-        optimizer.step(loss)
+        users = train[torch.randint(len(train), (options.batch_size,))]
+        take_step(store.batch(users), number / args.steps)
 
-    return {**timed(step, args.steps, args.seconds), "note": f"steps of {told.batch_size} users"}
+    return {**timed(step, args.steps, args.seconds), "note": f"steps of {options.batch_size} users"}
 
 
 def ranking(words: list[str], args: argparse.Namespace) -> dict[str, Any]:
     """Encode test users of one task and rank all candidates for each."""
-    told = finetune.flags().parse_args(words)
-    given = next(task for task in told.task if task["name"] == RANKED)
-    given.pop("out")
-    task = Task(**given)
-    store = open_store(told)
-    split = load_split(told.splits, task.name)
+    options = finetune.options_of(finetune.flags().parse_args(words))[0]
+    task = next(task for task in options.tasks if task.name == RANKED)
+    store = open_store(options)
+    split = load_split(options.splits, task.name)
     test = (split == TEST).nonzero()[:, 0]
-    encoder = finetune.build_encoder(store.n_items, task.dropout, None, told)
-    examples = load_examples(task, told.store, torch.device("cpu"))
-    head = build_head(task, examples, split, encoder.width, encoder.config.dim, seed=0)
-    model = torch.nn.ModuleDict({"encoder": encoder, "head": head})
+    examples = load_examples(task, options.store, torch.device("cpu"))
+    origin = finetune.Origin(init=None)
+    model = finetune.build_model(task, examples, split, origin, options, store.n_items)
     some = test[: args.ranked]
-    measured = timed(lambda _: finetune.evaluate(model, store, some), 1, args.seconds)
-    note = f"test examples of {len(test):,}, {head.examples.n_candidates:,} candidates each"
+    measured = timed(lambda _: evaluate(model, store, some), 1, args.seconds)
+    note = f"test examples of {len(test):,}, {examples.n_candidates:,} candidates each"
     return {**measured, "count": len(some), "note": note}
 
 
-def open_store(told: argparse.Namespace) -> BehaviourStore:
-    """The store that a command is told to read."""
-    sizes = EncoderConfig(n_items=0, **told.encoder)
-    return BehaviourStore.open(told.store, sizes.max_length, torch.device("cpu"))
+def open_store(options: pretrain.Options | finetune.Options) -> BehaviourStore:
+    """The store that a training reads."""
+    sizes = EncoderConfig(n_items=0, **options.encoder)
+    return BehaviourStore.open(options.store, sizes.max_length, torch.device("cpu"))
 
 
 def existing(settings: dict[str, Any]) -> dict[str, Any]:

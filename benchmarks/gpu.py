@@ -27,6 +27,7 @@ from torch.overrides import TorchFunctionMode
 from benchmarks import floor, gpu_page, workloads
 from benchmarks.configurations import CONFIGURATIONS, TTL_ITEMS
 from benchmarks.corpus import Corpus
+from userbench import pretrain
 from userbench.data import store as store_module
 from userbench.data.simulate import choose_world
 from userbench.data.store import Batch, BehaviourStore
@@ -35,7 +36,7 @@ from userbench.method import PretrainMethod, configure, load_method
 from userbench.model.augment import proper_share
 from userbench.model.encoder import EncoderConfig, UserEncoder, pick_device
 from userbench.results import artifact
-from userbench.training.acceleration import PRECISIONS, Graphs, accelerate
+from userbench.training.acceleration import PRECISIONS, accelerate, captured
 from userbench.training.optimizer import Adam
 
 ROOT = Path(__file__).parent.parent
@@ -121,13 +122,7 @@ def training(
     method.to(device).prepare(store, torch.arange(learnt_from, device=device))
     method.train()
     optimizer = Adam(method, config.lr, "dense", method.encoder.items)
-
-    def descend(batch: Batch, progress: float) -> Tensor:
-        loss, _ = method(batch, progress)
-        optimizer.step(loss)
-        return loss.detach()
-
-    return Training(method, store, descend if capture == "none" else Graphs(descend))
+    return Training(method, store, captured(pretrain.Step(method, optimizer, {}), capture))
 
 
 def batches(store: BehaviourStore, size: int, seed: int = 0) -> Iterator[Tensor]:

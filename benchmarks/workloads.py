@@ -12,7 +12,6 @@ from torch import Tensor
 from benchmarks import plain
 from benchmarks.configurations import Configuration
 from benchmarks.corpus import Corpus
-from userbench import finetune
 from userbench.data.splits import TRAIN
 from userbench.data.store import Batch
 from userbench.method import PretrainMethod, configure, load_method
@@ -192,7 +191,7 @@ def our_finetuning(setting: Setting) -> Workload:
 
 
 def our_evaluation(setting: Setting) -> Workload:
-    """`userbench.finetune.evaluate` on the picked (user, target) pairs."""
+    """`userbench.model.evaluation.evaluate` on the picked (user, target) pairs."""
     watch = setting.watch
     model = our_model(setting)
     evaluate = model["head"].evaluate
@@ -204,7 +203,7 @@ def our_evaluation(setting: Setting) -> Workload:
     model["head"].evaluate = timed
 
     def step(picked: Tensor) -> float:
-        found = finetune.evaluate(model, setting.corpus.store, picked)
+        found = evaluate(model, setting.corpus.store, picked)
         watch.lap("rank")
         return found["ndcg@10"]
 

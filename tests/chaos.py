@@ -278,7 +278,7 @@ def look_who_went_on(kills: list[Kill]) -> None:
     for kill in kills:
         for log, when in list(kill.hit.items()):
             if log.exists() and log.stat().st_mtime > when:
-                told = re.findall(r"seed \d+ goes on after .*", log.read_text())
+                told = re.findall(r"seed \d+ resumes after .*", log.read_text())
                 if told:
                     del kill.hit[log]
                     kill.went_on += f"{log.parent.parent.name}: {', '.join(told)}; "

@@ -37,8 +37,8 @@ PART = {
     "runs": ["none", "mlm", "ptum", "adaptssr"],
 }
 VICTIM = "ptum"  # small batches, so that there is time to kill it
-# Where a training says that it goes on from a saved state.
-RESUMED = "goes on after"
+# In the log of a training that resumes from a saved state.
+RESUMED = "resumes after"
 # On a cluster of one idle node nothing is gained by asking seldom.
 QUICK = ["--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "5"]
 SMALL_SHARE = 0.05

@@ -382,7 +382,7 @@ def test_loops_replay_what_they_would_have_done(tiny, tmp_path, monkeypatch):
 
     expected = run_loops(tiny, tmp_path / "none")
     for loop in (pretrain, finetune):
-        monkeypatch.setattr(loop, "Graphs", Recorded)
+        monkeypatch.setattr(loop, "captured", lambda step, capture: Recorded(step))
         monkeypatch.setattr(loop, "accelerate", lambda *_: None)  # it wants a GPU
     assert run_loops(tiny, tmp_path / "graph", "--capture", "graph") == expected
 

@@ -109,7 +109,7 @@ def test_same_weights_same_ranks():
     """All metrics of a click task; both sides get their users from one corpus."""
     from benchmarks import plain, workloads
     from benchmarks.configurations import CONFIGURATIONS
-    from userbench import finetune
+    from userbench.model.evaluation import evaluate
 
     setting = small_setting(CONFIGURATIONS["evaluate_click"])
     users, device = setting.corpus, setting.device
@@ -120,7 +120,7 @@ def test_same_weights_same_ranks():
     for model in (ours["head"].head, theirs["head"]):
         model.score.weight.data.mul_(50)  # ranks must not hang on the last digit
 
-    found = finetune.evaluate(ours, users.store, torch.arange(len(users.clicks.users)))
+    found = evaluate(ours, users.store, torch.arange(len(users.clicks.users)))
     owners, targets, known = workloads.clicks_of(setting)
     sequences = workloads.sequences_of(setting)
     views = [plain.unchanged(sequences[owner]) for owner in owners]

@@ -131,7 +131,10 @@ MISTAKES = {
         smoke(seeds_together=2),
         "seeds_together: 2 should be a valid boolean",
     ),
-    "together": (smoke(together="mixed"), "together: 'mixed' should be 'one-by-one' or"),
+    "together": (
+        smoke(together="interleaved"),
+        "top level: 'together' is no longer a key: seeds of one process are always trained",
+    ),
     "jobs_per_gpu": (smoke(jobs_per_gpu=0), "jobs_per_gpu: 0 should be greater than or equal to 1"),
     "gres": (smoke(gres="shard"), "gres: 'shard' "),
     "heads": (

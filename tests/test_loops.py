@@ -130,10 +130,10 @@ def test_starts_differ_in_encoder_and_head_and_in_nothing_else(tiny, tmp_path, m
 
     begun, train = [], loop.train
 
-    def spy(task, model, *rest):
+    def spy(model, task, *rest):
         weights = {name: value.clone() for name, value in model.state_dict().items()}
         begun.append((task.name, weights, torch.get_rng_state()))
-        return train(task, model, *rest)
+        return train(model, task, *rest)
 
     monkeypatch.setattr(loop, "train", spy)
     finetune(tiny, tmp_path, "--starts", "3", epochs=1)
@@ -354,9 +354,9 @@ def test_labels_are_those_of_the_seed_whatever_the_run(tiny, mlm, tmp_path, monk
 
     seen, train = {}, loop.train
 
-    def spy(task, model, store, split, *rest):
+    def spy(model, task, origin, store, split, *rest):
         seen.setdefault(task.name, []).append((split.train.tolist(), split.validation.tolist()))
-        return train(task, model, store, split, *rest)
+        return train(model, task, origin, store, split, *rest)
 
     monkeypatch.setattr(loop, "train", spy)
     more = {"label_share": 0.1, "epochs": 1}

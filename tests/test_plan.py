@@ -124,9 +124,14 @@ def test_captured_steps_are_measured_as_the_loops_take_them(tiny, monkeypatch):
 
     monkeypatch.setattr(probes, "SECONDS_PER_PROBE", 0.0)
     recorded = []
-    monkeypatch.setattr(
-        probes, "Graphs", lambda step: recorded.append(Recorded(step)) or recorded[-1]
-    )
+
+    def captured(step, capture):
+        if capture == "none":
+            return step
+        recorded.append(Recorded(step))
+        return recorded[-1]
+
+    monkeypatch.setattr(probes, "captured", captured)
     for loop in (pretrain, finetune):
         monkeypatch.setattr(loop, "accelerate", lambda *_: None)  # it wants a GPU
     data = ["--store", str(tiny / "store"), "--splits", str(tiny / "splits"), "--encoder", SMALL]
@@ -192,18 +197,18 @@ def test_a_job_of_several_seeds_names_the_files_of_each():
 
 
 def test_simplest_of_the_fastest_ways_to_share():
-    from userbench.plan.together import Sharing, Steps, best, sharings
+    from userbench.plan.sharing import Sharing, Steps, best, sharings
 
-    alone, pair, turns = Sharing(), Sharing(1, 2), Sharing(1, 2, "interleaved")
-    assert sharings(2, on_gpu=False) == [alone, pair, turns]
-    assert sharings(1, on_gpu=True) == [alone, Sharing(2), Sharing(4)]
-    assert best({alone: 101.0, pair: 100.0, turns: 99.5}) == alone
-    assert best({alone: 110.0, pair: 100.0, turns: 99.5}) == pair
-    assert str(turns) == "--config seeds_together=true together=interleaved"
-    assert str(Sharing(4, 1)) == "--config seeds_together=false jobs_per_gpu=4"
-    steps = Steps(job("clue"), 1.0, by_turns={2: 0.7, 4: 0.5}, beside={2: 1.5, 4: 2.5})
-    ways = (alone, pair, turns, Sharing(1, 3, "interleaved"), Sharing(4, 3))
-    assert [steps.slowdown(way) for way in ways] == [1.0, 1.0, 0.7, 0.7, 2.5]
+    alone, pair, beside = Sharing(), Sharing(1, 2), Sharing(2)
+    assert sharings(2, on_gpu=False) == [alone, pair]
+    assert sharings(1, on_gpu=True) == [alone, beside, Sharing(4)]
+    assert best({alone: 101.0, pair: 100.0, beside: 99.5}) == alone
+    assert best({alone: 110.0, pair: 100.0, beside: 99.5}) == pair
+    assert str(pair) == "--config seeds_together=true"
+    assert str(Sharing(4)) == "--config seeds_together=false jobs_per_gpu=4"
+    steps = Steps(job("clue"), 1.0, beside={2: 1.5, 4: 2.5})
+    ways = (alone, pair, beside, Sharing(3), Sharing(4, 3))
+    assert [steps.slowdown(way) for way in ways] == [1.0, 1.0, 1.5, 1.5, 2.5]
 
 
 def test_jobs_that_share_a_gpu(monkeypatch):
@@ -219,25 +224,25 @@ def test_jobs_that_share_a_gpu(monkeypatch):
 
 
 @pytest.mark.long
-def test_steps_are_timed_in_turns_and_beside_each_other(tiny):
+def test_steps_are_timed_alone_and_beside_each_other(tiny):
     """The probe steps the very loops, and a process that fails ends it with one line."""
     from userbench.plan.jobs import Job
     from userbench.plan.probes import Corpus
-    from userbench.plan.together import seconds_per_step
+    from userbench.plan.sharing import seconds_per_step
 
     data = ["--store", str(tiny / "store"), "--splits", "drawn", "--encoder", SMALL]
     size = ["--epochs", "1", "--batch-size", "64", "--keep", "1", "--out", "nowhere"]
     of = Corpus(tiny / "store", {"drawn": tiny / "splits"}, 1.0, {})
     words = [*data, "--method", "mlm", "--seed", "0", "--device", "cpu", *size]
     trained = Job("userbench.pretrain", words)
-    assert min(seconds_per_step(trained, of, (1, 2))) > 0
-    assert min(seconds_per_step(trained, of, (1,), processes=2)) > 0
+    assert seconds_per_step(trained, of) > 0
+    assert seconds_per_step(trained, of, processes=2) > 0
     task = {"name": "age", "kind": "classification", "lr": 0.01, "batch_size": 64, "epochs": 1}
     words = [*data, "--run", "x", "--seed", "0", "--device", "cpu", "--task", json.dumps(task)]
-    assert min(seconds_per_step(Job("userbench.finetune", words), of, (2,))) > 0
+    assert seconds_per_step(Job("userbench.finetune", words), of) > 0
     with pytest.raises(ValueError, match="finetune of x: its steps cannot be timed"):
         broken = Corpus(tiny / "store", {"drawn": tiny / "absent"}, 1.0, {})
-        seconds_per_step(Job("userbench.finetune", words), broken, (1,), processes=2)
+        seconds_per_step(Job("userbench.finetune", words), broken, processes=2)
 
 
 def test_page_names_the_largest_first():
@@ -285,11 +290,11 @@ def test_plan_of_a_small_workflow(checkout, tmp_path):
         checkout,
         "--config",
         words[1],
-        *("--cores", "2", "--together", "--json", str(tmp_path / "plan.json"), *targets),
+        *("--cores", "2", "--sharing", "--json", str(tmp_path / "plan.json"), *targets),
     )
     assert told.returncode == 0, told.stderr
     assert "The simplest of the fastest: --config seeds_together=" in told.stdout
-    assert told.stdout.count(" alone, ") == 2 and "jobs_per_gpu" not in told.stdout
+    assert told.stdout.count(" alone") == 2 and "jobs_per_gpu" not in told.stdout
     assert not (checkout / "results").exists()
     _, said = snakemake(checkout, "-n", *words, *targets)
     counts = job_counts(said)

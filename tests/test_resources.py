@@ -13,7 +13,7 @@ from test_workflow import config, snakemake
 
 def rules(folder, executor="local", **given):
     """The functions of resources.smk, beside a config."""
-    asked = {"device": "auto", "gres": None, "together": "one-by-one", "jobs_per_gpu": 1}
+    asked = {"device": "auto", "gres": None, "jobs_per_gpu": 1}
     asked |= {"limit_minutes": 9, "seeds_together": False}
     names = {
         **{"OUT": str(folder), "Path": Path, "shutil": shutil, "sys": sys, "SEEDS": [0, 1, 2]},
@@ -44,7 +44,7 @@ CLUE = SimpleNamespace(run="clue", corpus="ttl")
 
 
 def test_time_and_memory_are_those_of_the_plan(tmp_path):
-    """Time by the seeds of the job, not of the job that was planned; memory by those at once."""
+    """Time by the seeds of the job, not of the job that was planned; memory of one."""
     planned(tmp_path, job(), job(minutes=90), job(corpus="app", minutes=5), job("mlm", minutes=7))
     one = rules(tmp_path).needs("pretrain")
     three = rules(tmp_path, seeds_together=True).needs("pretrain")
@@ -53,8 +53,6 @@ def test_time_and_memory_are_those_of_the_plan(tmp_path):
     assert three["runtime"](CLUE, 3) == 3 * (15 + 2 * 150)
     assert one["mem_mb"](CLUE, 1) == three["mem_mb"](CLUE, 1) == 1000 + 2 * 3000
     assert one["mem_mb"](CLUE, 2) == 2 * (1000 + 2 * 3000)
-    at_once = rules(tmp_path, seeds_together=True, together="interleaved").needs("pretrain")
-    assert at_once["mem_mb"](CLUE, 1) == 1000 + 2 * 3 * 3000
 
 
 def test_what_is_not_planned_has_a_default(tmp_path):

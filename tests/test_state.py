@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import ROOT
+from safetensors.torch import save_file
 from test_loops import data_flags, finetune, pretrain
-from test_together import content, seeds_flags
+from test_several_seeds import content, seeds_flags
 
 
 class Killed(BaseException):
@@ -23,24 +24,27 @@ class Killed(BaseException):
 
 @contextmanager
 def at_steps(**wanted):
-    """Save, signal or kill after steps of a process, counted from 1 over all of its runs."""
-    from userbench.together import Together
+    """Save, signal or kill after steps of a process, counted from 1 over all of its seeds.
 
-    made, original = 0, Together.stand
+    The end of a task of fine-tuning counts as a step.
+    """
+    from userbench.training.state import TrainingState
 
-    def stand(self, seed, standing):
+    made, original = 0, TrainingState.save_if_due
+
+    def save_if_due(self):
         nonlocal made
         made += 1
         if made == wanted.get("save"):
-            self.due[seed] = 0.0
+            self.due = 0.0
         if made == wanted.get("signal"):
             os.kill(os.getpid(), wanted["number"])
-        original(self, seed, standing)
+        original(self)
         if made == wanted.get("kill"):
             raise Killed
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Together, "stand", stand)
+        patch.setattr(TrainingState, "save_if_due", save_if_due)
         yield
 
 
@@ -67,7 +71,7 @@ def compared(folder, command, caplog, *kills):
         caplog.clear()
         with caplog.at_level("INFO", logger="userbench"):
             command(out, "--state", str(state / "{seed}"))
-        assert "goes on after" in caplog.text, f"killed after step {kill}, it started anew"
+        assert "resumes after" in caplog.text, f"killed after step {kill}, it started anew"
         assert content(out) == undisturbed, f"killed after step {kill}"
         assert list(state.iterdir()) == []
     return undisturbed
@@ -104,7 +108,7 @@ def settings_of(name, mlm):
 
 
 @pytest.mark.parametrize("name", ["mlm", "adaptssr", "ccl", "duorec", "coserec"])
-def test_methods_go_on_where_they_stood(tiny, tmp_path, caplog, deferred, mlm, name):
+def test_methods_resume_where_they_were(tiny, tmp_path, caplog, deferred, mlm, name):
     """Two halves joined by a state are the whole (`test_methods.py` asks that of every method)."""
 
     def command(out, *flags):
@@ -143,28 +147,27 @@ def test_fine_tuning_killed_anywhere(tiny, tmp_path, caplog, mlm, table):
         start = ["--init", str(first), str(mlm), "--item-table", table]
         finetune(tiny, out, *start, *flags, read=False)
 
-    # Two steps an epoch for age: 8 of its two candidates, and the ninth time it stands is the end.
+    # Two steps an epoch for age: 8 of its two candidates, and the ninth is the end of the task.
     assert len(compared(tmp_path, command, caplog, 1, 3, 6, 9, 14)) == 6
 
 
 def test_fine_tuning_from_several_starts_killed_anywhere(tiny, tmp_path, caplog):
-    """In any of the starts: none is drawn anew, skipped or walked twice."""
+    """In any of the starts: none is drawn anew, skipped or trained twice."""
 
     def command(out, *flags):
         finetune(tiny, out, "--starts", "3", *flags, read=False)
 
-    # Four steps of each start of age; the thirteenth time it stands is the end of it.
+    # Four steps of each start of age; the thirteenth is the end of the task.
     found = compared(tmp_path, command, caplog, 1, 5, 8, 9, 12, 13, 18)
     starts = [point["start"] for point in json.loads(found["age.json"])["scores"]]
     assert starts[:6] == [1, 1, 2, 2, 3, 3]
 
 
-@pytest.mark.parametrize("way", ["one-by-one", "interleaved"])
-def test_seeds_that_share_a_process(tiny, tmp_path, caplog, deferred, way):
-    """Each goes on from its own state; one that had ended is not trained again."""
+def test_seeds_that_share_a_process(tiny, tmp_path, caplog, deferred):
+    """Each resumes from its own state; one that had ended is not trained again."""
 
     def command(out, *flags):
-        pretrain(tiny, out / "{seed}", *seeds_flags((0, 1), way), *flags)
+        pretrain(tiny, out / "{seed}", *seeds_flags((0, 1)), *flags)
 
     compared(tmp_path, command, caplog, 2, 7, 10)
 
@@ -184,13 +187,13 @@ def test_a_seed_that_had_ended_is_given_back(tiny, tmp_path, caplog):
     with caplog.at_level("INFO", logger="userbench"):
         command()
     assert content(tmp_path / "out/0") == first
-    assert "seed 0 goes on after tasks 3" in caplog.text
+    assert "seed 0 resumes after tasks 3" in caplog.text
     assert "seed 0 age epoch" not in caplog.text
 
 
 def test_saving_moves_no_bit(tiny, tmp_path, deferred, monkeypatch):
-    """Rows of the item table lag behind; were they to catch up for that, sums differ."""
-    from userbench import together
+    """Updates of the item table are deferred; were they applied for that, sums would differ."""
+    from userbench.training import state
 
     def command(*flags):  # of small batches, which read few rows, unlike a softmax over all
         flags = ["--batch-size", "8", *flags]
@@ -198,23 +201,22 @@ def test_saving_moves_no_bit(tiny, tmp_path, deferred, monkeypatch):
 
     command()
     undisturbed = content(tmp_path / "out")
-    monkeypatch.setattr(together, "PAUSE_PER_SAVE", 0)
+    monkeypatch.setattr(state, "PAUSE_PER_SAVE", 0)
     saved = []
-    save = together.State.save
+    save = state.StateFile.save
     monkeypatch.setattr(
-        together.State, "save", lambda self, standing: (save(self, standing), saved.append(self))
+        state.StateFile, "save", lambda self, *given: (save(self, *given), saved.append(self))
     )
     command("--state", str(tmp_path / "state"), "--save-every", "0")
     assert content(tmp_path / "out") == undisturbed
     assert len(saved) > 40
 
 
-@pytest.mark.parametrize("way", ["one-by-one", "interleaved"])
-def test_sigterm_saves_all_and_ends(tiny, tmp_path, caplog, way):
+def test_sigterm_saves_and_ends(tiny, tmp_path, caplog):
     """One line says what to do, the status is that of SIGTERM, and nothing done is lost."""
 
     def command(*flags):
-        both = [*seeds_flags((0, 1), way), "--state", str(tmp_path / "state/{seed}")]
+        both = [*seeds_flags((0, 1)), "--state", str(tmp_path / "state/{seed}")]
         pretrain(tiny, tmp_path / "out/{seed}", *both, *flags)
 
     with caplog.at_level("INFO", logger="userbench"):
@@ -225,18 +227,20 @@ def test_sigterm_saves_all_and_ends(tiny, tmp_path, caplog, way):
         assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
         caplog.clear()
         command()
-    steps = {"one-by-one": [6, 3], "interleaved": [5, 4]}[way]
-    for seed, step in enumerate(steps):
-        assert f"seed {seed} goes on after epoch {1 + (step > 3)}, step {step}" in caplog.text
+    assert "seed 0 resumes after epoch 3, step 6" in caplog.text  # both epochs are done
+    assert "seed 1 resumes after epoch 1, step 3" in caplog.text
 
 
 def test_sigusr1_saves_and_goes_on(tiny, tmp_path, monkeypatch):
-    from userbench.training.state import State
+    from userbench.training.state import StateFile
 
-    saved, save = [], State.save
-    monkeypatch.setattr(
-        State, "save", lambda self, standing: (save(self, standing), saved.append(standing["step"]))
-    )
+    saved, save = [], StateFile.save
+
+    def seen(self, state, files):
+        save(self, state, files)
+        saved.append(state["progress"].step)
+
+    monkeypatch.setattr(StateFile, "save", seen)
     with at_steps(signal=2, number=signal.SIGUSR1):
         pretrain(tiny, tmp_path / "out", "--state", str(tmp_path / "state"))
     assert saved == [2]
@@ -249,7 +253,7 @@ def test_a_state_that_cannot_be_written_ends_no_training(tiny, tmp_path, caplog,
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("userbench.training.state.save_file", full)
+    monkeypatch.setattr("userbench.training.state_file.save_file", full)
     with at_steps(save=2), caplog.at_level("INFO", logger="userbench"):
         pretrain(tiny, tmp_path / "out", "--state", str(tmp_path / "state"))
     assert "seed 0: no state is saved ([Errno 28] No space left on device" in caplog.text
@@ -260,6 +264,11 @@ def flip(path):
     whole = path.read_bytes()
     middle = len(whole) // 2
     path.write_bytes(whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :])
+
+
+def of_an_older_version(path):
+    """A state as version 0.1.0 wrote it: its text was under another name."""
+    save_file({"total": torch.zeros(())}, path, {"told": "{}", "sha256": "0"})
 
 
 def cut(path):
@@ -273,6 +282,7 @@ def cut(path):
         (lambda state: cut(state / "state.safetensors"), "cannot be read"),
         (lambda state: flip(state / "0-epoch1.safetensors"), "0-epoch1.safetensors beside it is"),
         (lambda state: (state / "0-epoch1.safetensors").unlink(), "damaged or gone"),
+        (lambda state: of_an_older_version(state / "state.safetensors"), "by an older version"),
     ],
 )
 def test_damaged_state_is_not_used(tiny, tmp_path, caplog, damage, told):
@@ -288,12 +298,12 @@ def test_damaged_state_is_not_used(tiny, tmp_path, caplog, damage, told):
         pretrain(tiny, out, "--state", str(state))
     (line,) = [record.message for record in caplog.records if "starts from" in record.message]
     assert told in line and "state.safetensors" in line and "\n" not in line
-    assert "goes on" not in caplog.text
+    assert "resumes" not in caplog.text
     assert content(out) == undisturbed
 
 
 def other_code(monkeypatch, flags):
-    monkeypatch.setattr("userbench.training.state.code_checksum", lambda method: "other")
+    monkeypatch.setattr("userbench.training.identity.code_checksum", lambda method: "other")
 
 
 def other_version(monkeypatch, flags):
@@ -329,7 +339,7 @@ def test_state_of_another_run_is_not_used(tiny, tmp_path, caplog, monkeypatch, m
     change(monkeypatch, flags)
     with caplog.at_level("INFO", logger="userbench"):
         pretrain(tiny, tmp_path / "out", *flags)
-    assert told in caplog.text and "goes on" not in caplog.text
+    assert told in caplog.text and "resumes" not in caplog.text
 
 
 def test_states_of_two_seeds_need_two_places(tiny, tmp_path):
@@ -402,21 +412,15 @@ def test_fine_tuning_of_which_fits_fail_killed_anywhere(tiny, tmp_path, caplog, 
     from userbench.errors import NotANumber
 
     first = mlm.with_name("epoch1.safetensors")
-    train = loop.train
+    finite = loop.finite
 
-    def fails(task, model, store, split, length, init, *rest):
-        """After its first epoch, with weights that are still numbers and can be saved."""
-        fit = train(task, model, store, split, length, init, *rest)
-        for standing in fit:
-            yield standing
-            if standing["epoch"] == 1 and standing["step"] == 2:
-                raise NotANumber("a score is not a number")
+    def finite_but_some(loss, weights, where, lr, good):
+        """Fails after the first epoch, with weights that are numbers and can be saved."""
+        if "task gender" in where or ("task age" in where and good == first):
+            raise NotANumber("a score is not a number")
+        return finite(loss, weights, where, lr, good)
 
-    def train_some(task, model, store, split, length, init, *rest):
-        bad = task.name == "gender" or (task.name == "age" and init == first)
-        return (fails if bad else train)(task, model, store, split, length, init, *rest)
-
-    monkeypatch.setattr(loop, "train", train_some)
+    monkeypatch.setattr(loop, "finite", finite_but_some)
 
     def command(out, *flags):
         tasks = []
@@ -455,7 +459,7 @@ def started(tiny, folder, *flags):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_process_that_is_killed_goes_on(tiny, tmp_path, number):
+def test_a_process_that_is_killed_resumes(tiny, tmp_path, number):
     pretrain(tiny, tmp_path / "out", *LONGER)
     undisturbed = content(tmp_path / "out")
     shutil.rmtree(tmp_path / "out")
@@ -473,7 +477,7 @@ def test_a_process_that_is_killed_goes_on(tiny, tmp_path, number):
 
     run = started(tiny, tmp_path)
     said = run.communicate()[1]
-    assert run.returncode == 0 and "goes on after epoch" in said, said
+    assert run.returncode == 0 and "resumes after epoch" in said, said
     assert content(tmp_path / "out") == undisturbed
     assert not (tmp_path / "state").exists()
     assert not [*tmp_path.rglob("*.partial")]

@@ -180,7 +180,7 @@ NASTY = [
 
 
 GIVEN = [
-    *("experiment", "device", "together", "precision", "sensitivity", "table2.compared_with"),
+    *("experiment", "device", "precision", "sensitivity", "table2.compared_with"),
     *("similarity.corpus", "corpora.ttl.format", "corpora.ttl.raw_env"),
     *("tasks.age.corpus", "tasks.age.source", "runs.clue.method", "runs.clue.init_from"),
     *("runs.peterrec.encoder_of", "runs.with_coserec.overrides.views.kind"),
@@ -237,7 +237,6 @@ UNQUOTED = {
         "batch_size",
         "max_length",
         "starts",
-        "together",
         "device",
         "test",
         "figure",

@@ -579,7 +579,7 @@ def test_seeds_together_make_the_same_files(checkout):
         files = [*folder.glob("pretrain/**/seed*/*"), *folder.glob("finetune/**/seed*.json")]
         return {path: path.read_bytes() for path in files if "provenance" not in path.name}
 
-    together = ["--config", "seeds_together=true", "together=interleaved"]
+    together = ["--config", "seeds_together=true"]
     apart = ["--config", "seeds_together=false"]
     counts = job_counts(call(*together, seeds=[0, 1, 2]))
     assert counts["pretrain"] == counts["finetune_ttl"] == 2  # mlm and ccl, none and ccl

@@ -7,7 +7,6 @@ file in methods/.
 """
 
 import argparse
-import json
 import re
 import sys
 import tempfile
@@ -30,7 +29,7 @@ from userbench.method import Objective, PretrainMethod, TrainingConfig, configur
 from userbench.model.encoder import EncoderConfig, UserEncoder
 from userbench.training.checkpoint import save, start_from, trained_tensors
 from userbench.training.optimizer import Adam
-from userbench.training.state import pack, put_back, random_state, unpack
+from userbench.training.state import SavedProgress, TrainingState
 
 SIZES = EncoderConfig(n_items=40, dim=16, max_length=16)
 EVERYONE = torch.arange(48)
@@ -258,7 +257,7 @@ def padding_changes_no_vector(case: Case) -> str:
 
 
 def resumed_it_goes_on_as_if_never_stopped(case: Case) -> str:
-    """What changes in training is in parameters, buffers or `get_extra_state` (`resume.py`)."""
+    """What changes in training is in parameters, buffers or `get_extra_state`."""
 
     def trained(method: PretrainMethod, optimizer: Adam, steps: range) -> list[float]:
         losses = []
@@ -272,16 +271,21 @@ def resumed_it_goes_on_as_if_never_stopped(case: Case) -> str:
         method = build(case)
         return method, Adam(method, 1e-2, "dense", method.encoder.items)
 
-    method, optimizer = begun()
-    trained(method, optimizer, range(4))
-    standing = {"model": method, "optimizer": optimizer, "random": random_state(DEVICE)}
-    tensors: dict[str, Tensor] = {}
-    text = json.dumps(pack(standing, "", tensors))
-    saved = unpack(json.loads(text), {name: value.clone() for name, value in tensors.items()})
-    whole = trained(method, optimizer, range(4, 8))
-    method, optimizer = begun()
-    put_back(saved, method, optimizer)
-    resumed = trained(method, optimizer, range(4, 8))
+    with tempfile.TemporaryDirectory() as folder:
+
+        def state() -> TrainingState:
+            return TrainingState(0, Path(folder, "state"), {}, [0])
+
+        method, optimizer = begun()
+        trained(method, optimizer, range(4))
+        stopped = state()
+        stopped.follow(SavedProgress(), method, optimizer)
+        stopped.save()
+        whole = trained(method, optimizer, range(4, 8))
+        method, optimizer = begun()
+        resuming = state()
+        resuming.follow(resuming.restore(SavedProgress), method, optimizer)
+        resumed = trained(method, optimizer, range(4, 8))
     demand(whole == resumed, f"losses {whole}, after it was stopped and resumed {resumed}")
     return f"loss {whole[-1]:.4f} twice"
 

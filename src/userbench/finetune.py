@@ -1,4 +1,4 @@
-"""Fine-tune a pre-trained encoder on downstream tasks: the second loop, and a command.
+"""Fine-tune a pre-trained encoder on downstream tasks: a command.
 
 python -m userbench.finetune --store DATA --splits SPLITS --run adaptssr --seed 0
     --method adaptssr --init epoch1.safetensors epoch20.safetensors
@@ -8,81 +8,47 @@ python -m userbench.finetune --store DATA --splits SPLITS --run adaptssr --seed 
 Beside the scores of a task it writes what it predicts of every test example, `predictions.py`. A
 fine-tuning whose loss, weights or scores are no numbers has failed: it is no candidate, and where
 all have failed, the score file says why and has no scores.
-One process takes any number of tasks and seeds (`--together`); `{seed}` in the `out` of a task, in
-`--init` and in `--set` stands for each seed. Several `--init` are candidates: each is fine-tuned
-and the one best on validation is tested. Without any, the model is trained end to end, from so many
-random initialisations (`--starts`) as candidates: chances equal to those of several `--init`.
+One process takes any number of tasks and seeds, one after the other; `{seed}` in the `out` of a
+task, in `--init`, `--set` and `--state` stands for each seed. Several `--init` are candidates: each
+is fine-tuned and the one best on validation is tested. Without any, the model is trained end to
+end, from so many random initialisations (`--starts`) as candidates: chances equal to those of
+several `--init`.
 """
 
 import argparse
 import logging
-from collections.abc import Generator, Iterable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Int, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 from tqdm import tqdm
 
 from userbench.data.arrays import behaviours_folder
-from userbench.data.splits import (
-    TEST,
-    TRAIN,
-    VALIDATION,
-    check_task_splits,
-    labelled_part,
-    load_split,
-    order_of_labelled,
-    stages_of,
-    task_data,
-)
-from userbench.data.store import (
-    Batch,
-    BehaviourStore,
-    LabelledExamples,
-    TargetExamples,
-)
+from userbench.data.labelled import Split, labelled_split
+from userbench.data.splits import check_task_splits, order_of_labelled, task_data
+from userbench.data.store import Batch, BehaviourStore, LabelledExamples, TargetExamples
 from userbench.errors import NotANumber, at_least, command, json_object
 from userbench.method import configure, encoder_sizes, load_method
-from userbench.model.encoder import UserEncoder, UserVectors, pick_device
+from userbench.model.encoder import UserEncoder, pick_device
+from userbench.model.evaluation import evaluate, predict
 from userbench.model.losses import finite
 from userbench.model.metrics import metrics_of
-from userbench.model.tasks import LabelTask, Task, TopNTask, build_head, check_task, load_examples
+from userbench.model.tasks import Task, build_head, check_task, load_examples
 from userbench.results.artifact import fingerprints, record, write_json
 from userbench.results.predictions import COLUMNS, predictions_path, write_predictions
 from userbench.seeds import seed_of
-from userbench.together import WAYS, Run, Together, arguments_of, check_outputs, states_of
-from userbench.training import acceleration, state
-from userbench.training.acceleration import Graphs, accelerate
+from userbench.training import acceleration, several_seeds
+from userbench.training.acceleration import accelerate, captured
 from userbench.training.checkpoint import epoch_of, start_from
 from userbench.training.gpu_lease import lease_gpu
 from userbench.training.optimizer import Adam
-from userbench.training.state import Standing
+from userbench.training.several_seeds import SeedErrors, check_outputs, states_of, with_seed
+from userbench.training.state import SavedProgress, TrainingState
 
 log = logging.getLogger("userbench")
-
-# Why: evaluation keeps no activations, so its batches may be larger than those of training.
-ENCODED_AT_ONCE = 512
-
-
-class Split(NamedTuple):
-    """Example numbers of the three parts of a task."""
-
-    train: Int[Tensor, " train"]
-    validation: Int[Tensor, " validation"]
-    test: Int[Tensor, " test"]
-
-
-class LabelledSplit(NamedTuple):
-    """What a fine-tuning is given of a task: by its split, and by its share of the labels."""
-
-    split: Split
-    length: int
-    """Examples of an epoch, however few of them are labelled."""
-    stages: UInt8[Tensor, " examples"]
-    """Part of each example, see `stages_of`."""
 
 
 class Finetuned(NamedTuple):
@@ -120,6 +86,87 @@ class Candidate(NamedTuple):
     weights: dict[str, Tensor]
 
 
+@dataclass(frozen=True)
+class Options:
+    """What the fine-tuning of one seed is asked to do: the flags of the command."""
+
+    store: Path
+    splits: Path
+    run: str
+    init: list[Path]
+    starts: int
+    method: str | None
+    set: dict[str, Any]
+    encoder: dict[str, Any]
+    tasks: list[Task]
+    outputs: list[Path]
+    """Score file of each task."""
+    seed: int
+    order: str
+    item_table: str
+    no_test: bool
+    device: str
+    precision: str
+    capture: str
+
+    def data(self) -> list[Path]:
+        """The folders of arrays that are read."""
+        names = [task.name for task in self.tasks]
+        return [behaviours_folder(self.store), *task_data(self.store, self.splits, names)]
+
+    def origins(self) -> list[Origin]:
+        """Where the candidates begin."""
+        checkpoints = [Origin(init) for init in self.init]
+        return checkpoints or [Origin(None, start) for start in range(1, self.starts + 1)]
+
+
+@dataclass
+class Fit:
+    """The place of the training of one candidate, and what it has found."""
+
+    epoch: int = 1
+    step: int = 0
+    """Of this epoch."""
+    order: Int[Tensor, " examples"] | None = None
+    """Of the examples of this epoch; None before it begins."""
+    total_loss: Float[Tensor, ""] | None = None
+    """Sum over the steps of this epoch."""
+    curve: list[dict[str, Any]] = field(default_factory=list)
+    best: Candidate | None = None
+
+
+@dataclass
+class TaskProgress:
+    """The place of the fine-tunings on one task, and what they have found."""
+
+    began: float = 0.0
+    """Seconds of this seed when the task began."""
+    candidates: int = 0
+    """How many are done."""
+    fit: Fit = field(default_factory=Fit)
+    """Of the next one."""
+    scores: list[dict[str, Any]] = field(default_factory=list)
+    best: Candidate | None = None
+    chosen: dict[str, int] | None = None
+    """Which candidate the best one is."""
+    failed: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Progress(SavedProgress):
+    """The place of the fine-tuning of one seed."""
+
+    tasks: int = 0
+    """How many are done."""
+    task: TaskProgress = field(default_factory=TaskProgress)
+    """Of the next one."""
+
+    def __str__(self) -> str:
+        fit = self.task.fit
+        place = f"tasks {self.tasks}, candidates {self.task.candidates}"
+        return f"{place}, epoch {fit.epoch}, step {fit.step}"
+
+
 def flags() -> argparse.ArgumentParser:
     """The flags of the command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -132,20 +179,34 @@ def flags() -> argparse.ArgumentParser:
     parser.add_argument("--set", type=json_object, default={}, help="fields of its Config, as JSON")
     parser.add_argument("--encoder", type=json_object, default={}, help="encoder sizes, as JSON")
     parser.add_argument("--task", type=json_object, action="append", required=True, help="as JSON")
-    parser.add_argument("--seed", type=at_least(0), nargs="+", required=True)
-    parser.add_argument("--together", choices=WAYS, default=WAYS[0], help="how seeds take turns")
     parser.add_argument("--order", default="reshuffled", help="of examples: reshuffled or fixed")
     parser.add_argument("--item-table", default="dense", help="its Adam: dense or lazy")
     parser.add_argument("--no-test", action="store_true", help="leave the test split alone")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:<n>")
     acceleration.add_flags(parser)
-    state.add_flags(parser)
+    several_seeds.add_flags(parser)
     return parser
+
+
+def options_of(args: argparse.Namespace) -> list[Options]:
+    """The options of each seed."""
+    names = Options.__dataclass_fields__.keys() - {"seed", "tasks", "outputs"}
+    shared = {name: value for name, value in vars(args).items() if name in names}
+    fields_of = [{key: value for key, value in task.items() if key != "out"} for task in args.task]
+    tasks = [Task(**fields) for fields in fields_of]
+    outputs = [Path(task["out"]) for task in args.task]
+    return [
+        Options(**with_seed(shared, seed), seed=seed, tasks=tasks, outputs=with_seed(outputs, seed))
+        for seed in args.seed
+    ]
 
 
 @command
 def main(argv: list[str] | None = None) -> None:
-    """Parse the flags, fine-tune, and report a user's mistake in one line."""
+    """Fine-tune every seed, each as if it were alone.
+
+    Raises ValueError for flags that do not fit each other or the files they name.
+    """
     args = flags().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     for task in args.task:
@@ -157,302 +218,226 @@ def main(argv: list[str] | None = None) -> None:
         configure(load_method(args.method), args.set)
     lease_gpu(args.device, torch.cuda.device_count())
     device = pick_device(args.device)
-    names = [task["name"] for task in args.task]
-    states = states_of(args, device, data_of(args, names))
-    each = [arguments_of(args, seed) for seed in args.seed]
-    outputs = [[Path(task.pop("out")) for task in one.task] for one in each]
-    check_outputs(path for paths in outputs for path in paths)
-    tasks = [Task(**task) for task in each[0].task]
-    check_task_splits(args.splits, args.store, names)
+    each = options_of(args)
+    check_outputs(out for options in each for out in options.outputs)
+    check_task_splits(args.splits, args.store, [task.name for task in each[0].tasks])
     store = BehaviourStore.open(args.store, sizes.max_length, device)
-    together = Together(args.seed, args.together, device, states, args.save_every)
-    together.walk(
-        {
-            one.seed: finetune_seed(tasks, paths, store, together, one)
-            for one, paths in zip(each, outputs, strict=True)
-        }
-    )
+
+    states, errors = states_of(args, each, device, each[0].data()), SeedErrors()
+    for options, state in zip(each, states, strict=True):
+        with errors.caught(state):
+            finetune(options, store, state)
+    errors.raise_if_any(states)
 
 
-def finetune_seed(
-    tasks: list[Task],
-    outputs: list[Path],
-    store: BehaviourStore,
-    together: Together,
-    args: argparse.Namespace,
-) -> Run:
-    """Fine-tune one seed on task after task; write the scores of each as soon as they are there."""
-    inputs = fingerprints([*data_of(args, [task.name for task in tasks]), *args.init])
-    saved = together.saved(args.seed)
-    written = list(map(Path, saved.get("files", [])))
-    done = saved.get("tasks", 0)
-    if "epoch" not in saved:  # it stood between two tasks, or starts
-        saved = {}
-    for task, out in list(zip(tasks, outputs, strict=True))[done:]:
-        before = saved.get("before", together.seconds(args.seed))
-        here = {"tasks": done, "files": [*written], "before": before}
-        scores, predictions = yield from within(here, finetune(task, store, args, saved))
-        saved = {}
-        config = {**vars(args), "task": asdict(task)}
-        if predictions is not None:
-            columns = {name: column.cpu() for name, column in predictions.items()}
-            write_predictions(predictions_path(out), columns, scores)
-            record(predictions_path(out), config, inputs)
-            written.append(predictions_path(out))
-        write_json(out, scores)
-        facts = together.facts(args.seed)
-        if before is not None:
-            facts["task_seconds"] = facts["seed_seconds"] - before
-        tested = [predictions_path(out)] if predictions is not None else []
-        record(out, config, inputs, beside=tested, **facts)
-        written.append(out)
-        done += 1
-        yield {"tasks": done, "files": [*written]}
+def finetune(options: Options, store: BehaviourStore, state: TrainingState) -> None:
+    """Fine-tune one seed on task after task, with the same bits whether it was stopped or not.
+
+    Writes the scores of each task as soon as they exist.
+    """
+    with state.saved_on_signals():
+        read = fingerprints([*options.data(), *options.init])
+        progress = state.restore(Progress)
+        for task, out in list(zip(options.tasks, options.outputs, strict=True))[progress.tasks :]:
+            progress.task.began = progress.task.began or state.seconds()
+            scores, predictions = finetune_on_task(task, options, store, progress, state)
+
+            settings = asdict(options)
+            del settings["tasks"], settings["outputs"]
+            settings["task"] = asdict(task)
+            tested = []
+            if predictions is not None:
+                tested = [predictions_path(out)]
+                columns = {name: column.cpu() for name, column in predictions.items()}
+                write_predictions(predictions_path(out), columns, scores)
+                record(predictions_path(out), settings, read)
+            write_json(out, scores)
+            facts = {**state.facts(), "task_seconds": state.seconds() - progress.task.began}
+            record(out, settings, read, beside=tested, **facts)
+
+            progress.files += [*tested, out]
+            progress.tasks, progress.task = progress.tasks + 1, TaskProgress()
+            state.follow(progress)
+            state.save_if_due()
+        state.save_finished()
 
 
-def data_of(args: argparse.Namespace, tasks: Iterable[str]) -> list[Path]:
-    """The folders of arrays that are read."""
-    return [behaviours_folder(args.store), *task_data(args.store, args.splits, tasks)]
-
-
-def origins(args: argparse.Namespace) -> list[Origin]:
-    """Where the candidates of a fine-tuning begin."""
-    checkpoints = [Origin(init) for init in args.init]
-    return checkpoints or [Origin(None, start) for start in range(1, args.starts + 1)]
-
-
-def within(here: Standing, run: Generator[Standing, None, Any]) -> Generator[Standing, None, Any]:
-    """A run that is a part of another one, which stands `here`; the part's own result."""
-    while True:
-        try:
-            standing = next(run)
-        except StopIteration as end:
-            return end.value
-        yield {**here, **standing}
-
-
-def finetune(
-    task: Task, store: BehaviourStore, args: argparse.Namespace, saved: Standing
-) -> Generator[Standing, None, Finetuned]:
+def finetune_on_task(
+    task: Task, options: Options, store: BehaviourStore, progress: Progress, state: TrainingState
+) -> Finetuned:
     """Fine-tune every candidate on one task; test the best epoch on validation.
 
     A candidate that fails is left out, with a warning; without any other there is nothing to test.
-    After every step it yields where it stands, and the turn may go to another seed (`together.py`);
-    `saved` is where it stood when it was stopped, empty where it starts.
     """
-    device = store.items.device
-    examples = load_examples(task, args.store, device)
-    split, length, stages = labelled_split(task, examples, args.splits, args.seed)
-    scores: list[dict[str, Any]] = saved.get("scores", [])
-    best = Candidate(*saved["best"]) if saved.get("best") else None
-    chosen = saved.get("chosen")
-    failed: list[str] = saved.get("failed", [])
-    predictions = None
-    done = saved.get("candidates", 0)
-    for origin in origins(args)[done:]:
-        torch.manual_seed(origin.seed(args.seed))
-        encoder = build_encoder(store.n_items, task.dropout, origin.init, args)
-        sizes = encoder.width, encoder.config.dim
-        head = build_head(task, examples, stages, *sizes, origin.seed(args.seed))
-        model = torch.nn.ModuleDict({"encoder": encoder, "head": head}).to(device)
+    here, device = progress.task, store.items.device
+    examples = load_examples(task, options.store, device)
+    share, seed = task.label_share, options.seed
+    split, length, stages = labelled_split(task.name, share, examples, options.splits, seed)
+    for origin in options.origins()[here.candidates :]:
+        model = build_model(task, examples, stages, origin, options, store.n_items)
         # Why anew: methods draw different encoders, and would not meet the same chance from here.
-        torch.manual_seed(seed_of(args.seed, task.name, "training"))
-        here = {"candidates": done, "scores": scores, "best": best, "chosen": chosen}
-        here |= {"failed": [*failed]}
-        training = train(task, model, store, split, length, origin.init, args, saved)
-        saved, done = {}, done + 1
+        torch.manual_seed(seed_of(options.seed, task.name, "training"))
         try:
-            candidate, curve = yield from within(here, training)
+            train(model, task, origin, store, split, length, options, progress, state)
         except NotANumber as problem:
-            failed.append(left_out(problem, task, f"from {origin}", args))
-            continue
-        scores += [{**origin.place(), **point} for point in curve]
-        if best is None or candidate.value > best.value:
-            best = candidate
-            chosen = {**origin.place(), "epoch": candidate.epoch}
-    if best is not None and not args.no_test:
-        model.load_state_dict(best.weights)
+            here.failed.append(left_out(problem, task, f"from {origin}", options))
+        else:
+            here.scores += [{**origin.place(), **point} for point in here.fit.curve]
+            if here.best is None or here.fit.best.value > here.best.value:
+                here.best = here.fit.best
+                here.chosen = {**origin.place(), "epoch": here.best.epoch}
+        here.candidates, here.fit = here.candidates + 1, Fit()
+
+    predictions = None
+    if here.best is not None and not options.no_test:
+        model.load_state_dict(here.best.weights)
         try:
             predictions = predict(model, store, split.test)
             tested = {name: float(value) for name, value in metrics_of(predictions).items()}
         except NotANumber as problem:
-            failed.append(left_out(problem, task, "on test", args))
-            best = None
+            here.failed.append(left_out(problem, task, "on test", options))
+            here.best = None
         else:
             value = tested[task.metric]
-            log.info("seed %d %s: test %s %.4f", args.seed, task.name, task.metric, value)
-            scores += [
-                {**chosen, "split": "test", "metric": metric, "value": value}
+            log.info("seed %d %s: test %s %.4f", options.seed, task.name, task.metric, value)
+            here.scores += [
+                {**here.chosen, "split": "test", "metric": metric, "value": value}
                 for metric, value in tested.items()
             ]
-    told = {}
-    if best is None:
-        told, scores, chosen = {"failed": "; ".join(failed)}, [], None
-        if not args.no_test:
-            names = ("example", "user", *COLUMNS[task.kind])
-            predictions = {name: torch.empty(0) for name in names}
-    content = {
-        "run": args.run,
+    if here.best is None and not options.no_test:
+        predictions = {name: torch.empty(0) for name in ("example", "user", *COLUMNS[task.kind])}
+    return Finetuned(score_file(task, options, here, model["encoder"].width, split), predictions)
+
+
+def score_file(
+    task: Task, options: Options, found: TaskProgress, width: int, split: Split
+) -> dict[str, Any]:
+    """The content of a score file; without scores, and with the reasons, where every fit failed."""
+    failed = found.best is None
+    return {
+        "run": options.run,
         "task": task.name,
-        "corpus": args.store.name,
-        "seed": args.seed,
+        "corpus": options.store.name,
+        "seed": options.seed,
         "kind": task.kind,
         "metric": task.metric,
-        "width": encoder.width,
+        "width": width,
         "examples": {part: len(examples) for part, examples in split._asdict().items()},
-        "best": chosen,
-        "scores": scores,
-        **told,
+        "best": None if failed else found.chosen,
+        "scores": [] if failed else found.scores,
+        **({"failed": "; ".join(found.failed)} if failed else {}),
     }
-    return Finetuned(content, predictions)
-
-
-def labelled_split(
-    task: Task, examples: LabelledExamples | TargetExamples, splits: Path, seed: int
-) -> LabelledSplit:
-    """The split of a task, its labelled parts drawn by the seed: the same for all runs of it."""
-    parts = load_split(splits, task.name).to(examples.users.device)
-    split = Split(*((parts == part).nonzero().squeeze(1) for part in (TRAIN, VALIDATION, TEST)))
-    labelled = isinstance(examples, LabelledExamples)
-    strata = examples.labels if labelled else torch.zeros_like(examples.targets)
-
-    def drawn(some: Int[Tensor, " some"], part: str) -> Int[Tensor, " drawn"]:
-        return labelled_part(some, strata[some], task.label_share, seed, task.name, part)
-
-    few = split._replace(
-        train=drawn(split.train, "train"), validation=drawn(split.validation, "validation")
-    )
-    return LabelledSplit(few, len(split.train), stages_of(parts, few.train, few.validation))
-
-
-def left_out(problem: NotANumber, task: Task, place: str, args: argparse.Namespace) -> str:
-    """Warn of a fit that failed, by one line, which is returned: which one, where, and why."""
-    reason = f"task {task.name}, run {args.run}, seed {args.seed}, {place}: {problem}"
-    log.warning("failed: %s", reason)
-    return reason
-
-
-def build_encoder(
-    n_items: int, dropout: float, init: Path | None, args: argparse.Namespace
-) -> UserEncoder:
-    """The encoder as its method wants it fine-tuned, with the weights of a checkpoint if any."""
-    encoder = UserEncoder(encoder_sizes(args.encoder, n_items), dropout)
-    if args.method is not None:
-        module = load_method(args.method)
-        module.Method.adapt(encoder, configure(module, args.set))
-    if init is not None:
-        start_from(encoder, init)
-    accelerate(encoder, args.precision, args.capture, pick_device(args.device))
-    return encoder
 
 
 def train(
-    task: Task,
     model: torch.nn.ModuleDict,
+    task: Task,
+    origin: Origin,
     store: BehaviourStore,
     split: Split,
     length: int,
-    init: Path | None,
-    args: argparse.Namespace,
-    saved: Standing,
-) -> Generator[Standing, None, tuple[Candidate, list[dict[str, Any]]]]:
-    """Train what may be trained; evaluate on validation after every epoch, keep the best one."""
-    head: LabelTask | TopNTask = model["head"]
-    optimizer = Adam(model, task.lr, args.item_table, model["encoder"].items)
-    device, users_of = split.train.device, head.examples.users.cpu()
+    options: Options,
+    progress: Progress,
+    state: TrainingState,
+) -> None:
+    """Train what may be trained; evaluate on validation after every epoch, keep the best one.
 
-    def descend(batch: Batch, picked: Tensor) -> Tensor:
-        users = model["encoder"](batch.items, batch.bounds)
-        loss = head.loss(users, picked)
-        optimizer.step(loss)
-        return loss.detach()
-
-    take_step = descend if args.capture == "none" else Graphs(descend)
-    curve: list[dict[str, Any]] = []
-    best: Candidate | None = None
-    first_epoch, order = 1, None
-    if saved:
-        state.put_back(saved, model, optimizer)
-        first_epoch, step, curve = saved["epoch"], saved["step"], saved["curve"]
-        order, total = saved["order"], saved["total"].to(device)
-        best = Candidate(*saved["best_epoch"]) if saved["best_epoch"] else None
-    for epoch in range(first_epoch, task.epochs + 1):
+    NotANumber once a loss, a weight or a score is none.
+    """
+    fit, head = progress.task.fit, model["head"]
+    users_of, device = head.examples.users.cpu(), split.train.device
+    optimizer = Adam(model, task.lr, options.item_table, model["encoder"].items)
+    take_step = captured(Step(model, optimizer), options.capture)
+    state.follow(progress, model, optimizer)
+    while fit.epoch <= task.epochs:
         model.train()
-        if order is None:
-            # Deviation: the release walks one fixed order in every epoch (`--order fixed`).
-            of = args.seed, task.name, epoch
-            order = order_of_labelled(split.train, length, args.order, *of).cpu()
-            step, total = 0, torch.zeros((), device=device)
-        parts = order.split(task.batch_size)
-        bar = f"seed {args.seed} {task.name} epoch {epoch}"
-        for picked in tqdm(parts[step:], bar, len(parts), initial=step, disable=None, leave=False):
+        if fit.order is None:
+            begin_epoch(fit, task, split, length, options)
+        batches = fit.order.split(task.batch_size)
+        bar = f"seed {options.seed} {task.name} epoch {fit.epoch}"
+        left = batches[fit.step :]
+        for picked in tqdm(left, bar, len(batches), initial=fit.step, disable=None, leave=False):
             batch = store.batch(users_of[picked])
-            total += take_step(batch, picked.to(device, non_blocking=True))
-            step += 1
-            yield {
-                "epoch": epoch,
-                "step": step,
-                "order": order,
-                "total": total,
-                "curve": [*curve],
-                "best_epoch": best,
-                "model": model,
-                "optimizer": optimizer,
-            }
-        order = None
-        where = f"step {epoch * step} of task {task.name}"
-        mean_loss = finite(total / len(parts), model.parameters(), where, task.lr, init)
+            fit.total_loss = fit.total_loss + take_step(batch, picked.to(device, non_blocking=True))
+            fit.step += 1
+            state.save_if_due()
+
+        where = f"step {fit.epoch * fit.step} of task {task.name}"
+        mean_loss = finite(
+            fit.total_loss / len(batches), model.parameters(), where, task.lr, origin.init
+        )
         found = evaluate(model, store, split.validation)
-        curve += [
-            {"epoch": epoch, "split": "validation", "metric": metric, "value": value}
+        fit.curve += [
+            {"epoch": fit.epoch, "split": "validation", "metric": metric, "value": value}
             for metric, value in found.items()
         ]
         log.info(
             "seed %d %s epoch %d/%d: train loss %.4f, validation %s %.4f",
-            args.seed,
-            task.name,
-            epoch,
-            task.epochs,
-            mean_loss,
-            task.metric,
-            found[task.metric],
+            *(options.seed, task.name, fit.epoch, task.epochs, mean_loss),
+            *(task.metric, found[task.metric]),
         )
-        if best is None or found[task.metric] > best.value:
+        if fit.best is None or found[task.metric] > fit.best.value:
             weights = {name: value.clone() for name, value in model.state_dict().items()}
-            best = Candidate(found[task.metric], epoch, weights)
-    return best, curve
+            fit.best = Candidate(found[task.metric], fit.epoch, weights)
+        fit.epoch, fit.order = fit.epoch + 1, None
 
 
-@torch.no_grad()
-def evaluate(
-    model: torch.nn.ModuleDict, store: BehaviourStore, picked: Int[Tensor, " examples"]
-) -> dict[str, float]:
-    """Metrics of the picked examples."""
-    found = model["head"].evaluate(encode(model, store, picked), picked)
-    return {metric: float(value) for metric, value in found.items()}
+class Step:
+    """One step of fine-tuning: the loss of a batch, its gradients, new weights."""
+
+    def __init__(self, model: torch.nn.ModuleDict, optimizer: Adam):
+        self.model, self.optimizer = model, optimizer
+
+    def __call__(self, batch: Batch, picked: Int[Tensor, " batch"]) -> Float[Tensor, ""]:
+        """The loss of the picked examples, whose users are `batch`, before the step."""
+        users = self.model["encoder"](batch.items, batch.bounds)
+        loss = self.model["head"].loss(users, picked)
+        self.optimizer.step(loss)
+        return loss.detach()
 
 
-@torch.no_grad()
-def predict(
-    model: torch.nn.ModuleDict, store: BehaviourStore, picked: Int[Tensor, " examples"]
-) -> dict[str, Tensor]:
-    """Number and user of the picked examples, and what the head predicts of them."""
-    head: LabelTask | TopNTask = model["head"]
-    predicted = head.predict(encode(model, store, picked), picked)
-    return {"example": picked, "user": head.examples.users[picked], **predicted}
+def begin_epoch(fit: Fit, task: Task, split: Split, length: int, options: Options) -> None:
+    """Draw the order of the examples."""
+    # Deviation: the authors' code goes through one fixed order in every epoch (`--order fixed`).
+    of = options.seed, task.name, fit.epoch
+    fit.order = order_of_labelled(split.train, length, options.order, *of).cpu()
+    fit.step, fit.total_loss = 0, torch.zeros(())
 
 
-def encode(
-    model: torch.nn.ModuleDict, store: BehaviourStore, picked: Int[Tensor, " examples"]
-) -> UserVectors:
-    """User vectors of the picked examples, every user encoded once."""
-    model.eval()
-    unique, place = model["head"].examples.users[picked].unique(return_inverse=True)
-    batches = map(store.batch, unique.cpu().split(ENCODED_AT_ONCE))
-    users: UserVectors = torch.cat(
-        [model["encoder"](batch.items, batch.bounds) for batch in batches]
-    )
-    return users[place]
+def build_model(
+    task: Task,
+    examples: LabelledExamples | TargetExamples,
+    stages: UInt8[Tensor, " examples"],
+    origin: Origin,
+    options: Options,
+    n_items: int,
+) -> torch.nn.ModuleDict:
+    """The encoder of a candidate and the head of a task, with their first weights."""
+    seed = origin.seed(options.seed)
+    torch.manual_seed(seed)
+    encoder = build_encoder(n_items, task.dropout, origin.init, options)
+    head = build_head(task, examples, stages, encoder.width, encoder.config.dim, seed)
+    model = torch.nn.ModuleDict({"encoder": encoder, "head": head})
+    return model.to(examples.users.device)
+
+
+def build_encoder(n_items: int, dropout: float, init: Path | None, options: Options) -> UserEncoder:
+    """The encoder as its method wants it fine-tuned, with the weights of a checkpoint if any."""
+    encoder = UserEncoder(encoder_sizes(options.encoder, n_items), dropout)
+    if options.method is not None:
+        module = load_method(options.method)
+        module.Method.adapt(encoder, configure(module, options.set))
+    if init is not None:
+        start_from(encoder, init)
+    accelerate(encoder, options.precision, options.capture, pick_device(options.device))
+    return encoder
+
+
+def left_out(problem: NotANumber, task: Task, place: str, options: Options) -> str:
+    """Warn of a fit that failed: which one, where, and why; returns the reason."""
+    reason = f"task {task.name}, run {options.run}, seed {options.seed}, {place}: {problem}"
+    log.warning("failed: %s", reason)
+    return reason
 
 
 if __name__ == "__main__":

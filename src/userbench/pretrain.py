@@ -1,10 +1,10 @@
-"""Pre-train an encoder by one method: the first of the two loops, and a command.
+"""Pre-train an encoder by one method: a command.
 
 python -m userbench.pretrain --store DATA --splits SPLITS --method adaptssr --init mlm.safetensors
     --epochs 20 --batch-size 128 --seed 0 --keep 1 20 --out FOLDER
 
-Several seeds share one process (`--together`); `{seed}` in `--out`, `--init` and `--set` stands for
-each of them: --seed 0 1 2 --out results/adaptssr/seed{seed}
+Several seeds are trained one after the other; `{seed}` in `--out`, `--init`, `--set` and `--state`
+stands for each of them: --seed 0 1 2 --out results/adaptssr/seed{seed}
 """
 
 import argparse
@@ -12,13 +12,12 @@ import logging
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
-from itertools import islice
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 from tqdm import tqdm
 
@@ -43,12 +42,13 @@ from userbench.method import PretrainMethod, configure, encoder_sizes, load_meth
 from userbench.model.encoder import EncoderConfig, UserEncoder, counted_rows, pick_device
 from userbench.model.losses import finite
 from userbench.results.artifact import fingerprints, record, write_json
-from userbench.together import WAYS, Run, Together, arguments_of, check_outputs, states_of
-from userbench.training import acceleration, state
-from userbench.training.acceleration import Graphs, accelerate
+from userbench.training import acceleration, several_seeds
+from userbench.training.acceleration import accelerate, captured
 from userbench.training.checkpoint import save, start_from, trained_tensors
 from userbench.training.gpu_lease import lease_gpu
 from userbench.training.optimizer import Adam
+from userbench.training.several_seeds import SeedErrors, check_outputs, states_of, with_seed
+from userbench.training.state import SavedProgress, TrainingState
 
 log = logging.getLogger("userbench")
 
@@ -57,8 +57,69 @@ LEAST_GAIN = 0.05
 SECONDS_BETWEEN_LINES = 30.0
 
 
+@dataclass(frozen=True)
+class Options:
+    """What the pre-training of one seed is asked to do: the flags of the command."""
+
+    store: Path
+    splits: Path
+    method: str
+    set: dict[str, Any]
+    encoder: dict[str, Any]
+    init: Path | None
+    epochs: int
+    batch_size: int
+    seed: int
+    order: str
+    item_table: str
+    hold_out: list[str]
+    hold_out_others: list[str]
+    keep: list[int]
+    device: str
+    precision: str
+    capture: str
+    out: Path
+
+    def held_out_tasks(self) -> list[str]:
+        """Tasks whose test splits say which users are left out."""
+        return [*self.hold_out, *self.hold_out_others]
+
+    def data(self) -> list[Path]:
+        """The folders of arrays that are read."""
+        held_out = task_data(self.store, self.splits, self.held_out_tasks())
+        return [*user_data(self.store, self.splits), *held_out]
+
+    def inputs(self) -> list[Path]:
+        """All that is read: data, the checkpoint it starts from, and files its Config names."""
+        texts, files = [self.set], []
+        for value in texts:
+            if isinstance(value, dict):
+                texts += value.values()
+            elif isinstance(value, str) and "/" in value and Path(value).exists():
+                files.append(Path(value))
+        return [*self.data(), *([self.init] if self.init else []), *files]
+
+
+@dataclass
+class Progress(SavedProgress):
+    """The place of the training of one seed."""
+
+    epoch: int = 1
+    step: int = 0
+    """Of all epochs."""
+    order: Int[Tensor, " users"] | None = None
+    """Of the users of this epoch; None before it begins."""
+    total_loss: Float[Tensor, ""] | None = None
+    """Sum over the steps of this epoch."""
+    curve: list[dict[str, Any]] = field(default_factory=list)
+    encoder_passes: dict[str, float] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"epoch {self.epoch}, step {self.step}"
+
+
 class SetUp(NamedTuple):
-    """What the loop trains, and on whom."""
+    """What is trained, and on which users."""
 
     method: PretrainMethod
     train: Int[Tensor, " train"]
@@ -80,9 +141,7 @@ def flags() -> argparse.ArgumentParser:
     parser.add_argument("--encoder", type=json_object, default={}, help="encoder sizes, as JSON")
     parser.add_argument("--init", type=Path, help="checkpoint to start from")
     parser.add_argument("--epochs", type=at_least(1), required=True)
-    parser.add_argument("--batch-size", type=at_least(2), required=True)
-    parser.add_argument("--seed", type=at_least(0), nargs="+", required=True)
-    parser.add_argument("--together", choices=WAYS, default=WAYS[0], help="how seeds take turns")
+    parser.add_argument("--batch-size", type=at_least(2), required=True, help="users in a step")
     parser.add_argument("--order", default="reshuffled", help="of users: reshuffled or fixed")
     parser.add_argument("--item-table", default="dense", help="its Adam: dense or lazy")
     leave_out = parser.add_mutually_exclusive_group()
@@ -99,228 +158,170 @@ def flags() -> argparse.ArgumentParser:
     parser.add_argument("--keep", type=int, nargs="+", required=True, help="epochs to keep")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:<n>")
     acceleration.add_flags(parser)
-    state.add_flags(parser)
+    several_seeds.add_flags(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder of epoch<k>.safetensors")
     return parser
 
 
+def options_of(args: argparse.Namespace) -> list[Options]:
+    """The options of each seed."""
+    names = Options.__dataclass_fields__.keys() - {"seed"}
+    shared = {name: value for name, value in vars(args).items() if name in names}
+    return [Options(**with_seed(shared, seed), seed=seed) for seed in args.seed]
+
+
 @command
 def main(argv: list[str] | None = None) -> None:
-    """Parse the flags, pre-train, and report a user's mistake in one line."""
-    args = flags().parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    pretrain(args)
-
-
-def pretrain(args: argparse.Namespace) -> None:
     """Pre-train every seed, each as if it were alone.
 
     Raises ValueError for flags that do not fit each other or the files they name.
     """
+    args = flags().parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     if not all(1 <= epoch <= args.epochs for epoch in args.keep):
         raise ValueError(f"--keep {args.keep}: epochs run from 1 to {args.epochs}")
-    each = [arguments_of(args, seed) for seed in args.seed]
-    check_outputs(one.out for one in each)
+    each = options_of(args)
+    check_outputs(options.out for options in each)
     configure(load_method(args.method), args.set)
     sizes = encoder_sizes(args.encoder)
     lease_gpu(args.device, torch.cuda.device_count())
     device = pick_device(args.device)
     check_user_split(args.splits, args.store)
-    check_task_splits(args.splits, args.store, held_out_tasks(args))
+    check_task_splits(args.splits, args.store, each[0].held_out_tasks())
     store = BehaviourStore.open(args.store, sizes.max_length, device)
-    states = states_of(args, device, data_of(args))
-    together = Together(args.seed, args.together, device, states, args.save_every)
-    together.walk({one.seed: train_seed(one, store, together) for one in each})
+
+    states, errors = states_of(args, each, device, each[0].data()), SeedErrors()
+    for options, state in zip(each, states, strict=True):
+        with errors.caught(state):
+            pretrain(options, store, state)
+    errors.raise_if_any(states)
 
 
-def set_up(args: argparse.Namespace, store: BehaviourStore) -> SetUp:
-    """The method of one seed beside its store, prepared to learn from the training users."""
-    module = load_method(args.method)
-    config = configure(module, args.set)
-    torch.manual_seed(args.seed)
+def pretrain(options: Options, store: BehaviourStore, state: TrainingState) -> None:
+    """Train one seed from its start or from its saved state, with the same bits either way.
+
+    Writes the kept checkpoints and the learning curve.
+    """
+    with state.saved_on_signals():
+        method, train, validation, sizes, new, held_out = set_up(options, store)
+        resolved = {**asdict(options), "config": asdict(method.config), "encoder": asdict(sizes)}
+        del resolved["set"]
+        read = fingerprints(options.inputs())
+        facts = {"held_out": held_out} if held_out else {}
+        log_start(options, len(train), store.n_items, new, train.device)
+
+        progress = state.restore(Progress)
+        optimizer = Adam(method, method.config.lr, options.item_table, method.encoder.items)
+        take_step = captured(Step(method, optimizer, progress.encoder_passes), options.capture)
+        state.follow(progress, method, optimizer)
+        steps_per_epoch = len(list(batches(train, options.batch_size)))
+        first_step, started = progress.step, time.perf_counter()
+        last_line = started
+
+        while progress.epoch <= options.epochs:
+            method.train()
+            if progress.order is None:
+                begin_epoch(progress, train, options)
+            for users in left_of_epoch(progress, steps_per_epoch, options):
+                share = progress.step / (steps_per_epoch * options.epochs)
+                loss = take_step(store.batch(users), share)
+                progress.total_loss = progress.total_loss + loss
+                progress.step += 1
+                if time.perf_counter() - last_line > SECONDS_BETWEEN_LINES:
+                    last_line = time.perf_counter()
+                    log_step(options, progress, checked(loss, method, progress))
+                state.save_if_due()
+
+            steps_per_second = (progress.step - first_step) / (time.perf_counter() - started)
+            point = {"epoch": progress.epoch, "split": "train", "step": progress.step}
+            mean_loss = checked(progress.total_loss / steps_per_epoch, method, progress)
+            found = validate(method, store, validation, options.batch_size)
+            checked(torch.tensor(found["loss"]), method, progress)
+            progress.curve.append({**point, "loss": mean_loss})
+            progress.curve.append({**point, "split": "validation", **found})
+            log_epoch(options, progress, steps_per_second * len(train) / steps_per_epoch)
+            if progress.epoch in options.keep:
+                path = options.out / f"epoch{progress.epoch}.safetensors"
+                about = {"inputs": read, "drawn_anew": new, **facts, **state.facts()}
+                save(path, trained_tensors(method), resolved, epoch=progress.epoch, **about)
+                progress.files.append(path)
+            progress.epoch, progress.order = progress.epoch + 1, None
+
+        facts |= {"encoder_passes": progress.encoder_passes, **state.facts()}
+        if popularity_alone := no_more_than_popularity(progress.curve):
+            log.warning("%s, seed %d: %s", options.method, options.seed, popularity_alone)
+            facts["popularity_alone"] = popularity_alone
+        write_json(options.out / "curve.json", progress.curve)
+        record(options.out / "curve.json", resolved, inputs=read, **facts)
+        state.save_finished()
+
+
+def set_up(options: Options, store: BehaviourStore) -> SetUp:
+    """The method of one seed, prepared to learn from the training users."""
+    module = load_method(options.method)
+    config = configure(module, options.set)
+    torch.manual_seed(options.seed)
     device = store.items.device
-    sizes = encoder_sizes(args.encoder, store.n_items)
-    parts, held_out = parts_of(args, store)
+    sizes = encoder_sizes(options.encoder, store.n_items)
+    parts, held_out = parts_of(options, store)
     train, validation = (
         (parts.to(device) == part).nonzero().squeeze(1) for part in (TRAIN, VALIDATION)
     )
 
     method: PretrainMethod = module.Method(UserEncoder(sizes, config.dropout), config)
-    accelerate(method.encoder, args.precision, args.capture, device)
-    new = start_from(method.encoder, args.init) if args.init else []
+    accelerate(method.encoder, options.precision, options.capture, device)
+    new = start_from(method.encoder, options.init) if options.init else []
+    # Why after the checkpoint: statistics may be those of the encoder that training starts from.
     method.to(device).prepare(store, train)
     return SetUp(method, train, validation, sizes, new, held_out)
 
 
-def parts_of(args: argparse.Namespace, store: BehaviourStore) -> Parts:
-    """The part of each user in pre-training, by the flags of whom to leave out."""
-    if args.hold_out:
-        return without_test_users(args.store, args.splits, args.hold_out, store)
-    if args.hold_out_others:
-        tasks = args.hold_out_others
-        return without_as_many_others(args.store, args.splits, tasks, store, args.seed)
-    return pretraining_parts(args.splits)
+def parts_of(options: Options, store: BehaviourStore) -> Parts:
+    """The part of each user in pre-training, some of them left out where the options ask for it."""
+    if options.hold_out:
+        return without_test_users(options.store, options.splits, options.hold_out, store)
+    if options.hold_out_others:
+        tasks = options.hold_out_others
+        return without_as_many_others(options.store, options.splits, tasks, store, options.seed)
+    return pretraining_parts(options.splits)
 
 
-def held_out_tasks(args: argparse.Namespace) -> list[str]:
-    """Tasks whose test splits say who is left out."""
-    return [*args.hold_out, *args.hold_out_others]
+class Step:
+    """One step of pre-training: the loss of a batch, its gradients, new weights.
 
-
-def data_of(args: argparse.Namespace) -> list[Path]:
-    """The folders of arrays that are read."""
-    held_out = task_data(args.store, args.splits, held_out_tasks(args))
-    return [*user_data(args.store, args.splits), *held_out]
-
-
-def train_seed(args: argparse.Namespace, store: BehaviourStore, together: Together) -> Run:
-    """Run all epochs of one seed; write the kept checkpoints and the learning curve.
-
-    After every step it yields where it stands, and the turn may go to another seed (`together.py`).
+    The first step counts the sequences that encoders read for each user of a batch: those of the
+    encoder that is trained, and those of any others (a frozen generator, a teacher). Methods of
+    equal epochs may differ in them.
     """
-    method, train, validation, sizes, new, held_out = set_up(args, store)
-    config, device = method.config, train.device
-    resolved = {
-        **{name: value for name, value in vars(args).items() if name != "set"},
-        "config": asdict(config),
-        "encoder": asdict(sizes),
-    }
-    log.info(
-        "%s, seed %d, on %s: %d users, %d items, %d epochs%s",
-        args.method,
-        args.seed,
-        device,
-        len(train),
-        store.n_items,
-        args.epochs,
-        f", from {args.init}, new: {', '.join(new) or 'nothing'}" if args.init else "",
-    )
 
-    read = fingerprints(inputs(args))
-    told_of_users = {"held_out": held_out} if held_out else {}
-    optimizer = Adam(method, config.lr, args.item_table, method.encoder.items)
+    def __init__(self, method: PretrainMethod, optimizer: Adam, passes: dict[str, float]):
+        self.method, self.optimizer, self.passes = method, optimizer, passes
 
-    # Sequences that encoders read for each user of a batch: the one that is trained, and any others
-    # (a frozen generator, a teacher). Methods of as many epochs may differ in them.
-    passes: dict[str, float] = {}
-
-    def descend(batch: Batch, progress: float) -> Tensor:
+    def __call__(self, batch: Batch, progress: float) -> Float[Tensor, ""]:
+        """The loss before the step."""
         with counted_rows() as rows:
-            loss, _ = method(batch, progress)
-        optimizer.step(loss)
-        if not passes:
-            trained, users = rows.pop(method.encoder, 0), len(batch.users)
-            passes.update(trained=trained / users, others=rows.total() / users)
+            loss, _ = self.method(batch, progress)
+        self.optimizer.step(loss)
+        if not self.passes:
+            trained, users = rows.pop(self.method.encoder, 0), len(batch.users)
+            self.passes.update(trained=trained / users, others=rows.total() / users)
         return loss.detach()
 
-    take_step = descend if args.capture == "none" else Graphs(descend)
-    curve: list[dict[str, Any]] = []
-    written: list[Path] = []
-    steps_per_epoch = len(list(batches(train, args.batch_size)))
-    first_epoch, step, shuffled = 1, 0, None
-    if saved := together.saved(args.seed):
-        state.put_back(saved, method, optimizer)
-        first_epoch, step, curve = saved["epoch"], saved["step"], saved["curve"]
-        shuffled, total = saved["order"], saved["total"].to(device)
-        passes = saved["encoder_passes"]
-        written = list(map(Path, saved["files"]))
 
-    def told(loss: Tensor) -> float:
-        good = written[-1] if written else None
-        return finite(loss, method.parameters(), f"step {step}", config.lr, good)
-
-    first_step, last_line = step, time.perf_counter()
-    started = last_line
-    for epoch in range(first_epoch, args.epochs + 1):
-        method.train()
-        if shuffled is None:
-            # Deviation: the release walks twenty fixed orders (`--order fixed`).
-            # On the host, where the bounds of a batch are known before the device has made it.
-            shuffled = order_of_epoch(train, args.order, epoch, args.seed, "pretrain").cpu()
-            total = torch.zeros((), device=device)
-        done = step - (epoch - 1) * steps_per_epoch
-        bar = tqdm(
-            islice(batches(shuffled, args.batch_size), done, None),
-            f"seed {args.seed} epoch {epoch}",
-            steps_per_epoch,
-            initial=done,
-            disable=None,
-            leave=False,
-        )
-        for users in bar:
-            batch = store.batch(users)
-            loss = take_step(batch, step / (steps_per_epoch * args.epochs))
-            total += loss
-            step += 1
-            if time.perf_counter() - last_line > SECONDS_BETWEEN_LINES:  # waits for the device
-                last_line = time.perf_counter()
-                log.info("seed %d epoch %d, step %d, loss %.4f", args.seed, epoch, step, told(loss))
-            yield {
-                "epoch": epoch,
-                "step": step,
-                "order": shuffled,
-                "total": total,
-                "curve": [*curve],
-                "encoder_passes": {**passes},
-                "files": [*written],
-                "model": method,
-                "optimizer": optimizer,
-            }
-        shuffled = None
-        seconds = time.perf_counter() - started
-        point = {"epoch": epoch, "split": "train", "step": step}
-        curve.append({**point, "loss": told(total / steps_per_epoch)})
-        checked = validate(method, store, validation, args.batch_size)
-        told(torch.tensor(checked["loss"]))
-        curve.append({**point, "split": "validation", **checked})
-        log.info(
-            "seed %d epoch %d/%d: train loss %.4f, validation %s, %.0f users/s",
-            args.seed,
-            epoch,
-            args.epochs,
-            curve[-2]["loss"],
-            ", ".join(f"{name} {value:.4f}" for name, value in checked.items()),
-            len(train) * (step - first_step) / steps_per_epoch / seconds,
-        )
-        if epoch in args.keep:
-            path = args.out / f"epoch{epoch}.safetensors"
-            facts = {"inputs": read, "drawn_anew": new, **told_of_users}
-            facts |= together.facts(args.seed)
-            save(path, trained_tensors(method), resolved, epoch=epoch, **facts)
-            written.append(path)
-    popularity_alone = no_more_than_popularity(curve)
-    if popularity_alone:
-        log.warning("%s, seed %d: %s", args.method, args.seed, popularity_alone)
-    write_json(args.out / "curve.json", curve)
-    facts = {"encoder_passes": passes, **told_of_users, **together.facts(args.seed)}
-    facts |= {"popularity_alone": popularity_alone} if popularity_alone else {}
-    record(args.out / "curve.json", resolved, inputs=read, **facts)
+def begin_epoch(progress: Progress, train: Int[Tensor, " train"], options: Options) -> None:
+    """Draw the order of the users."""
+    # Deviation: the authors' code goes through twenty fixed orders (`--order fixed`).
+    order = order_of_epoch(train, options.order, progress.epoch, options.seed, "pretrain")
+    # On the host, where the bounds of a batch are known before the device has made it.
+    progress.order, progress.total_loss = order.cpu(), torch.zeros(())
 
 
-def inputs(args: argparse.Namespace) -> list[Path]:
-    """What one seed reads: data, the checkpoint it starts from, and files its Config names."""
-    texts, files = [args.set], []
-    for value in texts:
-        if isinstance(value, dict):
-            texts += value.values()
-        elif isinstance(value, str) and "/" in value and Path(value).exists():
-            files.append(Path(value))
-    return [*data_of(args), *([args.init] if args.init else []), *files]
-
-
-def no_more_than_popularity(curve: list[dict[str, Any]]) -> str:
-    """What to say of a training that ends on the unigram plateau, of a method that logs `unigram`.
-
-    Items by their frequency alone are what the first steps learn; user vectors come later.
-    """
-    last = curve[-1]
-    if last["loss"] < last.get("unigram", math.inf) - LEAST_GAIN:
-        return ""
-    return (
-        f"its validation loss, {last['loss']:.3f}, is not {LEAST_GAIN} below that of the items' "
-        f"frequencies alone, {last['unigram']:.3f}: it has learnt what is popular and nothing of "
-        "users. Train longer, or at a higher learning rate"
-    )
+def left_of_epoch(progress: Progress, steps: int, options: Options) -> tqdm:
+    """The batches of users that this epoch has left, with a bar on a terminal."""
+    done = progress.step - (progress.epoch - 1) * steps
+    left = list(batches(progress.order, options.batch_size))[done:]
+    name = f"seed {options.seed} epoch {progress.epoch}"
+    return tqdm(left, name, steps, initial=done, disable=None, leave=False)
 
 
 def batches(users: Int[Tensor, " users"], size: int) -> Iterator[Int[Tensor, " batch"]]:
@@ -328,6 +329,13 @@ def batches(users: Int[Tensor, " users"], size: int) -> Iterator[Int[Tensor, " b
     for batch in users.split(size):
         if len(batch) > 1:
             yield batch
+
+
+def checked(loss: Float[Tensor, ""], method: PretrainMethod, progress: Progress) -> float:
+    """The loss as a number, for which it waits for the device; NotANumber where it is none."""
+    good = progress.files[-1] if progress.files else None
+    where = f"step {progress.step}"
+    return finite(loss, method.parameters(), where, method.config.lr, good)
 
 
 def validate(
@@ -347,6 +355,50 @@ def validate(
             for name, value in {"loss": loss, **logs}.items():
                 sums[name] = sums.get(name, 0) + value
     return {name: float(total) / len(parts) for name, total in sums.items()}
+
+
+def no_more_than_popularity(curve: list[dict[str, Any]]) -> str:
+    """A warning where a method that logs `unigram` has learnt no more than item frequencies.
+
+    Items by their frequency alone are what the first steps learn; user vectors come later.
+    """
+    last = curve[-1]
+    if last["loss"] < last.get("unigram", math.inf) - LEAST_GAIN:
+        return ""
+    return (
+        f"its validation loss, {last['loss']:.3f}, is not {LEAST_GAIN} below that of the items' "
+        f"frequencies alone, {last['unigram']:.3f}: it has learnt what is popular and nothing of "
+        "users. Train longer, or at a higher learning rate"
+    )
+
+
+def log_start(
+    options: Options, users: int, items: int, new: list[str], device: torch.device
+) -> None:
+    """Log what is trained."""
+    start = f", from {options.init}, new: {', '.join(new) or 'nothing'}" if options.init else ""
+    log.info(
+        "%s, seed %d, on %s: %d users, %d items, %d epochs%s",
+        *(options.method, options.seed, device, users, items, options.epochs, start),
+    )
+
+
+def log_step(options: Options, progress: Progress, loss: float) -> None:
+    """Log the loss of a step."""
+    place = options.seed, progress.epoch, progress.step
+    log.info("seed %d epoch %d, step %d, loss %.4f", *place, loss)
+
+
+def log_epoch(options: Options, progress: Progress, users_per_second: float) -> None:
+    """Log the losses of the epoch that has ended."""
+    train, validation = progress.curve[-2:]
+    place = ("epoch", "split", "step")
+    found = (f"{name} {value:.4f}" for name, value in validation.items() if name not in place)
+    log.info(
+        "seed %d epoch %d/%d: train loss %.4f, validation %s, %.0f users/s",
+        *(options.seed, progress.epoch, options.epochs, train["loss"], ", ".join(found)),
+        users_per_second,
+    )
 
 
 if __name__ == "__main__":

@@ -46,7 +46,6 @@ for corpus_name in CORPORA:
             device=device,
             # Why output: what is derived of it is no reason to run a job again.
             seeds=lambda w, output: seeds_of(w),
-            together=lambda w, output: CONFIG.together,
             state=lambda w, output, corpus=corpus_name: f"{OUT}/states/finetune.{w.run}.{corpus}.seed{{seed}}",
             save=settings.save_flag(EXPERIMENT),
         message:
@@ -56,7 +55,7 @@ for corpus_name in CORPORA:
             "exec python -m userbench.finetune --store {params.store} --splits {params.splits}"
             " --run {wildcards.run} {params.method:q} {params.init} {params.starts}"
             " --encoder {params.encoder:q}"
-            " --seed {params.seeds} --together {params.together} {params.loop} {params.test}"
+            " --seed {params.seeds} {params.loop} {params.test}"
             " --device {params.device} --state {params.state} {params.save} {params.tasks:q} > {log} 2>&1"
 
     rule:

@@ -43,7 +43,6 @@ rule pretrain:
         out=lambda w: f"{OUT}/pretrain/{w.run}/{w.corpus}/seed{{seed}}",
         # Why output: what is derived of it is no reason to run a job again.
         seeds=lambda w, output: seeds_of(w),
-        together=lambda w, output: CONFIG.together,
         state=lambda w, output: f"{OUT}/states/pretrain.{w.run}.{w.corpus}.seed{{seed}}",
         save=settings.save_flag(EXPERIMENT),
     message:
@@ -54,5 +53,5 @@ rule pretrain:
         " --method {params.method} --set {params.overrides:q} {params.init}"
         " --encoder {params.encoder:q} --epochs {params.epochs}"
         " --batch-size {params.batch_size} {params.loop} {params.hold_out} --keep {params.keep}"
-        " --seed {params.seeds} --together {params.together} --device {params.device}"
+        " --seed {params.seeds} --device {params.device}"
         " --out {params.out} --state {params.state} {params.save} > {log} 2>&1"

@@ -10,7 +10,7 @@ ON_GPU = ("pretrain", "finetune", "similarity")
 PLAN = or_stop(read_plan, Path(OUT, "plan.json"), SOURCE)
 
 # A job takes one of the places that a GPU has; `--resources gpu=N` counts GPUs. Which one is free,
-# the job finds out itself (`lease.py`).
+# the job finds out itself (`gpu_lease.py`).
 if "gpu" in workflow.global_resources:
     places = workflow.global_resources["gpu"].value * CONFIG.jobs_per_gpu
     workflow.register_resource("gpu", places)
@@ -28,12 +28,11 @@ shell.prefix(
 def needs(stage, corpus=None):
     """Resources of a job; more time and memory in each attempt."""
     seeds = len(SEEDS) if CONFIG.seeds_together and stage in ("pretrain", "finetune") else 1
-    at_once = seeds if CONFIG.together == "interleaved" else 1
 
     def asked(wildcards, attempt):
         where = corpus or wildcards.corpus
         run = getattr(wildcards, "run", where)
-        return needs_of(PLAN, stage, run, where, seeds, at_once, attempt)
+        return needs_of(PLAN, stage, run, where, seeds, attempt)
 
     resources = {
         "runtime": lambda wildcards, attempt: asked(wildcards, attempt).minutes,

@@ -24,6 +24,7 @@ from userbench.experiment.runs import ResolvedExperiment, resolve
 
 # Keys that had another name once.
 RENAMED = {"set": "overrides", "given": "inputs", "baseline": "compared_with"}
+REMOVED = {"together": "seeds of one process are always trained one after the other"}
 
 
 def read_experiment(content: Fields, source: str, files: Iterable[Path] = ()) -> Experiment:
@@ -121,6 +122,8 @@ def unknown_key(place: list[Any]) -> str:
     known = list(model_at(above).model_fields)
     if RENAMED.get(unknown) in known:
         return f"{where}: {unknown!r} is now called {RENAMED[unknown]!r}. Rename it"
+    if unknown in REMOVED and not above:
+        return f"{where}: {unknown!r} is no longer a key: {REMOVED[unknown]}. Delete it"
     near = difflib.get_close_matches(unknown, known, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
     return f"{where}: unknown key {unknown!r}; {hint}"

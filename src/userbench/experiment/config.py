@@ -339,11 +339,10 @@ class Experiment(Part):
     sensitivity: Name | None = None
     """Run of which each switch of the ledger is set to its other values, one at a time."""
 
-    # Of the machine: given on the command line (--config seeds_together=all) or in a profile.
+    # Of the machine: given on the command line (--config seeds_together=true) or in a profile.
     seeds_together: Annotated[bool, BeforeValidator(truth)] = False
-    """All seeds of a run share a process: where its start takes as long as a training."""
-    together: Literal["one-by-one", "interleaved"] = "one-by-one"
-    """How seeds that share a process are trained."""
+    """All seeds of a run share a process and are trained one after the other: where the start of a
+    process takes as long as a training."""
     jobs_per_gpu: Count = 1
     """Trainings that share a GPU."""
     limit_minutes: Positive = 24 * 60.0

@@ -112,5 +112,5 @@ def similarity_flags(resolved: ResolvedExperiment) -> list[str]:
 
 def shown(config: Experiment) -> str:
     """The config as JSON, without the defaults and without how this machine is used."""
-    machine = {"seeds_together", "together", "jobs_per_gpu", "limit_minutes", "save_every", "gres"}
+    machine = {"seeds_together", "jobs_per_gpu", "limit_minutes", "save_every", "gres"}
     return config.model_dump_json(exclude_unset=True, exclude=machine)

@@ -19,7 +19,7 @@ import torch
 from userbench.errors import command
 from userbench.plan.jobs import TRAINING, Job, jobs_left, on_a_cpu
 from userbench.plan.probes import Cost, Measured, measured
-from userbench.plan.together import Sharing, best, measure_steps, sharings, slowdown
+from userbench.plan.sharing import Sharing, best, measure_steps, sharings, slowdown
 from userbench.results.artifact import record, write_json
 
 ROWS_SHOWN = 20
@@ -38,7 +38,9 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("--cores", type=int, default=os.cpu_count(), help="default: all")
     parser.add_argument("--all", action="store_true", help="as if nothing had been made yet")
-    parser.add_argument("--together", action="store_true", help="which jobs should share a process")
+    parser.add_argument(
+        "--sharing", action="store_true", help="which jobs should share a process or a GPU"
+    )
     parser.add_argument(
         "--json",
         type=Path,
@@ -66,7 +68,7 @@ def plan(args: argparse.Namespace) -> None:
         costs = [found.cost(job) for job in jobs]
         wall = schedule(jobs, [cost.seconds for cost in costs], args.cores)
         print(page(jobs, costs, wall, args.cores))
-        if args.together:
+        if args.sharing:
             print(advice(args, jobs, found))
     print(f"Measured on this machine in {time.perf_counter() - started:.0f} s.")
     if args.json:
@@ -94,13 +96,12 @@ def advice(args: argparse.Namespace, jobs: list[Job], found: Measured) -> str:
     steps = measure_steps(jobs, found, on_gpu)
     lines = [
         "",
-        f"The start of a process takes {found.start:.1f} s. Seconds for a step of one run:",
+        f"The start of a process takes {found.start:.1f} s. Seconds for a step of one training:",
     ]
     for some in steps:
-        by_turns = [f"{s:.4f} by turns with {n - 1} others" for n, s in some.by_turns.items()]
         beside = [f"{s:.4f} beside {n - 1} processes" for n, s in some.beside.items()]
-        told = ", ".join([f"{some.alone:.4f} alone", *by_turns, *beside])
-        lines.append(f"  {some.job.stage} {some.job.run}: {told}")
+        times = ", ".join([f"{some.alone:.4f} alone", *beside])
+        lines.append(f"  {some.job.stage} {some.job.run}: {times}")
     walls: dict[Sharing, float] = {}
     of_count: dict[int, list[Job]] = {}
     for sharing in sharings(seeds, on_gpu):

@@ -1,6 +1,5 @@
 """What a job costs, from a few steps of it on this machine."""
 
-import argparse
 import contextlib
 import io
 import json
@@ -12,19 +11,23 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from userbench import baselines, finetune, pretrain, similarity
 from userbench.data import splits, store
 from userbench.data.arrays import behaviours_folder, read_checksums, read_manifest
+from userbench.data.labelled import Split, labelled_split
 from userbench.data.splits import VALIDATION
 from userbench.method import PretrainMethod, load_method
 from userbench.model.encoder import EncoderConfig, pick_device
-from userbench.model.tasks import Task, build_head, load_examples
+from userbench.model.evaluation import evaluate
+from userbench.model.tasks import Task, load_examples
 from userbench.plan.jobs import (
     MAKING,
     OF_A_CORPUS,
@@ -36,7 +39,7 @@ from userbench.plan.jobs import (
     within,
 )
 from userbench.results.artifact import CHECKSUMS, write_json
-from userbench.training.acceleration import STAGES, Graphs
+from userbench.training.acceleration import STAGES, captured
 from userbench.training.optimizer import Adam
 from userbench.views import operators
 
@@ -250,7 +253,7 @@ def key_of(job: Job) -> str:
     flags = {
         name: values
         for name, values in job.flags.items()
-        if name not in ("seed", "together", "out", "run", "checkpoint", "state", "save-every")
+        if name not in ("seed", "out", "run", "checkpoint", "state", "save-every")
     }
     flags["init"] = [str(len(flags.get("init", [])))]
     if "set" in flags:  # files it is given are those of its seed
@@ -276,86 +279,111 @@ def probe(job: Job, of: Corpus) -> Cost:
 
 def probe_pretrain(words: list[str], scale: float) -> tuple[float, float]:
     """Seconds and bytes of a pre-training, from a few steps of it."""
-    args = pretrain.flags().parse_args(words)
-    args.init, args.set, args.seed = None, without_files(args.set), args.seed[0]
-    device = pick_device(args.device)
+    options = pretrain_options(words)
     before = clock()
-    max_length = EncoderConfig(n_items=0, **args.encoder).max_length
-    behaviours = store.BehaviourStore.open(args.store, max_length, device)
-    method, train, validation, *_ = pretrain.set_up(args, behaviours)
+    behaviours = open_store(options)
+    method, train, validation, *_ = pretrain.set_up(options, behaviours)
     prepared = (clock() - before) * scale
-    optimizer = Adam(method, method.config.lr, args.item_table, method.encoder.items)
+    steps = steps_of(pretrain_step(options, behaviours, method, train), options.capture)
+    some = validation[: 2 * options.batch_size]
+    per_user = seconds_of(
+        lambda _: pretrain.validate(method, behaviours, some, options.batch_size)
+    ) / len(some)
+    count = scale * len(train) / options.batch_size
+    size = 4.0 * sum(value.numel() for value in method.parameters())
+    seconds = prepared + min(STAGES, options.epochs * count) * steps.capturing
+    seconds += options.epochs * (count * steps.each + scale * len(validation) * per_user)
+    return seconds + len(options.keep) * size / 2e8, len(options.keep) * size
+
+
+def pretrain_options(words: list[str]) -> pretrain.Options:
+    """Options of the first seed, without files that may not exist yet."""
+    options = pretrain.options_of(pretrain.flags().parse_args(words))[0]
+    return replace(options, init=None, set=without_files(options.set))
+
+
+def pretrain_step(
+    options: pretrain.Options,
+    behaviours: store.BehaviourStore,
+    method: PretrainMethod,
+    train: Int[Tensor, " train"],
+) -> Callable[[int], object]:
+    """A function that takes one step of a pre-training on users drawn at random."""
+    optimizer = Adam(method, method.config.lr, options.item_table, method.encoder.items)
+    take_step = captured(pretrain.Step(method, optimizer, {}), options.capture)
     method.train()
 
-    def descend(batch: store.Batch, progress: float) -> Tensor:
-        loss, _ = method(batch, progress)
-        optimizer.step(loss)
-        return loss.detach()
-
-    take_step = descend if args.capture == "none" else Graphs(descend)
-
     def step(number: int) -> None:
-        users = train[torch.randint(len(train), (args.batch_size,))].cpu()
+        users = train[torch.randint(len(train), (options.batch_size,))].cpu()
         take_step(behaviours.batch(users), 0.5)
 
-    steps = steps_of(step, args.capture)
-    some = validation[: 2 * args.batch_size]
-    per_user = seconds_of(
-        lambda _: pretrain.validate(method, behaviours, some, args.batch_size)
-    ) / len(some)
-    count = scale * len(train) / args.batch_size
-    size = 4.0 * sum(value.numel() for value in method.parameters())
-    seconds = prepared + min(STAGES, args.epochs * count) * steps.capturing
-    seconds += args.epochs * (count * steps.each + scale * len(validation) * per_user)
-    return seconds + len(args.keep) * size / 2e8, len(args.keep) * size
+    return step
 
 
 def probe_finetune(words: list[str], scale: float) -> tuple[float, float]:
     """Seconds and bytes of the fine-tunings of one process, from a few steps of each task."""
-    args = finetune.flags().parse_args(words)
-    args.set = without_files(args.set)
-    device = pick_device(args.device)
-    sizes = EncoderConfig(n_items=0, **args.encoder)
-    behaviours = store.BehaviourStore.open(args.store, sizes.max_length, device)
-    total = 0.0
-    for given in args.task:
-        given.pop("out")
-        seconds = seconds_of_task(Task(**given), behaviours, args, scale)
-        total += len(finetune.origins(args)) * seconds
-    return total, 0.0
+    options = finetune_options(words)
+    behaviours = open_store(options)
+    seconds = sum(seconds_of_task(task, behaviours, options, scale) for task in options.tasks)
+    return len(options.origins()) * seconds, 0.0
+
+
+def finetune_options(words: list[str]) -> finetune.Options:
+    """Options of the first seed, without files that its Config names."""
+    options = finetune.options_of(finetune.flags().parse_args(words))[0]
+    return replace(options, set=without_files(options.set))
 
 
 def seconds_of_task(
-    task: Task, behaviours: store.BehaviourStore, args: argparse.Namespace, scale: float
+    task: Task, behaviours: store.BehaviourStore, options: finetune.Options, scale: float
 ) -> float:
     """Seconds that one fine-tuning takes, with its evaluations."""
-    device = behaviours.items.device
-    encoder = finetune.build_encoder(behaviours.n_items, task.dropout, None, args)
-    examples = load_examples(task, args.store, device)
-    (train, validation, test), length, stages = finetune.labelled_split(
-        task, examples, args.splits, seed=0
+    model, split, length = finetune_model(task, behaviours, options)
+    step = finetune_step(task, behaviours, options, model, split)
+    some = split.validation[:512]
+    per_example = seconds_of(lambda _: evaluate(model, behaviours, some)) / len(some)
+    count, steps = -(-scale * length // task.batch_size), steps_of(step, options.capture)
+    epoch = count * steps.each + scale * len(split.validation) * per_example
+    return steps.capturing + task.epochs * epoch + scale * len(split.test) * per_example
+
+
+def finetune_model(
+    task: Task, behaviours: store.BehaviourStore, options: finetune.Options
+) -> tuple[torch.nn.ModuleDict, Split, int]:
+    """A model with random weights for a task, the task's split, and the examples of an epoch."""
+    examples = load_examples(task, options.store, behaviours.items.device)
+    split, length, stages = labelled_split(
+        task.name, task.label_share, examples, options.splits, seed=0
     )
-    head = build_head(task, examples, stages, encoder.width, encoder.config.dim, seed=0)
-    model = torch.nn.ModuleDict({"encoder": encoder, "head": head}).to(device)
-    optimizer = Adam(model, task.lr, args.item_table, encoder.items)
+    origin = finetune.Origin(init=None)
+    model = finetune.build_model(task, examples, stages, origin, options, behaviours.n_items)
+    return model, split, length
 
-    def descend(batch: store.Batch, picked: Tensor) -> Tensor:
-        loss = head.loss(encoder(batch.items, batch.bounds), picked)
-        optimizer.step(loss)
-        return loss.detach()
 
-    take_step = descend if args.capture == "none" else Graphs(descend)
+def finetune_step(
+    task: Task,
+    behaviours: store.BehaviourStore,
+    options: finetune.Options,
+    model: torch.nn.ModuleDict,
+    split: Split,
+) -> Callable[[int], object]:
+    """A function that takes one step of a fine-tuning on examples drawn at random."""
+    optimizer = Adam(model, task.lr, options.item_table, model["encoder"].items)
+    take_step = captured(finetune.Step(model, optimizer), options.capture)
+    train, users = split.train, model["head"].examples.users
 
     def step(number: int) -> None:
         model.train()
         picked = train[torch.randint(len(train), (min(task.batch_size, len(train)),))]
-        take_step(behaviours.batch(head.examples.users[picked].cpu()), picked)
+        take_step(behaviours.batch(users[picked].cpu()), picked)
 
-    some = validation[:512]
-    per_example = seconds_of(lambda _: finetune.evaluate(model, behaviours, some)) / len(some)
-    count, steps = -(-scale * length // task.batch_size), steps_of(step, args.capture)
-    epoch = count * steps.each + scale * len(validation) * per_example
-    return steps.capturing + task.epochs * epoch + scale * len(test) * per_example
+    return step
+
+
+def open_store(options: pretrain.Options | finetune.Options) -> store.BehaviourStore:
+    """The store that a training reads, on its device."""
+    max_length = EncoderConfig(n_items=0, **options.encoder).max_length
+    return store.BehaviourStore.open(options.store, max_length, pick_device(options.device))
 
 
 def without_files(settings: dict[str, Any]) -> dict[str, Any]:

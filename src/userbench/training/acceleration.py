@@ -51,6 +51,13 @@ def accelerate(
     encoder.bf16, encoder.compiled = precision == "bf16", capture == "compile"
 
 
+def captured(
+    step: Callable[..., Float[Tensor, ""]], capture: str
+) -> Callable[..., Float[Tensor, ""]]:
+    """The step, replayed as CUDA graphs where `capture` asks for it."""
+    return step if capture == "none" else Graphs(step)
+
+
 class Captured(NamedTuple):
     """A step on tensors of its own, which can be made again and again."""
 
@@ -96,12 +103,12 @@ class Graphs:
         if key not in self.captured:
             own = [value.clone() if isinstance(value, Tensor) else value for value in given]
             self.captured[key] = self.capture(own, tree_unflatten(own, structure))
-        captured = self.captured[key]
-        for own, value in zip(captured.inputs, given, strict=True):
+        graph = self.captured[key]
+        for own, value in zip(graph.inputs, given, strict=True):
             if isinstance(own, Tensor):
                 own.copy_(value, non_blocking=True)
-        captured.replay()
-        return captured.loss
+        graph.replay()
+        return graph.loss
 
     def capture(self, own: list[Any], inputs: tuple[Any, ...]) -> Captured:
         """A CUDA graph of the step; ValueError for a step that has to wait for the device."""

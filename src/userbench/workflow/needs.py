@@ -52,14 +52,12 @@ def read_plan(path: Path, config_files: str) -> Plan:
     return found
 
 
-def needs(
-    plan: Plan, stage: str, run: str, corpus: str, seeds: int, at_once: int, attempt: int
-) -> Needs:
-    """What a job of `seeds` seeds, `at_once` of them in memory, asks for; more in each attempt."""
+def needs(plan: Plan, stage: str, run: str, corpus: str, seeds: int, attempt: int) -> Needs:
+    """What a job of `seeds` seeds, one after the other, asks for; more in each attempt."""
     of_one = plan.get((stage, run, corpus))
     minutes, megabytes = UNPLANNED[stage]
     if of_one is not None:
         minutes = math.ceil(MINUTES_TO_START + SLACK * seeds * of_one.minutes)
         if of_one.megabytes:
-            megabytes = math.ceil(HEADROOM_MB + SLACK * at_once * of_one.megabytes)
+            megabytes = math.ceil(HEADROOM_MB + SLACK * of_one.megabytes)
     return Needs(attempt * minutes, attempt * megabytes)

@@ -1,6 +1,5 @@
-"""Several seeds in one process: the same files as alone, in every way of taking turns."""
+"""Several seeds in one process, one after the other: the same files as alone."""
 
-import argparse
 import json
 from pathlib import Path
 
@@ -9,7 +8,6 @@ import torch
 from test_loops import finetune, pretrain
 
 SEEDS = (0, 1, 2)
-WAYS = ("one-by-one", "interleaved")
 
 
 def content(folder):
@@ -26,8 +24,8 @@ def provenance(path):
     return json.loads(Path(f"{path}.provenance.json").read_text())
 
 
-def seeds_flags(seeds, way="one-by-one"):
-    return ["--seed", *map(str, seeds), "--together", way]
+def seeds_flags(seeds):
+    return ["--seed", *map(str, seeds)]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -44,7 +42,7 @@ def deferred_adam():
 def alone(tiny, tmp_path_factory):
     """Every file of each seed when it is run alone: warm start, a method, scores.
 
-    The folder is left for the runs in company to write to, since checkpoints name their own paths.
+    The folder is left for the seeds of one process to write to, since checkpoints name their paths.
     """
     folder = tmp_path_factory.mktemp("runs")
     for seed in SEEDS:
@@ -72,32 +70,32 @@ def chain(tiny, folder, seed, flags):
     )
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_company_changes_no_bit(tiny, alone, way):
+def test_sharing_a_process_changes_no_bit(tiny, alone):
     """Checkpoints, learning curves and scores; else a run would depend on who is beside it."""
     folder, expected = alone
     for path in expected:
         (folder / path).unlink()
-    chain(tiny, folder, "{seed}", seeds_flags(SEEDS, way))
+    chain(tiny, folder, "{seed}", seeds_flags(SEEDS))
     assert content(folder) == expected
     told = provenance(folder / "scores/1/age.json")
     assert told["config"]["seed"] == 1
-    assert (told["process_seeds"], told["together"]) == ([0, 1, 2], way)
+    assert told["process_seeds"] == [0, 1, 2]
     assert 0 < told["task_seconds"] <= told["seed_seconds"] < told["wall_seconds"]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("way", WAYS)
-def test_company_changes_next_to_nothing_on_a_gpu(tiny, alone, tmp_path, way):
+def test_sharing_a_process_changes_next_to_nothing_on_a_gpu(tiny, alone, tmp_path):
     """Sums of floats in another order, no more: a wrong stream or random state would show."""
     on_gpu = ["--device", "cuda"]
     for seed in SEEDS:
         chain(tiny, tmp_path / "alone", str(seed), ["--seed", str(seed), *on_gpu])
-    chain(tiny, tmp_path / way, "{seed}", [*seeds_flags(SEEDS, way), *on_gpu])
+    chain(tiny, tmp_path / "shared", "{seed}", [*seeds_flags(SEEDS), *on_gpu])
     for path in (tmp_path / "alone").rglob("*.json"):
         if "provenance" not in path.name:
             expected = json.loads(path.read_text())
-            found = json.loads((tmp_path / way / path.relative_to(tmp_path / "alone")).read_text())
+            found = json.loads(
+                (tmp_path / "shared" / path.relative_to(tmp_path / "alone")).read_text()
+            )
             points = (
                 (expected, found)
                 if path.name == "curve.json"
@@ -111,13 +109,12 @@ def test_company_changes_next_to_nothing_on_a_gpu(tiny, alone, tmp_path, way):
                 assert theirs[value] == pytest.approx(ours[value], rel=1e-3, abs=0.03)
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_a_seed_that_fails_leaves_the_others_whole(tiny, alone, tmp_path, way):
+def test_a_seed_that_fails_leaves_the_others_whole(tiny, alone, tmp_path):
     """Seed 7 has no checkpoint to start from: one line names it, and seed 0 is as if alone."""
     folder, expected = alone
     start = str(folder / "mlm/{seed}/epoch2.safetensors")
     with pytest.raises(SystemExit, match="seed 7: .*7/epoch2.safetensors: no such file") as stop:
-        finetune(tiny, tmp_path / "{seed}", *seeds_flags((7, 0), way), "--init", start, read=False)
+        finetune(tiny, tmp_path / "{seed}", *seeds_flags((7, 0)), "--init", start, read=False)
     assert "\n" not in str(stop.value) and "seed 0" not in str(stop.value)
     assert [path.name for path in tmp_path.iterdir()] == ["0"]
     assert len(content(tmp_path / "0")) == 3 * 2  # scores and predictions
@@ -132,48 +129,19 @@ def test_seeds_that_would_overwrite_each_other_are_refused(tiny, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_seed_stands_in_every_text_and_path():
-    from userbench.together import arguments_of
+def test_seed_is_put_in_every_text_and_path():
+    from userbench.training.several_seeds import with_seed
 
-    args = argparse.Namespace(
-        seed=[3, 4],
-        together="interleaved",
-        epochs=2,
-        out=Path("x/{seed}"),
-        init=[Path("{seed}")],
-        set={"lr": 0.1, "views": {"generator": "{seed}/g"}},
-    )
-    assert vars(arguments_of(args, 4)) == {
-        "seed": 4,
+    given = {
+        "epochs": 2,
+        "out": Path("x/{seed}"),
+        "init": [Path("{seed}")],
+        "set": {"lr": 0.1, "views": {"generator": "{seed}/g"}},
+    }
+    assert with_seed(given, 4) == {
         "epochs": 2,
         "out": Path("x/4"),
         "init": [Path("4")],
         "set": {"lr": 0.1, "views": {"generator": "4/g"}},
     }
-    assert args.set["views"]["generator"] == "{seed}/g"
-
-
-def test_turns_go_round_and_random_states_are_kept_apart():
-    """Interleaved, every run takes its steps in turn and draws what it would have drawn alone."""
-    from userbench.together import Together
-
-    def run(seed, steps, drawn):
-        torch.manual_seed(seed)
-        for _ in range(steps):
-            drawn.append((seed, float(torch.rand(()))))
-            yield
-
-    def walk(way, lengths):
-        drawn = []
-        together = Together(list(lengths), way, torch.device("cpu"))
-        together.walk({seed: run(seed, steps, drawn) for seed, steps in lengths.items()})
-        return drawn
-
-    one_by_one = walk("one-by-one", {5: 3, 6: 1, 7: 2})
-    by_turns = walk("interleaved", {5: 3, 6: 1, 7: 2})
-    assert [seed for seed, _ in one_by_one] == [5, 5, 5, 6, 7, 7]
-    assert [seed for seed, _ in by_turns] == [5, 6, 7, 5, 7, 5]
-    assert sorted(by_turns) == sorted(one_by_one)
-    assert [number for seed, number in by_turns if seed == 7] == [
-        number for _, number in walk("one-by-one", {7: 2})
-    ]
+    assert given["set"]["views"]["generator"] == "{seed}/g"

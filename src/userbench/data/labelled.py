@@ -1,0 +1,54 @@
+"""The examples that a fine-tuning is given of a task: by its split, and by its share of labels."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Int, UInt8
+from torch import Tensor
+
+from userbench.data.splits import TEST, TRAIN, VALIDATION, labelled_part, load_split, stages_of
+from userbench.data.store import LabelledExamples, TargetExamples
+
+
+class Split(NamedTuple):
+    """Example numbers of the three parts of a task."""
+
+    train: Int[Tensor, " train"]
+    validation: Int[Tensor, " validation"]
+    test: Int[Tensor, " test"]
+
+
+class LabelledSplit(NamedTuple):
+    """What a fine-tuning is given of a task: by its split, and by its share of the labels."""
+
+    split: Split
+    length: int
+    """Examples of an epoch, however few of them are labelled."""
+    stages: UInt8[Tensor, " examples"]
+    """Part of each example, see `stages_of`."""
+
+
+def labelled_split(
+    task: str,
+    label_share: float,
+    examples: LabelledExamples | TargetExamples,
+    splits: Path,
+    seed: int,
+) -> LabelledSplit:
+    """The split of a task, its labelled parts drawn by the seed: the same for all runs of it.
+
+    `label_share` is the share of the training and validation examples whose labels are used.
+    """
+    parts = load_split(splits, task).to(examples.users.device)
+    split = Split(*((parts == part).nonzero().squeeze(1) for part in (TRAIN, VALIDATION, TEST)))
+    labelled = isinstance(examples, LabelledExamples)
+    strata = examples.labels if labelled else torch.zeros_like(examples.targets)
+
+    def drawn(some: Int[Tensor, " some"], part: str) -> Int[Tensor, " drawn"]:
+        return labelled_part(some, strata[some], label_share, seed, task, part)
+
+    few = split._replace(
+        train=drawn(split.train, "train"), validation=drawn(split.validation, "validation")
+    )
+    return LabelledSplit(few, len(split.train), stages_of(parts, few.train, few.validation))

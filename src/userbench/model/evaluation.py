@@ -1,0 +1,44 @@
+"""What an encoder with the head of a task predicts of examples, every user encoded once."""
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from userbench.data.store import BehaviourStore
+from userbench.model.encoder import UserVectors
+from userbench.model.tasks import LabelTask, TopNTask
+
+# Why: evaluation keeps no activations, so its batches may be larger than those of training.
+ENCODED_AT_ONCE = 512
+
+
+@torch.no_grad()
+def evaluate(
+    model: torch.nn.ModuleDict, store: BehaviourStore, picked: Int[Tensor, " examples"]
+) -> dict[str, float]:
+    """Metrics of the picked examples."""
+    found = model["head"].evaluate(encode(model, store, picked), picked)
+    return {metric: float(value) for metric, value in found.items()}
+
+
+@torch.no_grad()
+def predict(
+    model: torch.nn.ModuleDict, store: BehaviourStore, picked: Int[Tensor, " examples"]
+) -> dict[str, Tensor]:
+    """Number and user of the picked examples, and what the head predicts of them."""
+    head: LabelTask | TopNTask = model["head"]
+    predicted = head.predict(encode(model, store, picked), picked)
+    return {"example": picked, "user": head.examples.users[picked], **predicted}
+
+
+def encode(
+    model: torch.nn.ModuleDict, store: BehaviourStore, picked: Int[Tensor, " examples"]
+) -> UserVectors:
+    """User vectors of the picked examples, every user encoded once."""
+    model.eval()
+    unique, place = model["head"].examples.users[picked].unique(return_inverse=True)
+    batches = map(store.batch, unique.cpu().split(ENCODED_AT_ONCE))
+    users: UserVectors = torch.cat(
+        [model["encoder"](batch.items, batch.bounds) for batch in batches]
+    )
+    return users[place]
