@@ -167,7 +167,7 @@ def test_popularity_is_a_head_that_scores_counts(baselines, corpus, protocol):
     head.head.score.weight.data.zero_()
     counts = examples.targets[split == 0].bincount(minlength=examples.n_candidates)
     head.head.score.bias.data.copy_(counts)
-    task = baselines.ReferenceTask("click", "top_n", "ndcg@10", "", **protocol)
+    task = baselines.BaselineTask("click", "top_n", "ndcg@10", "", **protocol)
     reference = baselines.popularity(examples, split, task)
     for stage in (1, 2):
         picked = (split == stage).nonzero().squeeze(1)
@@ -292,7 +292,7 @@ def test_a_class_that_train_lacks_is_never_predicted(baselines, corpus):
     examples = load_labels(store, "age", "cpu")
     turn = torch.arange(90) // 3 % 3
     split = torch.where(examples.labels == 0, 2, turn).to(torch.uint8)
-    task = baselines.ReferenceTask("age", "classification", "accuracy", "")
+    task = baselines.BaselineTask("age", "classification", "accuracy", "")
     fitted = baselines.bag_of_items(baselines.tfidf(opened(store)), examples, split, task)
     test = (split == 2).nonzero().squeeze(1)
     known = (examples.labels[test] != 0).double().mean()
@@ -312,7 +312,7 @@ def test_regularisation_is_chosen_on_validation(baselines, corpus):
     noise = torch.randint(2, (90,), generator=generator)  # so that C matters
     examples = examples._replace(labels=noise)
     bags, labels = baselines.tfidf(opened(store))[examples.users.numpy()], noise.numpy()
-    task = baselines.ReferenceTask("gender", "binary", "auc", "")
+    task = baselines.BaselineTask("gender", "binary", "auc", "")
     chosen = set()
     for _ in range(8):
         split = torch.randint(3, (90,), generator=generator).to(torch.uint8)
@@ -381,7 +381,7 @@ def test_splits_that_cannot_be_scored_are_reported(baselines, corpus):
 
     store, _ = corpus
     examples, users = load_labels(store, "age", "cpu"), baselines.tfidf(opened(store))
-    task = baselines.ReferenceTask("age", "classification", "accuracy", "")
+    task = baselines.BaselineTask("age", "classification", "accuracy", "")
     with pytest.raises(ValueError, match="task age: no example in validation"):
         baselines.bag_of_items(users, examples, torch.zeros(90, dtype=torch.uint8), task)
     split = torch.where(examples.labels == 0, 0, 1).to(torch.uint8)

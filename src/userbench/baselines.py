@@ -1,4 +1,4 @@
-"""Two simple references beside which a pre-trained model should be seen; a command.
+"""Two simple baselines with which a pre-trained model should be compared: a command.
 
 python -m userbench.baselines --store DATA --splits SPLITS --max-length 150 --seed 0
     --task '{"name": "age", "kind": "classification", "metric": "accuracy", "out": "age.json"}'
@@ -56,7 +56,7 @@ CHOICES["history"] = tuple(BAGS)
 INVERSE_REGULARISATION = (0.1, 1.0, 10.0)  # C of scikit-learn, strongest regularisation first
 
 
-class ReferenceTask(NamedTuple):
+class BaselineTask(NamedTuple):
     """One task of the store, the metric that enters the table, the score file, the protocol."""
 
     name: str
@@ -70,8 +70,8 @@ class ReferenceTask(NamedTuple):
     """What a bag holds of a user: the "latest" `--max-length` items, or the "whole" history."""
 
 
-class Reference(NamedTuple):
-    """Name of a reference, what it predicts of the examples it is asked about, what it chose."""
+class Baseline(NamedTuple):
+    """Name of a baseline, what it predicts of the examples it is asked about, what it chose."""
 
     run: str
     predict: Callable[[Int[Tensor, " some"]], dict[str, Tensor]]
@@ -79,12 +79,12 @@ class Reference(NamedTuple):
     facts: dict[str, Any]
     """What a reader of the task's scores should know of its data, see `facts_of`."""
     same_as: str | None = None
-    """The reference whose scores these are again, as the data give this one nothing more."""
+    """The baseline whose scores these are again, as the data give this one nothing more."""
 
 
 @command
 def main(argv: list[str] | None = None) -> None:
-    """Parse the flags, score every task, and report a user's mistake in one line."""
+    """Score every task."""
     parser = argparse.ArgumentParser(prog="python -m userbench.baselines", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--store", type=Path, required=True, help="array store of the corpus")
@@ -102,23 +102,23 @@ def main(argv: list[str] | None = None) -> None:
     for task in tasks:
         split = load_split(args.splits, task.name)
         if task.kind == "top_n":
-            reference = popularity(load_targets(args.store, task.name, "cpu"), split, task)
+            baseline = popularity(load_targets(args.store, task.name, "cpu"), split, task)
         else:
-            reference = bags.reference(task, split)
-        write_scores(reference, task, split, args)
+            baseline = bags.baseline(task, split)
+        write_scores(baseline, task, split, args)
 
 
-def read_task(task: Any) -> ReferenceTask:
+def read_task(task: Any) -> BaselineTask:
     """A task as given on the command line; ValueError for wrong keys or an unknown value."""
-    protocol = ReferenceTask._field_defaults
-    needed = [name for name in ReferenceTask._fields if name not in protocol]
+    protocol = BaselineTask._field_defaults
+    needed = [name for name in BaselineTask._fields if name not in protocol]
     if not isinstance(task, dict) or not {*needed} <= task.keys() <= {*needed, *protocol}:
-        told = f"its keys must be {', '.join(needed)}, and may be {', '.join(protocol)}"
-        raise ValueError(f"--task {task}: {told}")
+        reason = f"its keys must be {', '.join(needed)}, and may be {', '.join(protocol)}"
+        raise ValueError(f"--task {task}: {reason}")
     for name in protocol:
         if task.get(name, CHOICES[name][0]) not in CHOICES[name]:
-            told = f"{name} {task[name]!r} is none of {', '.join(CHOICES[name])}"
-            raise ValueError(f"task {task['name']}: {told}")
+            reason = f"{name} {task[name]!r} is none of {', '.join(CHOICES[name])}"
+            raise ValueError(f"task {task['name']}: {reason}")
     if task["metric"] not in METRICS.get(task["kind"], []):
         legal = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in METRICS.items())
         raise ValueError(
@@ -126,11 +126,11 @@ def read_task(task: Any) -> ReferenceTask:
         )
     if task["kind"] == "top_n" and "history" in task:
         raise ValueError(f"task {task['name']}: popularity reads no history. Leave it out")
-    return ReferenceTask(**task)
+    return BaselineTask(**task)
 
 
 def examples_of(
-    split: UInt8[Tensor, " examples"], part: str, task: ReferenceTask
+    split: UInt8[Tensor, " examples"], part: str, task: BaselineTask
 ) -> Int[Tensor, " some"]:
     """Numbers of the examples of one part; ValueError where there are none."""
     found = (split == PARTS[part]).nonzero().squeeze(1)
@@ -146,9 +146,9 @@ class Bags:
         self.store, self.max_length = store, max_length
         self.lengths = torch.from_numpy(read_array(behaviours_folder(store), "offsets.npy")).diff()
         self.users: dict[int, csr_array] = {}
-        self.fitted: dict[tuple[str, int], Reference] = {}
+        self.fitted: dict[tuple[str, int], Baseline] = {}
 
-    def reference(self, task: ReferenceTask, split: UInt8[Tensor, " examples"]) -> Reference:
+    def baseline(self, task: BaselineTask, split: UInt8[Tensor, " examples"]) -> Baseline:
         """`bag_of_items` on what the task's `history` says.
 
         Where nobody has more than `max_length` items, the whole history is that of the latest.
@@ -189,8 +189,8 @@ def bag_of_items(
     users: csr_array,
     examples: LabelledExamples,
     split: UInt8[Tensor, " examples"],
-    task: ReferenceTask,
-) -> Reference:
+    task: BaselineTask,
+) -> Baseline:
     """Logistic regression on TF-IDF weights, fitted to train, its C chosen on validation.
 
     Raises:
@@ -218,12 +218,12 @@ def bag_of_items(
     ]
     best = max(models, key=lambda model: metrics_of(predict(model, validation))[task.metric])
     facts = facts_of(examples.users, split)
-    return Reference(BAGS["latest"], lambda picked: predict(best, picked), {"C": best.C}, facts)
+    return Baseline(BAGS["latest"], lambda picked: predict(best, picked), {"C": best.C}, facts)
 
 
 def popularity(
-    examples: TargetExamples, split: UInt8[Tensor, " examples"], task: ReferenceTask
-) -> Reference:
+    examples: TargetExamples, split: UInt8[Tensor, " examples"], task: BaselineTask
+) -> Baseline:
     """Rank candidates by how often they are a target in train."""
     ranking = Ranking(examples, split, task.known_targets, task.ties, task.average)
     counts = examples.targets[split == TRAIN].bincount(minlength=examples.n_candidates).double()
@@ -233,7 +233,7 @@ def popularity(
         return {"user": examples.users[picked], **ranked}
 
     facts = facts_of(examples.users, split)
-    return Reference(
+    return Baseline(
         "popularity", predict, {}, facts | {"constant": constant(examples, split, task)}
     )
 
@@ -247,7 +247,7 @@ def facts_of(
 
 
 def constant(
-    examples: TargetExamples, split: UInt8[Tensor, " examples"], task: ReferenceTask
+    examples: TargetExamples, split: UInt8[Tensor, " examples"], task: BaselineTask
 ) -> dict[str, float]:
     """What a model gets on test that gives all candidates one score, by what becomes of ties.
 
@@ -270,22 +270,22 @@ def constant(
 
 
 def write_scores(
-    reference: Reference,
-    task: ReferenceTask,
+    baseline: Baseline,
+    task: BaselineTask,
     split: UInt8[Tensor, " examples"],
     args: argparse.Namespace,
 ) -> None:
     """Write the files of one task, in the form in which `finetune` writes its own."""
     epoch = {"pretrain_epoch": 0, "epoch": 0}
     picked = {part: examples_of(split, part, task) for part in PARTS}
-    predictions = {part: reference.predict(picked[part]) for part in ("validation", "test")}
+    predictions = {part: baseline.predict(picked[part]) for part in ("validation", "test")}
     scores = [
         {**epoch, "split": part, "metric": metric, "value": float(value)}
         for part in predictions
         for metric, value in metrics_of(predictions[part]).items()
     ]
     content = {
-        "run": reference.run,
+        "run": baseline.run,
         "task": task.name,
         "corpus": args.store.name,
         "seed": args.seed,
@@ -293,14 +293,14 @@ def write_scores(
         "metric": task.metric,
         "examples": {part: len(picked[part]) for part in PARTS},
         "best": epoch,
-        "facts": reference.facts,
+        "facts": baseline.facts,
         "scores": scores,
     }
-    if reference.same_as is not None:
-        content["same_as"] = reference.same_as
-    out, told = Path(task.out), {"task": task._asdict(), **reference.settings}
+    if baseline.same_as is not None:
+        content["same_as"] = baseline.same_as
+    out, chosen = Path(task.out), {"task": task._asdict(), **baseline.settings}
     asked = {"store": str(args.store), "splits": str(args.splits), "max_length": args.max_length}
-    config = {**asked, "seed": args.seed, **told}
+    config = {**asked, "seed": args.seed, **chosen}
     columns = {"example": picked["test"], **predictions["test"]}
     write_predictions(predictions_path(out), columns, content)
     data = task_data(args.store, args.splits, [task.name])
@@ -309,7 +309,7 @@ def write_scores(
     write_json(out, content)
     record(out, config, inputs, beside=[predictions_path(out)])
     found = {score["metric"]: round(score["value"], 4) for score in scores[len(scores) // 2 :]}
-    log.info("%s %s %s: test %s", task.name, reference.run, reference.settings, found)
+    log.info("%s %s %s: test %s", task.name, baseline.run, baseline.settings, found)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""How every command ends that cannot go on: one line, a status that is not 0, no traceback.
+"""Turns errors of the user and of the machine into one-line messages, and checks what users give.
 
-A mistake of the user is a ValueError whose text names file and remedy. What the machine refuses (a
-full disk, a folder nobody may write to, a GPU without memory) is told here, with what to do. So is
-a command that hangs: `USERBENCH_LIMIT_MINUTES` ends it, and its stack goes to stderr, into the log.
+An error of the user is a ValueError whose text names file and remedy. For what the machine refuses
+(a full disk, a folder without write permission, a GPU without memory), the remedy is added here. A
+command that hangs is ended after `USERBENCH_LIMIT_MINUTES`, its stack on stderr.
 """
 
 import argparse
@@ -24,7 +24,7 @@ LIMIT = "USERBENCH_LIMIT_MINUTES"
 # Why: an exception lets files be cleaned up, but comes only between two instructions of Python.
 SECONDS_TO_CLEAN_UP = 30
 AGAIN = "run the same command again"
-NOT_ALLOWED = f"Name another folder, or get leave to write there, and {AGAIN}"
+NOT_ALLOWED = f"Name another folder, or get permission to write there, and {AGAIN}"
 REMEDIES = {
     errno.ENOSPC: f"Free space and {AGAIN}",
     errno.EDQUOT: f"Free space within your quota and {AGAIN}",
@@ -42,27 +42,27 @@ class NotANumber(ValueError):
 
 
 def command(main: Callable[..., None]) -> Callable[..., None]:
-    """Let a `main` end with one line, `error: ...` on stderr and status 1, where it cannot go on.
+    """Turn the errors of a `main` into one line, `error: ...` on stderr, and status 1.
 
-    Errors that are neither the user's nor the machine's are ours, and keep their traceback.
+    Errors that are neither the user's nor the machine's are bugs, and keep their traceback.
     """
 
     @wraps(main)
-    def told(*args: Any, **kwargs: Any) -> None:
+    def with_messages(*args: Any, **kwargs: Any) -> None:
         try:
             with time_limit():
                 main(*args, **kwargs)
         except Exception as problem:
-            line = told_of(problem)
+            line = describe_error(problem)
             if line is None:
                 raise
             sys.exit(f"error: {line}")
 
-    return told
+    return with_messages
 
 
-def told_of(problem: Exception) -> str | None:
-    """A user's mistake or what the machine refused, in one line; None for errors of ours."""
+def describe_error(problem: Exception) -> str | None:
+    """An error of the user or of the machine in one line; None for a bug."""
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(problem, torch.OutOfMemoryError):
         what = ". ".join(str(problem).split(". ")[:2])
@@ -101,7 +101,7 @@ def system_error(problem: BaseException) -> int | None:
 def time_limit() -> Iterator[None]:
     """End what is inside after `USERBENCH_LIMIT_MINUTES`, with a TimeoutError; unset, never.
 
-    Where that cannot be raised, in code that does not come back to Python, the process ends.
+    Where that cannot be raised, in code that does not return to Python, the process ends.
     """
     minutes = os.environ.get(LIMIT, "")
     if not minutes:
@@ -132,7 +132,7 @@ def time_limit() -> Iterator[None]:
 
 
 def at_least(least: int) -> Callable[[str], int]:
-    """What reads a whole number of `least` or more from the command line, for argparse."""
+    """A type for argparse: a whole number of `least` or more."""
 
     def number(text: str) -> int:
         if not re.fullmatch(r"-?[0-9]{1,18}", text) or int(text) < least:
@@ -143,7 +143,7 @@ def at_least(least: int) -> Callable[[str], int]:
 
 
 def json_object(text: str) -> dict[str, Any]:
-    """A JSON object given on the command line, as argparse wants its types to be."""
+    """A type for argparse: a JSON object."""
     try:
         content = json.loads(text)
     except ValueError as error:

@@ -69,7 +69,7 @@ class Origin(NamedTuple):
         return seed if self.start == 1 else seed_of(seed, "start", self.start)
 
     def place(self) -> dict[str, int]:
-        """What tells its rows from those of other candidates in a score file."""
+        """The keys by which its rows differ from those of other candidates in a score file."""
         if self.init is None:
             return {"pretrain_epoch": 0, "start": self.start}
         return {"pretrain_epoch": epoch_of(self.init)}

@@ -203,7 +203,7 @@ def by_operator(operator: Counts, views: list[Items]) -> Items:
 
 
 def offered_operators(items: Items) -> Bool[Tensor, "users 3"]:
-    """Crop, reorder and mask; no mask for a user with one behaviour (as in AdaptSSR's release)."""
+    """Crop, reorder and mask; no mask for a user with one behaviour (as in AdaptSSR's code)."""
     several = lengths_of(items) > 1
     return torch.stack([torch.ones_like(several), torch.ones_like(several), several], dim=1)
 

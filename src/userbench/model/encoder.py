@@ -1,7 +1,7 @@
 """The encoder every method pre-trains: item ids -> one vector per user.
 
 A bidirectional post-LN Transformer (BERT4Rec, Sun et al., CIKM 2019) with attention pooling, as in
-AdaptSSR's release: d 64, 2 layers, 2 heads, exact GELU, LayerNorm eps 1e-12, one pooling query.
+AdaptSSR's code: d 64, 2 layers, 2 heads, exact GELU, LayerNorm eps 1e-12, one pooling query.
 """
 
 import math
@@ -10,25 +10,26 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int, Int16, Shaped
+from jaxtyping import Bool, Float, Int, Int16
 from torch import Tensor, nn
 
 from userbench.data.store import Bounds
+from userbench.model.packing import (
+    Hidden,
+    Items,
+    Packed,
+    Places,
+    groups_by_bounds,
+    groups_by_look,
+    pad_to,
+)
 
-Items = Int[Tensor, "users length"]
-"""Item ids, oldest first, right-padded with 0; `mask_id` stands for the learned mask vector."""
-Hidden = Float[Tensor, "users length dim"]
-Packed = Float[Tensor, "positions dim"]
-"""Hidden states of the positions that are computed, see `Places`."""
 Allowed = Bool[Tensor, "users 1 #length length"]
 UserVectors = Float[Tensor, "users width"]
 
-# Why: rows of one length group fit in a core's cache; measured, larger groups are slower per row.
-ROWS_PER_GROUP = 64
 SHAPES_COMPILED = 64
 COUNTERS: list[Counter["UserEncoder"]] = []
 """Those of the blocks of `counted_rows` that are being run."""
@@ -44,7 +45,8 @@ class EncoderConfig:
     heads: int = 2
     max_length: int = 150
     attention_dropout: bool = True
-    """Dropout on the attention probabilities, too, as released; without it attention is fused."""
+    """Dropout on the attention probabilities, too, as in the authors' code; without it attention is
+    fused."""
 
     def __post_init__(self) -> None:
         for name in ("dim", "layers", "heads", "max_length"):
@@ -57,37 +59,6 @@ class EncoderConfig:
     def mask_id(self) -> int:
         """Row of the item table that holds the learned mask vector."""
         return self.n_items + 1
-
-
-class Groups(NamedTuple):
-    """How many rows each group has, and how wide it is."""
-
-    sizes: list[int]
-    widths: list[int]
-
-
-class Places:
-    """The positions of some rows that are computed, side by side: padding only where it must be."""
-
-    def __init__(self, items: Items, packed: bool):
-        self.rows, self.length = items.shape
-        # Why not on a GPU: to find the behaviours, one would have to wait for it.
-        self.kept = (items != 0).flatten().nonzero()[:, 0] if packed else None
-
-    def pack(self, values: Float[Tensor, "users length dim"]) -> Packed:
-        """The values of the positions that are computed."""
-        return self.pick(values.flatten(0, 1))
-
-    def pick(self, values: Shaped[Tensor, "positions dim"]) -> Shaped[Tensor, "kept dim"]:
-        """Those of the positions that are computed, out of all."""
-        return values if self.kept is None else values.index_select(0, self.kept)
-
-    def pad(self, values: Packed) -> Float[Tensor, "users length dim"]:
-        """The values put back in their places; 0 at padding that was not computed."""
-        if self.kept is not None:
-            whole = values.new_zeros(self.rows * self.length, values.shape[1])
-            values = whole.index_copy(0, self.kept, values)
-        return values.view(self.rows, self.length, -1)
 
 
 class Dropout(nn.Dropout):
@@ -170,7 +141,8 @@ class TransformerLayer(nn.Module):
 
 
 class AttentionPooling(nn.Module):
-    """One vector per learned query, side by side: no projection, no scaling (as released)."""
+    """One vector per learned query, side by side: no projection, no scaling, as in the
+    authors' code."""
 
     def __init__(self, dim: int, queries: int = 1):
         super().__init__()
@@ -189,7 +161,7 @@ class AttentionPooling(nn.Module):
 class ItemTable(nn.Embedding):
     """Vectors of padding (row 0), all items, and the mask (last row).
 
-    Everybody reads them through here, so that an optimizer may put off moving a row until then.
+    All code reads them through here, so that an optimizer may defer the update of a row until then.
     """
 
     def __init__(self, config: EncoderConfig):
@@ -312,33 +284,11 @@ def compiled_encode() -> Callable[[UserEncoder, Hidden, Items], Hidden]:
     return torch.compile(UserEncoder.encode, dynamic=False, fullgraph=True)
 
 
-def groups_by_look(lengths: Int[Tensor, " rows"]) -> Groups:
-    """Groups of `ROWS_PER_GROUP` of ascending `lengths`, and the longest of each."""
-    sizes = [len(group) for group in lengths.split(ROWS_PER_GROUP)]
-    return Groups(sizes, [int(group[-1]) for group in lengths.split(ROWS_PER_GROUP)])
-
-
-def groups_by_bounds(lengths: Int[Tensor, " rows"], bounds: Bounds) -> Groups:
-    """The parts of the bounds among ascending `lengths`; a row that is longer stops the device."""
-    rows, parts = len(lengths), len(bounds.longest)
-    groups, start = Groups([], []), 0
-    for part, longest in enumerate(bounds.longest, start=1):
-        end = rows * part // parts
-        if end > start:
-            torch._assert_async(lengths[end - 1] <= longest, "a row is longer than its bound")
-            groups.sizes.append(end - start)
-            groups.widths.append(longest)
-        start = end
-    return groups
-
-
-def pad_to(hidden: Hidden, length: int) -> Float[Tensor, "users padded dim"]:
-    """Zeros at the right, up to `length` positions."""
-    return F.pad(hidden, (0, 0, 0, length - hidden.shape[1]))
-
-
 def initialise(part: nn.Module, generator: torch.Generator | None = None) -> None:
-    """N(0, 0.02) for every matrix, zero for every bias, as released (the pad row is random too)."""
+    """N(0, 0.02) for every matrix, zero for every bias, as in the authors' code.
+
+    The row of padding is drawn, too.
+    """
     if isinstance(part, nn.Linear | nn.Embedding):
         nn.init.normal_(part.weight, std=0.02, generator=generator)
     if isinstance(part, nn.Linear):

@@ -61,7 +61,7 @@ def ranks(
     own = numbers(scores).gather(1, targets[:, None])
     others = torch.cat([scores, torch.empty_like(own)], dim=1)  # one more column takes the padding
     others = others.scatter(1, known, -torch.inf).scatter(1, targets[:, None], -torch.inf)
-    # Deviation: the release sorts all candidates and leaves ties to the sort.
+    # Deviation: the authors' code sorts all candidates and leaves ties to the sort.
     others = others[:, :-1]
     if ties == "pessimistic":
         return (others >= own).sum(1) + 1

@@ -38,7 +38,7 @@ RANKED_AT_ONCE = 512
 class Task:
     """One task and how it is fine-tuned; values come from the config, so they are the same for all.
 
-    Sources of the paper-scale values: AdaptSSR's release (spec of its fine-tuning scripts).
+    Sources of the paper-scale values: the fine-tuning scripts of AdaptSSR's authors.
     """
 
     name: str
@@ -48,15 +48,17 @@ class Task:
     epochs: int
     dropout: float = 0.5
     bias_start: str = "zero"
-    """Bias of the last layer at the start: "zero" as released, or "frequency", the log frequency of
-    each class or target in the training split (why: see `methods/mlm.py`)."""
-    # Deviation: the release knows those of all splits at every stage.
+    """Bias of the last layer at the start: "zero" as in the authors' code, or "frequency", the log
+    frequency of each class or target in the training split (why: see `methods/mlm.py`)."""
+    # Deviation: the authors' code knows those of all splits at every stage.
     known_targets: str = "by_stage"
     """Positives of a user that are neither her negatives nor ranked beside the one asked for: those
-    of the splits up to the present one ("by_stage"), of "all" as released, or of "train" alone."""
+    of the splits up to the present one ("by_stage"), of "all" as in the authors' code, or of
+    "train" alone."""
     ties: str = "pessimistic"
     average: str = "pairs"
-    """Ranking metrics are means over (user, target) "pairs" as released, or over "users"."""
+    """Ranking metrics are means over (user, target) "pairs" as in the authors' code, or over
+    "users"."""
     label_share: float = 1.0
     """Share of the training and validation examples that are used, the former in as many steps; the
     test stays whole."""
@@ -84,15 +86,15 @@ class Task:
 
 def check_task(given: dict[str, Any]) -> None:
     """ValueError unless a task as given on the command line has the fields of `Task`, and `out`."""
-    told = {name: value for name, value in given.items() if name != "out"}
-    check_fields(Task, told, "--task")
+    own = {name: value for name, value in given.items() if name != "out"}
+    check_fields(Task, own, "--task")
     needed = [field.name for field in fields(Task) if field.default is MISSING] + ["out"]
     if missing := [name for name in needed if name not in given]:
         raise ValueError(f"--task {json.dumps(given)}: without {', '.join(missing)}")
 
 
 class Head(nn.Module):
-    """Linear, ReLU, Linear: user vector -> one score per class or candidate (as released).
+    """Linear, ReLU, Linear: user vector -> one score per class or candidate.
 
     A user vector wider than the encoder's `dim` (several interests) meets a wider first layer.
     """
@@ -253,7 +255,7 @@ def unknown_candidates(
     """One candidate per user, uniform among those not in `known`.
 
     Exact without rejection: draw among n - |known| and step over each known candidate in order.
-    Those ascend; `n_candidates`, which pads them, may stand anywhere between, as no draw is so
+    Those ascend; `n_candidates`, which pads them, may be anywhere between, as no draw is so
     large that it would step over it.
     """
     free = n_candidates - (known < n_candidates).sum(1)

@@ -27,7 +27,7 @@ ROWS_SHOWN = 20
 
 @command
 def main(argv: list[str] | None = None) -> None:
-    """Print the plan; report a user's mistake in one line."""
+    """Print the plan."""
     parser = argparse.ArgumentParser(prog="userbench plan", description=__doc__.splitlines()[0])
     parser.add_argument(
         "--config",
@@ -53,7 +53,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def plan(args: argparse.Namespace) -> None:
-    """Ask, measure, add up, print."""
+    """List the jobs that are left, measure their steps, add up, print."""
     started = time.perf_counter()
     asked = jobs_left(args.config, args.targets, everything=args.all)
     if not asked:
@@ -61,8 +61,8 @@ def plan(args: argparse.Namespace) -> None:
         return
     jobs = [on_a_cpu(job) for job in asked]
     if wanted := next((job.wants_gpu for job in asked if job.wants_gpu), {}):
-        told = ", ".join(f"{name} {value}" for name, value in wanted.items())
-        print(f"The config wants a GPU ({told}); on the CPU that is used here, without them:")
+        options = ", ".join(f"{name} {value}" for name, value in wanted.items())
+        print(f"The config asks for a GPU ({options}); on the CPU of this machine, without them:")
     with tempfile.TemporaryDirectory() as folder:
         found = measured(jobs, Path(folder), args.cores)
         costs = [found.cost(job) for job in jobs]
@@ -72,7 +72,7 @@ def plan(args: argparse.Namespace) -> None:
             print(advice(args, jobs, found))
     print(f"Measured on this machine in {time.perf_counter() - started:.0f} s.")
     if args.json:
-        told = [
+        rows = [
             {
                 "stage": job.stage,
                 "run": job.run,
@@ -82,7 +82,7 @@ def plan(args: argparse.Namespace) -> None:
             }
             for job, cost in zip(jobs, costs, strict=True)
         ]
-        write_json(args.json, {"wall_seconds": wall, "cores": args.cores, "jobs": told})
+        write_json(args.json, {"wall_seconds": wall, "cores": args.cores, "jobs": rows})
         record(args.json, vars(args))
 
 
@@ -181,7 +181,7 @@ def page(jobs: list[Job], costs: list[Cost], wall: float, cores: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says them."""
+    """Seconds, in seconds, minutes or hours."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     if seconds < 7200:
@@ -190,5 +190,5 @@ def duration(seconds: float) -> str:
 
 
 def size(count: float) -> str:
-    """Bytes as a person says them."""
+    """Bytes, in MiB or GiB."""
     return f"{count / 2**20:.0f} MiB" if count < 2**30 else f"{count / 2**30:.1f} GiB"

@@ -1,4 +1,4 @@
-"""The jobs of a workflow that are left, as Snakemake tells them in a dry run."""
+"""The jobs of a workflow that are left, as a dry run of Snakemake lists them."""
 
 import json
 import os
@@ -63,7 +63,7 @@ class Job:
 
     @property
     def seeds(self) -> list[str]:
-        """Seeds that it goes through, each of which `{seed}` in a path stands for."""
+        """Seeds that it goes through, each of which takes the place of `{seed}` in a path."""
         return self.flags.get("seed", [""])
 
     @property

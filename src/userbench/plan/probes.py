@@ -161,8 +161,8 @@ def corpus(path: str, jobs: list[Job], folder: Path) -> Corpus:
 
 def cost_of_reading(part: str) -> Cost:
     """What it took to read a part of a store that is there."""
-    told = read_manifest(Path(part))
-    return Cost(told["seconds"], told["peak_memory_gib"] * 2**30, size_of(Path(part)))
+    manifest = read_manifest(Path(part))
+    return Cost(manifest["seconds"], manifest["peak_memory_gib"] * 2**30, size_of(Path(part)))
 
 
 def made_from(
@@ -226,13 +226,13 @@ def run_alone(*words: str) -> tuple[float, int]:
 
     ValueError with the last line it says where it fails.
     """
-    with tempfile.TemporaryFile("w+") as told:
-        process = subprocess.Popen([sys.executable, *words], stdout=told, stderr=told)
+    with tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen([sys.executable, *words], stdout=output, stderr=output)
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
-            told.seek(0)
-            raise ValueError(f"{' '.join(words[:2])}: {told.read().strip().splitlines()[-1]}")
+            output.seek(0)
+            raise ValueError(f"{' '.join(words[:2])}: {output.read().strip().splitlines()[-1]}")
     return used.ru_utime + used.ru_stime, used.ru_maxrss * 1024
 
 
@@ -244,8 +244,8 @@ def extrapolated(half: Cost, whole: Cost, times: float) -> Cost:
 def pretend_items(folder: Path, items: int) -> None:
     """Let a small store have the catalogue of the large one, of which its users know a part."""
     behaviours = behaviours_folder(folder)
-    told = read_checksums(behaviours)
-    write_json(behaviours / CHECKSUMS, {**told, "items": items})
+    content = read_checksums(behaviours)
+    write_json(behaviours / CHECKSUMS, {**content, "items": items})
 
 
 def key_of(job: Job) -> str:

@@ -1,7 +1,7 @@
 """What a GPU may do faster: the precision of the encoder, and steps replayed as CUDA graphs.
 
-A step of a small Transformer is hundreds of short kernels; telling a GPU to run them takes longer
-than they run. A graph is told once and replayed, on tensors that stay where they are.
+A step of a small Transformer is hundreds of short kernels, and to launch them takes longer than
+they run. A graph of them is captured once and replayed, on tensors that keep their addresses.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Checkpoints: named tensors in safetensors, written whole, checked when read; no code."""
+"""Checkpoints: named tensors in safetensors, written atomically, checked when read; no code."""
 
 import json
 import os
@@ -19,7 +19,7 @@ def trained_tensors(method: nn.Module) -> dict[str, Tensor]:
     """Tensors that the stage just run has trained: the encoder's by their names, others as `OWN`.
 
     What it never touched (the pooling query in masked item prediction) is left out: whoever starts
-    from this checkpoint draws it anew, as AdaptSSR's release does.
+    from this checkpoint draws it anew, as AdaptSSR's code does.
     """
     trained = [name for name, value in method.named_parameters() if value.grad is not None]
     return {
@@ -36,9 +36,9 @@ def save(
     contiguous = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     with atomic(path) as partial:
         # Why one key: safetensors writes several in no fixed order, and equal runs would differ.
-        told = json.dumps({"epoch": epoch, "config": config}, default=os.fspath)
-        save_file(contiguous, partial, metadata={"userbench": told})
-        # Why inside: there is never a checkpoint that its record says nothing of.
+        content = json.dumps({"epoch": epoch, "config": config}, default=os.fspath)
+        save_file(contiguous, partial, metadata={"userbench": content})
+        # Why inside: there is never a checkpoint without its record.
         record(path, config, sha256=sha256(partial), epoch=epoch, **facts)
 
 
@@ -54,7 +54,7 @@ def epoch_of(path: Path) -> int:
 def load(path: Path) -> dict[str, Tensor]:
     """Read a checkpoint.
 
-    Raises ValueError where the file is damaged or is not the one its provenance record speaks of.
+    Raises ValueError where the file is damaged or is not the one that its provenance record names.
     """
     try:
         check_recorded(path)

@@ -1,4 +1,4 @@
-"""Adam for both loops; the item table, by far the largest tensor, may be stepped row by row."""
+"""Adam for both loops; the item table, by far the largest tensor, may be updated row by row."""
 
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ from userbench.model.encoder import ItemTable
 
 ITEM_TABLES = ("dense", "lazy")
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
-# Why: on a CPU, smaller tables are stepped whole in less time than their read rows are found.
+# Why: on a CPU, smaller tables are updated whole in less time than their read rows are found.
 DEFERRED_FROM = 1 << 17
 # Why: a momentum that had no gradient for so long is 5e-8 of what it was.
 FADED = 160
@@ -20,10 +20,10 @@ ROWS_AT_ONCE = 1 << 16
 
 
 class Adam:
-    """Adam over all parameters that train; `item_table` says how the item table is stepped.
+    """Adam over all parameters that train; `item_table` says how the item table is updated.
 
-    "dense": as released. Rows without a gradient keep moving on their momentum. "lazy": such rows
-    and their moments stay (torch's SparseAdam).
+    "dense": as in the authors' code; rows without a gradient keep moving by their momentum.
+    "lazy": such rows and their moments stay (torch's SparseAdam).
     """
 
     def __init__(self, model: nn.Module, lr: float, item_table: str, items: ItemTable):
@@ -60,7 +60,7 @@ class Adam:
             self.of_lazy.step()
 
     def state_dict(self) -> dict[str, Any]:
-        """All that is remembered of earlier steps, as it stands: no row of the table catches up."""
+        """All that is kept of earlier steps; no deferred update is applied for it."""
         return {
             "others": self.of_others.state_dict()["state"],
             "lazy": self.of_lazy.state_dict()["state"] if self.lazy else {},
@@ -68,7 +68,7 @@ class Adam:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Remember what `state_dict` told of an equal model."""
+        """Set what `state_dict` of an equal model returned."""
         load_moments(self.of_others, state["others"])
         if self.lazy:
             load_moments(self.of_lazy, state["lazy"])
@@ -77,7 +77,7 @@ class Adam:
 
 
 def load_moments(optimizer: optim.Optimizer, state: dict[str, Any]) -> None:
-    """Put back what torch's optimizer remembers of each parameter, its settings left alone."""
+    """Set what torch's optimizer keeps of each parameter; its settings stay."""
     moments = {int(number): moments for number, moments in state.items()}
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": moments, "param_groups": groups})
@@ -91,21 +91,21 @@ class DeferredAdam:
         lr m sum_(j=1..k) w_j / (sqrt(v) h_j + eps),
         w_j = b1^j / (1 - b1^(t+j)),  h_j = sqrt(b2^j / (1 - b2^(t+j))).
 
-    That is put off until the row is read, by anyone, through `ItemTable`. The sum is an integral
+    That update is deferred until the row is read through `ItemTable`. The sum is an integral
     over atoms h_j that are the same for all rows of one t: a Gauss rule of six nodes gives it to
     float precision, whatever v is.
     """
 
     def __init__(self, items: ItemTable, lr: float):
         self.table, self.lr, self.steps = items.weight, lr, 0
-        # Mean and square of the gradients, side by side: half as many rows to fetch and put back.
+        # Mean and square of the gradients, side by side: half as many rows to read and write.
         self.moments = torch.zeros_like(self.table).repeat(1, 2)
         self.moved_at = torch.zeros(len(self.table), dtype=torch.long)
         # Row t: the rule for what has happened since step t, final once its momentum has faded.
         self.nodes, self.weights = torch.zeros(2, FADED, NODES)
         items.sparse = True  # Why: else each look-up has a gradient as large as the table.
-        items.before_read = self.catch_up
-        items.register_state_dict_pre_hook(lambda *_: self.catch_up(None))
+        items.before_read = self.apply_deferred
+        items.register_state_dict_pre_hook(lambda *_: self.apply_deferred(None))
         items.register_load_state_dict_post_hook(self.take_as_current)
 
     @torch.no_grad()
@@ -123,7 +123,7 @@ class DeferredAdam:
         self.extend_rules()
 
     def extend_rules(self) -> None:
-        """Let the rules of all steps whose momentum has not faded count the step just made."""
+        """Add the step just made to the rules of all steps whose momentum has not faded."""
         if self.steps > len(self.nodes):
             self.nodes, self.weights = (
                 torch.cat([rules, torch.zeros_like(rules)]) for rules in (self.nodes, self.weights)
@@ -147,32 +147,32 @@ class DeferredAdam:
         self.moved_at[rows] = self.steps
 
     def state_dict(self) -> dict[str, Any]:
-        """What is remembered of earlier steps, beside the table as it stands."""
+        """What is kept of earlier steps, beside the table."""
         return {
             "steps": self.steps,
             **{name: getattr(self, name) for name in ("moments", "moved_at", "nodes", "weights")},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Remember what `state_dict` told."""
+        """Set what `state_dict` returned."""
         for name, value in state.items():
             setattr(self, name, value)
 
     def take_as_current(self, *_: object) -> None:
-        """Nothing is missed by weights that were loaded."""
+        """Drop the deferred updates: weights that were loaded have none."""
         self.moved_at.fill_(self.steps)
 
     @torch.no_grad()
-    def catch_up(self, ids: Int[Tensor, "..."] | None) -> None:
-        """Make all missed steps of the rows that are about to be read; of all rows, for None."""
+    def apply_deferred(self, ids: Int[Tensor, "..."] | None) -> None:
+        """Apply the deferred updates of the rows that are about to be read; None: of all rows."""
         at = self.moved_at if ids is None else self.moved_at[ids]
         missed = at < self.steps
         rows = missed.nonzero()[:, 0] if ids is None else ids[missed].unique()
         for some in rows.split(ROWS_AT_ONCE):
-            self.catch_up_rows(some)
+            self.apply_deferred_rows(some)
 
-    def catch_up_rows(self, rows: Int[Tensor, " rows"]) -> None:
-        """Make all missed steps of these rows."""
+    def apply_deferred_rows(self, rows: Int[Tensor, " rows"]) -> None:
+        """Apply the deferred updates of these rows."""
         since = self.moved_at[rows]
         moments = self.moments.index_select(0, rows)
         mean, square = moments.chunk(2, dim=1)

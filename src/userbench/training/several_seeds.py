@@ -1,6 +1,6 @@
 """Several seeds in one process, one after the other: each writes what it would write alone.
 
-`{seed}` in a path or a text of the command line stands for each of them.
+`{seed}` in a path or a text of the command line is replaced by each of them.
 """
 
 import argparse
@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from userbench.errors import at_least, told_of
+from userbench.errors import at_least, describe_error
 from userbench.results.artifact import check_writable
 from userbench.training.identity import identity
 from userbench.training.state import SECONDS_BETWEEN_SAVES, TrainingState
@@ -88,7 +88,7 @@ class SeedErrors:
         except TimeoutError:  # the limit of the process, not of this seed
             raise
         except (ValueError, OSError) as problem:
-            self.messages[state.seed] = f"{told_of(problem)}{state.keep_finished()}"
+            self.messages[state.seed] = f"{describe_error(problem)}{state.keep_finished()}"
 
     def raise_if_any(self, states: list[TrainingState]) -> None:
         """ValueError with every message, of several seeds with the seeds that failed.
