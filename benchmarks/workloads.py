@@ -144,7 +144,7 @@ def our_pretraining(setting: Setting) -> Workload:
     method: PretrainMethod = module.Method(UserEncoder(setting.sizes, config.dropout), config)
     everyone = torch.arange(store.n_users, device=setting.device)
     method.to(setting.device).prepare(store, everyone)
-    if hasattr(method, "views"):
+    if method.views is not None:
         method.views = TimedViews(method.views, watch)
     optimizer = timed_adam(method, config.lr, method.encoder, setting)
     method.train()

@@ -31,12 +31,12 @@ def loss_by_the_book(a, a_again, b, b_again, coefficient, pairs, temperature=1.0
 
 
 @pytest.mark.parametrize("case", ["small", "batch", "aligned"])
-def test_released_form_equals_release(reference, case):
+def test_released_form_equals_the_authors_code(reference, case):
     from userbench.methods.adaptssr import Config, adaptssr
 
     values = reference("adaptssr_loss")
     views = [torch.from_numpy(values[f"{case}/{name}"]).requires_grad_() for name in VIEWS]
-    loss, _ = adaptssr(*views, Config(coefficient="released"))
+    loss, _ = adaptssr(views, Config(coefficient="released"))
     expected = float(values[f"{case}/loss_batch_mean_lambda"])
     assert_close(loss.item(), expected, rtol=1e-5, atol=0)
     loss.backward()
@@ -55,13 +55,13 @@ def test_paper_form_equals_the_formulas(coefficient, pairs, temperature):
     user = torch.randn(7, 5)  # views of one user resemble each other, some more than others
     views = [user + spread * torch.randn(7, 5) for spread in (0.2, 0.3, 0.8, 1.5)]
     config = Config(coefficient=coefficient, pairs=pairs, temperature=temperature)
-    loss, _ = adaptssr(*views, config)
+    loss, _ = adaptssr(views, config)
     slow = loss_by_the_book(*views, coefficient, pairs, temperature)
     assert_close(loss.item(), slow, rtol=1e-5, atol=0)
 
 
 def test_no_gradient_through_the_coefficient():
-    """With the weight held constant by hand, the gradient must be the same."""
+    """Else the loss would fall by changing its own weights."""
     from userbench.methods.adaptssr import Config, adaptssr, first_order_weight
 
     torch.manual_seed(0)
@@ -71,28 +71,33 @@ def test_no_gradient_through_the_coefficient():
     weight = first_order_weight("paper", torch.full((4, 6), -0.5), crossed[:2])
     assert_close(weight, torch.ones(6))  # clamped: dissimilar views give all weight to order one
     views = [torch.randn(6, 4, requires_grad=True) for _ in range(4)]
-    loss, _ = adaptssr(*views, Config())
+    loss, _ = adaptssr(views, Config())
     assert all(g.abs().sum() > 0 for g in torch.autograd.grad(loss, views))
 
 
-def test_logs_are_shares_of_orders_kept():
+def test_logs_are_shares_of_orders_that_hold():
+    """Else the curve of a training would show orders that do not hold."""
     from userbench.methods.adaptssr import Config, adaptssr
 
     basis = torch.eye(4)
     tilted = basis + 0.1 * basis.roll(1, 0)
-    _, logs = adaptssr(basis, basis, tilted, tilted, Config())
+    _, logs = adaptssr([basis, basis, tilted, tilted], Config())
     assert float(logs["implicit_above_explicit"]) == 1
     assert float(logs["explicit_above_others"]) == 1
 
 
-def test_wrong_values_are_refused():
-    from userbench.methods.adaptssr import Config
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"coefficient": "batch"}, r"coefficient='batch': use paper, .*, or a number in \[0, 1\]"),
+        ({"coefficient": 1.5}, "coefficient=1.5: use paper, "),
+        ({"pairs": "some"}, "pairs='some': use one of hardest, all"),
+        ({"temperature": 0.0}, "temperature=0.0: must be above 0"),
+    ],
+)
+def test_wrong_values_are_rejected(wrong, message):
+    """Else a number that weighs no order, or no choice at all, would be trained with."""
+    from userbench.method import configure, load_method
 
-    with pytest.raises(ValueError, match="coefficient"):
-        Config(coefficient="batch")
-    with pytest.raises(ValueError, match="coefficient"):
-        Config(coefficient=1.5)
-    with pytest.raises(ValueError, match="pairs"):
-        Config(pairs="some")
-    with pytest.raises(ValueError, match="temperature"):
-        Config(temperature=0.0)
+    with pytest.raises(ValueError, match=message):
+        configure(load_method("adaptssr"), wrong)

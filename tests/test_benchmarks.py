@@ -62,7 +62,7 @@ def test_same_views_same_loss_and_gradients(seed):
     width = max(first.shape[1], second.shape[1])
     first, second = (torch.nn.functional.pad(v, (0, width - v.shape[1])) for v in (first, second))
     vectors = ours(torch.cat([first, first, second, second]))
-    loss, _ = adaptssr(*vectors.chunk(4), Config(coefficient="released"))
+    loss, _ = adaptssr(vectors.chunk(4), Config(coefficient="released"))
     loss.backward()
 
     assert_close(loss, expected, rtol=1e-5, atol=0)

@@ -1,4 +1,4 @@
-"""What each baseline does beyond the contract, against the slow obvious version."""
+"""What each baseline adds to the contract, against the slow and obvious version."""
 
 import math
 from dataclasses import replace
@@ -14,7 +14,7 @@ N_ITEMS, USERS, DIM = 40, 48, 16
 
 @pytest.fixture(scope="module")
 def store():
-    """Users of two tastes, of every length from 1 up; last items are shared by several users."""
+    """Users of two tastes, with every length from 1 up; several users share a last item."""
     from userbench.conformance import toy_store
 
     return toy_store()
@@ -43,7 +43,7 @@ def seeded(method, batch, seed=1, progress=0.0):
 
 
 def views_of(method, batch, seed=1, progress=0.0):
-    """The views that `seeded` compares: nothing is drawn before them."""
+    """The views that `seeded` compares: no random number is drawn before them."""
     torch.manual_seed(seed)
     return method.views(batch, progress)
 
@@ -82,7 +82,7 @@ def nt_xent_by_the_book(first, second, similarity, temperature, groups=None):
     ],
 )
 def test_indistinguishable_users_cost_log_of_the_candidates(name, changes, store, batch):
-    """log(2B - 1): with another value, some candidate is missing or counted twice."""
+    """log(2B - 1): with another value, a candidate is missing or counted twice."""
     method = build(name, store, dropout=0.0, **changes)
     torch.nn.init.zeros_(method.encoder.items.weight)
     torch.nn.init.zeros_(method.encoder.positions.weight)
@@ -112,7 +112,7 @@ def test_contrast_equals_the_double_loop(name, changes, store, batch):
 
 @pytest.mark.parametrize("name", ["cl4srec", "coserec", "duorec"])
 def test_next_item_prediction_equals_a_loop_over_users(name, store, batch):
-    """Only the past is read, users of one behaviour do not count, and both weights are used."""
+    """Else the target is read, users of one behaviour count, or a weight is not used."""
     method = build(name, store, dropout=0.0, rec_weight=2.0, contrast_weight=0.3)
     torch.nn.init.normal_(method.encoder.items.weight)
     loss, logs = seeded(method, batch)
@@ -128,10 +128,10 @@ def test_next_item_prediction_equals_a_loop_over_users(name, store, batch):
 
 @pytest.mark.parametrize("name", ["cl4srec", "coserec", "duorec"])
 def test_sampled_next_item_prediction_tends_to_the_exact_one(name, store, batch):
-    """It would not if negatives were drawn from other frequencies than they are corrected by."""
+    """Else negatives are drawn by other frequencies than their correction assumes."""
     exact = seeded(build(name, store, dropout=0.0, rec_weight=1.0), batch)
     sampled = seeded(build(name, store, dropout=0.0, rec_weight=1.0, negatives=20_000), batch)
-    # Less the padding row, which the exact softmax has as a candidate, as released.
+    # Without the padding row, which is a candidate of the exact softmax, as in AdaptSSR's code.
     assert_close(
         sampled.logs["next_item"].exp(),
         exact.logs["next_item"].exp() * N_ITEMS / (N_ITEMS + 1),
@@ -163,7 +163,7 @@ def test_more_padding_changes_no_loss(name, changes, store, batch):
 
 @pytest.mark.parametrize("changes", [{}, {"negatives": 16, "bias_start": "frequency"}])
 def test_peterrec_is_masked_item_prediction_bit_for_bit(changes, store):
-    """The row of the table and the warm start of the others must be the same training."""
+    """Else a row of Table 2 would not be the warm start of the others, as in AdaptSSR."""
     losses = {"peterrec": [], "mlm": []}
     for name, values in losses.items():
         method = build(name, store, **changes)
@@ -178,7 +178,7 @@ def test_peterrec_is_masked_item_prediction_bit_for_bit(changes, store):
 
 
 def test_causal_encoder_does_not_see_later_behaviours(store, batch):
-    """A leak would make next-item prediction a copy."""
+    """Else next-item prediction would only copy its target."""
     encoder = build("peterrec", store, predict="next").encoder.eval()
     rows = batch.items[store.lengths >= 8]
     changed = rows.clone()
@@ -189,7 +189,7 @@ def test_causal_encoder_does_not_see_later_behaviours(store, batch):
 
 
 def test_peterrec_next_equals_a_loop_over_prefixes(store, batch):
-    """Each item is predicted from a sequence that ends before it, all items weigh the same."""
+    """Else an item is predicted from more than its past, or the items have unequal weights."""
     method = build("peterrec", store, predict="next", dropout=0.0, bias_start="frequency")
     losses = []
     with torch.no_grad():
@@ -202,6 +202,7 @@ def test_peterrec_next_equals_a_loop_over_prefixes(store, batch):
 
 
 def test_peterrec_next_has_a_sampled_form(store, batch):
+    """Else the item table of the paper's size would need its exact softmax."""
     loss, _ = build("peterrec", store, predict="next", negatives=16)(batch, 0.0)
     loss.backward()
     assert loss.isfinite()
@@ -209,7 +210,7 @@ def test_peterrec_next_has_a_sampled_form(store, batch):
 
 @pytest.mark.parametrize("predict", ["masked", "next"])
 def test_patches_start_as_identity_and_leave_the_rest_alone(predict, store, batch, tmp_path):
-    """Patches graft: the encoder begins as pre-trained, and only what is new or allowed moves."""
+    """Else fine-tuning would not begin at the pre-trained encoder, or would change its weights."""
     from userbench.methods.peterrec import Method
     from userbench.model.encoder import EncoderConfig, UserEncoder
     from userbench.training.checkpoint import save, start_from, trained_tensors
@@ -244,7 +245,7 @@ def test_patches_start_as_identity_and_leave_the_rest_alone(predict, store, batc
 
 
 def test_ptum_starts_at_chance(store, batch):
-    """log 5 for each task: one true behaviour among five."""
+    """log 5 for each task, one true behaviour among five; else a candidate is missing."""
     loss, logs = build("ptum", store)(batch, 0.0)
     assert_close(loss.item(), 2 * math.log(5), rtol=0.02, atol=0)
     assert_close(logs["masked_behaviour"].item(), math.log(5), rtol=0.02, atol=0)
@@ -305,7 +306,7 @@ def test_ptum_of_users_too_short_is_zero_with_a_gradient(store):
 
 
 def test_clue_starts_at_zero(store, batch):
-    """A predictor that has learnt nothing points anywhere: -1 here would be a trivial solution."""
+    """An untrained predictor has cosines around 0: -1 here would be a trivial solution."""
     loss, logs = build("clue", store)(batch, 0.0)
     assert abs(loss.item()) < 0.25
     assert logs["projected_spread"] > 0.9
@@ -338,7 +339,7 @@ def test_clue_stops_the_gradient_at_targets(without):
 
 @pytest.mark.parametrize("without", ["nothing", "stop_gradient", "predictor"])
 def test_clue_collapses_without_its_parts(without):
-    """Views that share half of what they show cannot agree fully, unless all users become one."""
+    """Views that share half of their content agree fully only if all users become one point."""
     from userbench.methods.clue import Config, Heads
 
     torch.manual_seed(0)
@@ -407,11 +408,13 @@ def interests_by_the_book(hidden, row, dictionary, config):
     ],
 )
 def test_interests_equal_a_loop(changes, width, batch):
-    from userbench.methods.idicl import Config, InterestPooling
+    from userbench.methods.idicl import Config, Method
+    from userbench.model.encoder import EncoderConfig, UserEncoder
 
     torch.manual_seed(0)
-    config = Config(**changes)
-    pooling = InterestPooling(DIM, config)
+    config, encoder = Config(**changes), UserEncoder(EncoderConfig(N_ITEMS, dim=DIM), 0.0)
+    Method.adapt(encoder, config)
+    pooling = encoder.pooling
     torch.nn.init.normal_(pooling.dictionary)
     hidden = torch.randn(*batch.items.shape, DIM)
     slow = torch.stack(
@@ -428,7 +431,7 @@ def test_interests_equal_a_loop(changes, width, batch):
 
 @pytest.mark.parametrize("similarity", ["cosine", "dot"])
 def test_interest_similarity_is_a_mean_over_interests(similarity):
-    """Not one cosine of the whole concatenation, in which one long interest would decide."""
+    """Else one long interest would dominate the cosine of the whole concatenation."""
     from userbench.methods.idicl import aligned
 
     torch.manual_seed(0)
@@ -463,7 +466,7 @@ def test_idicl_loss_equals_the_formula(changes, store, batch):
 
 @pytest.mark.parametrize("changes", [{}, {"interests": 1}, {"aggregation": "principal"}])
 def test_dictionary_learns_through_attention_alone(changes, store, batch):
-    """Without the penalty too, and without NaN where there is nothing to keep apart."""
+    """Else the penalty alone would train it, or a dictionary of one entry would become NaN."""
     for separation in (0.0, 1.0):
         method = build("idicl", store, separation=separation, **changes)
         method(batch, 0.0).loss.backward()
@@ -488,7 +491,7 @@ def test_penalty_keeps_interests_apart(store, batch):
 
 
 def test_idicl_is_fine_tuned_with_its_dictionary(store, batch, tmp_path):
-    """The same users must get the same vectors from the checkpoint, in their full width."""
+    """Else a user would get another vector from the checkpoint, or one of another width."""
     from userbench.methods.idicl import Method
     from userbench.model.encoder import EncoderConfig, UserEncoder
     from userbench.training.checkpoint import save, start_from, trained_tensors
@@ -506,8 +509,8 @@ def test_idicl_is_fine_tuned_with_its_dictionary(store, batch, tmp_path):
 # ---------------------------------------------------------------- DuoRec
 
 
-def test_duorec_modes_compare_what_they_say(store, batch):
-    """Without dropout a sequence is its own twin, so "us_x" is "su", and "us" is both terms."""
+def test_duorec_contrasts_compare_their_pairs(store, batch):
+    """Without dropout a sequence equals its twin, so "us_x" is "su", and "us" is both terms."""
     losses = {}
     for mode in ("us_x", "us", "un", "su"):
         method = build("duorec", store, dropout=0.0, contrast=mode)
@@ -521,7 +524,7 @@ def test_duorec_modes_compare_what_they_say(store, batch):
 
 
 def test_duorec_twins_differ_by_dropout(store, batch):
-    """Encoded once instead of twice, twins would be equal and the loss next to nothing."""
+    """Else twins would be equal, and the loss of their contrast almost 0."""
     changes = {"contrast": "un", "similarity": "cosine", "temperature": 0.05}
     equal = seeded(build("duorec", store, dropout=0.0, **changes), batch).loss
     twins = seeded(build("duorec", store, dropout=0.5, **changes), batch).loss
@@ -540,7 +543,7 @@ def test_duorec_leaves_out_negatives_of_the_same_target(store, batch):
 
 
 def test_duorec_logs_the_share_with_a_partner(store, batch):
-    """Users of one behaviour have no past, so they are and have no partner."""
+    """Users of one behaviour have no past: they have no partner and are nobody's partner."""
     targets = [row[row > 0][-1].item() for row in batch.items]
     several = [t for t, n in zip(targets, store.lengths.tolist(), strict=True) if n > 1]
     share = sum(several.count(t) > 1 for t in several) / USERS
@@ -553,7 +556,7 @@ def test_duorec_logs_the_share_with_a_partner(store, batch):
 
 
 def test_ccl_generator_is_frozen(store, batch):
-    """A generator that learnt from the contrast would write views that are easy to match."""
+    """Else the generator would learn from the contrast to write views that are easy to match."""
     method = build("ccl", store)
     generator = method.views.generator
     before = {name: value.clone() for name, value in generator.state_dict().items()}
@@ -598,24 +601,25 @@ def test_ccl_generator_is_frozen(store, batch):
         ("duorec", {"rec_weight": -1.0}),
     ],
 )
-def test_wrong_values_are_refused(name, wrong):
-    """In one line that names the setting, before any data is read."""
-    from userbench.method import load_method
+def test_wrong_values_are_rejected(name, wrong):
+    """Else a training would stop later, or the message would not name the hyper-parameter."""
+    from userbench.method import configure, load_method
 
-    with pytest.raises(ValueError, match=next(iter(wrong))) as refusal:
-        load_method(name).Config(**wrong)
-    assert "\n" not in str(refusal.value)
+    with pytest.raises(ValueError, match=next(iter(wrong))) as caught:
+        configure(load_method(name), wrong)
+    assert "\n" not in str(caught.value)
 
 
-def test_more_principal_interests_than_interests_are_refused():
+def test_more_principal_interests_than_interests_are_rejected():
+    """Else the k of a top-k would exceed the number of interests."""
     from userbench.methods.idicl import Config
 
     with pytest.raises(ValueError, match="principal=4: use 1 to interests=2"):
         Config(aggregation="principal", interests=2)
 
 
-def test_duorec_refuses_views_of_another_kind():
-    """They would know no targets."""
+def test_duorec_rejects_views_of_another_kind():
+    """Else its views would have no targets."""
     from userbench.method import configure, load_method
 
     with pytest.raises(ValueError, match="same_target"):

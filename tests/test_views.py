@@ -1,4 +1,4 @@
-"""The contract, over every file in views/, and what each of them promises."""
+"""Augmentation strategies: the contract, for every file in views/, and what each of them adds."""
 
 from collections import Counter
 from dataclasses import fields, is_dataclass, replace
@@ -31,7 +31,7 @@ MASK = N_ITEMS + 1
 
 @pytest.fixture(scope="module")
 def store():
-    """Users of every length from 1 to 12, of five last items; no item twice in a sequence."""
+    """Users of every length from 1 to 12, with five last items; no item twice in a sequence."""
     rng = np.random.default_rng(0)
     rows = [
         [*(rng.permutation(N_ITEMS - 5)[:n] + 6), user % 5 + 1]
@@ -64,7 +64,7 @@ def build(kind, store, users=None, encoder=None, **options):
     from userbench.view import load_views
 
     encoder = encoder or encoder_of(store.n_items)
-    views = replace(load_views(kind).Options(), **options).views(encoder)
+    views = replace(load_views(kind).Options(), **options).build(encoder)
     views.prepare(store, torch.arange(store.n_users) if users is None else users)
     return views
 
@@ -74,7 +74,7 @@ def everyone(store):
 
 
 def real(row):
-    """The behaviours of a row; zeros may stand only at the right."""
+    """The behaviours of a row; zeros are allowed only at its right."""
     values = row.tolist()
     n = sum(v != 0 for v in values)
     assert all(v == 0 for v in values[n:])
@@ -101,7 +101,7 @@ def test_options(kind):
 @pytest.mark.parametrize(("kind", "options"), VARIANTS)
 @pytest.mark.parametrize("progress", [0.0, 0.4, 0.999, 1.0])
 def test_pairs_can_be_encoded(kind, options, progress, store):
-    """The two are concatenated, so equally wide; an empty or all-masked view has no meaning."""
+    """Both are concatenated, so they must be equally wide; no view may be empty or all masked."""
     views, batch = build(kind, store, **options), everyone(store)
     before = batch.items.clone()
     pair = views(batch, progress)
@@ -128,7 +128,7 @@ def test_same_seed_same_views(kind, options, store):
 
 @pytest.mark.parametrize(("kind", "options"), VARIANTS)
 def test_shortest_batches(kind, options, store):
-    """Users of one behaviour have nothing to lose: what is there must be encodable."""
+    """A view of a user of one behaviour must keep it: there is nothing else to encode."""
     views = build(kind, store, **options)
     shortest = (store.lengths == 1).nonzero().squeeze(1)
     for users in (shortest, shortest[:2]):
@@ -140,8 +140,8 @@ def test_shortest_batches(kind, options, store):
 
 
 @pytest.mark.parametrize(("kind", "options"), VARIANTS)
-def test_encoder_is_left_as_it_was(kind, options, store):
-    """Views are made by the side: no weight, gradient or mode of the encoder may change."""
+def test_encoder_is_not_modified(kind, options, store):
+    """Making views may change no weight, gradient or mode of the encoder."""
     encoder = encoder_of().train()
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
     build(kind, store, encoder=encoder, **options)(everyone(store), 0.5)
@@ -166,11 +166,12 @@ def test_encoder_is_left_as_it_was(kind, options, store):
         ("periods", {"short_width": 0}, "short_width"),
     ],
 )
-def test_wrong_options_are_refused_in_one_line(kind, options, name):
-    from userbench.view import load_views
+def test_wrong_options_are_rejected_in_one_line(kind, options, name):
+    """Else a training would stop later, or the message would not name the option."""
+    from userbench.method import configure, load_method
 
     with pytest.raises(ValueError, match=name) as caught:
-        load_views(kind).Options(**options)
+        configure(load_method("cl4srec"), {"views": {"kind": kind, **options}})
     assert "\n" not in str(caught.value)
 
 
@@ -207,7 +208,7 @@ def test_same_is_the_same(store):
 
 
 def test_periods(store):
-    """Halves: all behaviours, none twice. Long: half of them. Short: as wide as it says."""
+    """Halves: all behaviours, none twice. Long: half of them. Short: of the chosen width."""
     batch = everyone(store)
     lengths = store.lengths.tolist()
     halves = build("periods", store)(batch, 0.0)
@@ -245,7 +246,7 @@ def test_short_sequences_are_only_substituted_inserted_or_masked():
 
 
 def test_neighbours_are_those_of_the_training_users():
-    """Correlations of held-out users would leak; an item of nobody gets a random other one."""
+    """Else held-out users would leak; an item of no training user gets a random other one."""
     store = store_of([[1, 2], [1, 2], [3, 4], [7, 8], [5, 6], [6, 7]], n_items=8)
     views = build("informative", store, users=torch.tensor([4, 0, 2, 1]))
     table = views.neighbours
@@ -265,7 +266,7 @@ def build_with(seed, store):
 
 
 def test_neighbours_from_a_folder(tiny, tmp_path):
-    """Computed before or written by the command: the same table."""
+    """Computed before training or read from a folder, the neighbours must be the same."""
     from userbench.data import neighbours
     from userbench.data.splits import TRAIN, load_user_split
     from userbench.data.store import BehaviourStore
@@ -340,8 +341,8 @@ def test_hybrid_takes_the_better_source_from_its_start_on(store):
 
 
 @pytest.mark.parametrize("progress", [0.0, 0.3, 0.5, 0.951, 1.0])
-def test_fill_changes_as_many_as_the_stage_says(progress, store):
-    """rho = 0.015, 0.030, ..., 0.300; with the original banned, every hidden item is another."""
+def test_fill_changes_the_share_of_its_stage(progress, store):
+    """rho = 0.015, 0.030, ..., 0.300; with the original banned, every masked item changes."""
     stage = min(int(20 * progress), 19) + 1
     batch = everyone(store)
     lengths = store.lengths.tolist()
@@ -357,19 +358,19 @@ def test_fill_changes_as_many_as_the_stage_says(progress, store):
 
 
 @pytest.mark.parametrize("ratio", [0.015, 0.1, 0.3, 1.0])
-def test_hidden_part(ratio, store):
-    from userbench.views.fill import hidden_part
+def test_masked_part(ratio, store):
+    from userbench.views.fill import masked_part
 
     torch.manual_seed(0)
     items = everyone(store).items
-    hidden = hidden_part(items, ratio)
-    assert not (hidden & (items == 0)).any()
-    for n, count in zip(store.lengths.tolist(), hidden.sum(1).tolist(), strict=True):
+    masked = masked_part(items, ratio)
+    assert not (masked & (items == 0)).any()
+    for n, count in zip(store.lengths.tolist(), masked.sum(1).tolist(), strict=True):
         assert count == min(max(1, -(-round(1000 * ratio) * n // 1000)), n - 1)
 
 
-def test_fill_draws_what_the_generator_says():
-    """Of two behaviours one is hidden: its replacement follows the softmax given the other."""
+def test_fill_draws_from_the_generator():
+    """Of two behaviours one is masked: its replacement follows the softmax given the other."""
     store = store_of([[3, 8]] * 15_000, n_items=12)
     encoder = encoder_of(12)
     torch.nn.init.normal_(encoder.items.weight, std=0.3)
@@ -394,7 +395,7 @@ def test_fill_draws_what_the_generator_says():
 
 
 def test_generator_is_frozen(store):
-    """It must not learn with the encoder whose warm start it is."""
+    """Else it would learn with the encoder whose warm start it is."""
     encoder = encoder_of().train()
     views = build("fill", store, encoder=encoder)
     before = encoder.items.weight.detach().clone()
@@ -432,7 +433,7 @@ def test_generator_from_a_checkpoint(store, tmp_path):
 
 
 def test_scored_views_become_harder(store):
-    """Each quarter of training takes the next rank of difficulty, by the encoder of the moment."""
+    """Each quarter of training takes the next rank of difficulty, by the encoder being trained."""
     encoder = encoder_of()
     torch.nn.init.normal_(encoder.items.weight, std=0.5)
     views, batch = build("fill", store, encoder=encoder, curriculum="score"), everyone(store)
@@ -460,7 +461,7 @@ def test_scored_views_become_harder(store):
 
 
 def test_partners_are_uniform_among_the_others():
-    """Never oneself, nobody of another last item, no held-out user, nobody of one behaviour."""
+    """Never the user, another last item, a held-out user, or a user of one behaviour."""
     rows = [[1, 9], [2, 9], [3, 9], [4, 9], [9], [5, 8], [6, 8], [7, 7], [8]]
     train = torch.tensor([3, 0, 2, 4, 5, 7, 8])  # 1 and 6 are held out
     store = store_of(rows)
@@ -478,7 +479,7 @@ def test_partners_are_uniform_among_the_others():
 
 
 def test_views_of_the_same_target(store):
-    """The target is in neither view; who has no partner gets the own sequence twice."""
+    """The target is in neither view; a user without a partner is both views."""
     train = torch.arange(0, USERS, 2)
     views, batch = build("same_target", store, users=train), everyone(store)
     torch.manual_seed(0)
@@ -495,7 +496,8 @@ def test_views_of_the_same_target(store):
     assert views.groups(batch).tolist() == [row[-1] for row in sequences]
 
 
-def test_nobody_to_pair_with():
+def test_nobody_has_a_partner():
+    """Else a corpus without shared last items could not be trained on."""
     store = store_of([[1], [2]])
     views, batch = build("same_target", store), everyone(store)
     first, second = views(batch, 0.0)

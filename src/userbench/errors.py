@@ -15,10 +15,9 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import fields, is_dataclass
 from functools import wraps
 from types import FrameType
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 LIMIT = "USERBENCH_LIMIT_MINUTES"
 # Why: an exception lets files be cleaned up, but comes only between two instructions of Python.
@@ -151,27 +150,3 @@ def json_object(text: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise argparse.ArgumentTypeError(f'{text!r} is no JSON object, like {{"name": 1}}')
     return content
-
-
-def check_fields(kind: type, changes: dict[str, Any], of: str) -> None:
-    """ValueError for a name that is no field of a dataclass, or a value that is not of its type."""
-    known = [field.name for field in fields(kind) if field.init]
-    unknown = sorted(changes.keys() - set(known))
-    if unknown:
-        raise ValueError(f"{of} has no hyper-parameter {unknown[0]!r}. It has: {', '.join(known)}")
-    hints = get_type_hints(kind)
-    for name, value in changes.items():
-        if not is_of(value, hints[name]):
-            what = getattr(hints[name], "__name__", hints[name])
-            raise ValueError(f"{of}: {name} {value!r} is no {what}")
-
-
-def is_of(value: Any, hint: Any) -> bool:
-    """Whether a value of JSON may stand in a field of this type: 1 in a float, options in views."""
-    if parts := get_args(hint):
-        return any(is_of(value, part) for part in parts)
-    if isinstance(value, bool):
-        return hint is bool
-    if is_dataclass(hint) and isinstance(value, dict):
-        return True
-    return isinstance(value, (float, int) if hint is float else hint)

@@ -29,7 +29,8 @@ from torch import Tensor
 
 from userbench.data.splits import VALIDATION, check_user_split, load_user_split, user_data
 from userbench.data.store import BehaviourStore
-from userbench.errors import at_least, check_fields, command, json_object
+from userbench.errors import at_least, command, json_object
+from userbench.fields import check_fields
 from userbench.method import TrainingConfig, configure, encoder_sizes, load_method
 from userbench.model.augment import crop, mask, reorder
 from userbench.model.encoder import Items, UserEncoder, UserVectors, pick_device

@@ -1,7 +1,7 @@
-"""The contract of a way to make two views of each user: one file in `views/` with its `Options`.
+"""The contract of an augmentation strategy (views): one file in `views/` with its `Options`.
 
-A way to make views is independent of the loss that compares them: any two-view method takes any of
-them by `set: {views: {kind: <file>}}`, options of the way beside `kind`.
+A strategy makes two views of each user, whatever the loss that compares them. Any method that
+contrasts views takes any strategy: `overrides: {views: {kind: <file>}}`, its options beside `kind`.
 """
 
 import importlib
@@ -13,6 +13,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from userbench.data.store import Batch, BehaviourStore, Bounds
+from userbench.fields import check_values
 from userbench.model.encoder import Items, UserEncoder
 
 
@@ -27,10 +28,10 @@ class Views:
     """Makes two views of each user of a batch."""
 
     changing: tuple[str, ...] = ()
-    """Attributes that change in training: numbers or tensors, saved with the method."""
+    """Attributes that change during training: numbers or tensors, saved with the method."""
 
     def prepare(self, store: BehaviourStore, users: Int[Tensor, " users"]) -> None:
-        """Compute statistics of the corpus before the first step, of the training `users` alone."""
+        """Compute statistics of the training `users`, and of nobody else, before the first step."""
 
     def __call__(self, batch: Batch, progress: float) -> Pair:
         """Two views of each user; `progress` runs from 0 to 1 over training, for curricula."""
@@ -43,12 +44,15 @@ class Views:
 
 @dataclass(frozen=True)
 class ViewOptions:
-    """Hyper-parameters of a way to make views; each file in `views/` extends it."""
+    """Hyper-parameters of an augmentation strategy; each file in `views/` extends it."""
 
     kind: str
 
-    def views(self, encoder: UserEncoder) -> Views:
-        """What makes the views; `encoder` is the one being pre-trained."""
+    def __post_init__(self) -> None:
+        check_values(self)
+
+    def build(self, encoder: UserEncoder) -> Views:
+        """The views with these options; `encoder` is the one being pre-trained."""
         raise NotImplementedError
 
 
@@ -67,5 +71,5 @@ def load_part(part: str, name: str) -> ModuleType:
         return importlib.import_module(path)
     except ModuleNotFoundError as missing:
         if not (path == missing.name or path.startswith(f"{missing.name}.")):
-            raise  # the file is there; what it imports is not
+            raise  # the file exists; a module that it imports does not
         raise ValueError(f"no {part} {name!r} ({missing}). See src/userbench/{part}s/") from None

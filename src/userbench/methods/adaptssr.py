@@ -6,17 +6,20 @@ sim(u, u+) >= sim(u, u^) >= sim(u, u-). How much each order counts adapts to how
 augmentation of this user went.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from userbench.data.store import Batch, BehaviourStore
+from userbench.data.store import Batch
+from userbench.fields import Positive
 from userbench.method import Objective, PretrainMethod, TrainingConfig
-from userbench.model.encoder import UserEncoder, UserVectors
+from userbench.model.encoder import UserVectors
+from userbench.model.tiers import Tiers, tiers_of
 from userbench.view import ViewOptions
 from userbench.views import operators
 
@@ -25,40 +28,27 @@ COEFFICIENTS = ("paper", "unclamped", "released")
 Weight = Float[Tensor, " users"] | Float[Tensor, ""]
 
 
-class Similarities(NamedTuple):
-    """Cosines of each anchor with the three tiers; an own view among the others is -inf."""
-
-    implicit: Float[Tensor, " users"]
-    explicit: Float[Tensor, "2 users"]
-    others: Float[Tensor, "negatives users"]
-
-
 @dataclass(frozen=True)
 class Config(TrainingConfig):
-    """Learning rate, dropout and augmentations of the release; the loss of the paper."""
+    """Learning rate, dropout and augmentations of the authors' code; the loss of the paper."""
 
     views: ViewOptions = operators.Options()
     """How the two explicit augmentations are made; Figure 3 takes those of other methods."""
-    # Deviation: the released code has one coefficient per batch, not clamped; the paper wins.
+    # Deviation: the authors' code has one coefficient per batch, not clamped; the paper wins.
     coefficient: str | float = "paper"
     """Weight of the first order: per user ("paper"; not clamped: "unclamped"), one per batch
     ("released"), or a number."""
-    pairs: str = "hardest"
+    pairs: Literal["hardest", "all"] = "hardest"
     """The hardest pair of each order (in-batch hard negatives), or "all" quadruples (plain MPR)."""
-    temperature: float = 1.0
+    temperature: Positive = 1.0
     """Divides every margin. 1: none, as in the paper, whose loss can then not fall near 0."""
 
     def __post_init__(self) -> None:
-        fixed = isinstance(self.coefficient, int | float) and 0 <= self.coefficient <= 1
-        if not fixed and self.coefficient not in COEFFICIENTS:
-            raise ValueError(
-                f"coefficient={self.coefficient!r}: use {', '.join(COEFFICIENTS)}, or a number in "
-                "[0, 1]"
-            )
-        if self.pairs not in ("hardest", "all"):
-            raise ValueError(f"pairs={self.pairs!r}: use 'hardest' or 'all'")
-        if not self.temperature > 0:
-            raise ValueError(f"temperature={self.temperature}: must be above 0")
+        super().__post_init__()
+        given = self.coefficient
+        if given not in COEFFICIENTS and not (isinstance(given, int | float) and 0 <= given <= 1):
+            options = ", ".join(COEFFICIENTS)
+            raise ValueError(f"coefficient={given!r}: use {options}, or a number in [0, 1]")
 
 
 class Method(PretrainMethod):
@@ -66,61 +56,34 @@ class Method(PretrainMethod):
 
     config: Config
 
-    def __init__(self, encoder: UserEncoder, config: Config):
-        super().__init__(encoder, config)
-        self.views = config.views.views(encoder)
-
-    def prepare(self, store: BehaviourStore, users: Int[Tensor, " users"]) -> None:
-        """Let the views compute what they need of the corpus."""
-        self.views.prepare(store, users)
-
     def forward(self, batch: Batch, progress: float) -> Objective:
         """L = sum_i (L^_i + L~_i) / 2B."""
         first, second = self.views(batch, progress)
         # Encoding a view twice under different dropout masks gives its implicit positive.
         views = torch.cat([first, first, second, second])
         views = self.encoder(views, self.views.bounds(batch))
-        return adaptssr(*views.chunk(4), self.config)
+        return adaptssr(views.chunk(4), self.config)
 
 
-def adaptssr(
-    first: UserVectors,
-    first_again: UserVectors,
-    second: UserVectors,
-    second_again: UserVectors,
-    config: Config,
-) -> Objective:
-    """The loss and how often each order holds, from the vectors of the four views."""
-    a, a_again, b, b_again = (
-        F.normalize(view, dim=-1) for view in (first, first_again, second, second_again)
-    )
-    one, other = tiers(a, a_again, [b, b_again]), tiers(b, b_again, [a, a_again])
+def adaptssr(views: Sequence[UserVectors], config: Config) -> Objective:
+    """The loss and how often each order holds; `views`: one, its dropout twin, the other, its twin.
+
+    Each is the anchor once (L^ and L~), with the other and its twin as explicit views.
+    """
+    a, a_again, b, b_again = (F.normalize(view, dim=-1) for view in views)
     crossed = torch.stack([(s * t).sum(-1) for s in (a, a_again) for t in (b, b_again)])
     ranking = {"hardest": hardest_pairs, "all": all_pairs}[config.pairs]
     losses, implicit_above, explicit_above = [], [], []
-    for near in (one, other):
-        weight = first_order_weight(config.coefficient, crossed, near.explicit)
-        losses.append(ranking(near, weight, config.temperature))
-        implicit_above.append((near.implicit > near.explicit).float().mean())
-        explicit_above.append((near.explicit > near.others.amax(0)).float().mean())
+    for tiers in (tiers_of(a, a_again, [b, b_again]), tiers_of(b, b_again, [a, a_again])):
+        weight = first_order_weight(config.coefficient, crossed, tiers.explicit)
+        losses.append(ranking(tiers, weight, config.temperature))
+        implicit_above.append((tiers.implicit > tiers.explicit).float().mean())
+        explicit_above.append((tiers.explicit > tiers.others.amax(0)).float().mean())
     logs = {
         "implicit_above_explicit": sum(implicit_above).detach() / 2,
         "explicit_above_others": sum(explicit_above).detach() / 2,
     }
     return Objective(sum(losses) / 2, logs)
-
-
-def tiers(anchor: UserVectors, again: UserVectors, explicit: list[UserVectors]) -> Similarities:
-    """Similarities of every anchor with its implicit view, its explicit views, and U-."""
-    itself = torch.eye(len(anchor), dtype=torch.bool, device=anchor.device)
-    others = [
-        (view @ anchor.T).masked_fill(itself, -torch.inf) for view in (anchor, again, *explicit)
-    ]
-    return Similarities(
-        (anchor * again).sum(-1),
-        torch.stack([(anchor * view).sum(-1) for view in explicit]),
-        torch.cat(others),
-    )
 
 
 def first_order_weight(
@@ -138,22 +101,20 @@ def first_order_weight(
     return crossed.new_full((), coefficient)
 
 
-def hardest_pairs(
-    near: Similarities, weight: Weight, temperature: float = 1.0
-) -> Float[Tensor, ""]:
-    """-log sigmoid of the hardest pair of each order (in-batch hard negative sampling)."""
-    first_order = near.implicit - near.explicit.amax(0)
-    second_order = near.explicit.amin(0) - near.others.amax(0)
+def hardest_pairs(tiers: Tiers, weight: Weight, temperature: float) -> Float[Tensor, ""]:
+    """-log sigmoid of lambda (s+ - max s^) + (1 - lambda) (min s^ - max s-), mean over users."""
+    first_order = tiers.implicit - tiers.explicit.amax(0)
+    second_order = tiers.explicit.amin(0) - tiers.others.amax(0)
     margin = weight * first_order + (1 - weight) * second_order
     return -F.logsigmoid(margin / temperature).mean()
 
 
-def all_pairs(near: Similarities, weight: Weight, temperature: float = 1.0) -> Float[Tensor, ""]:
+def all_pairs(tiers: Tiers, weight: Weight, temperature: float) -> Float[Tensor, ""]:
     """Multiple pairwise ranking over all quadruples, 1/(2|U-|) sum_v sum_w (plain MPR)."""
-    real = near.others.isfinite()
+    real = tiers.others.isfinite()
     total = 0.0
-    for explicit in near.explicit:
-        second_order = explicit - near.others.masked_fill(~real, 0)
-        margin = weight * (near.implicit - explicit) + (1 - weight) * second_order
+    for explicit in tiers.explicit:
+        second_order = explicit - tiers.others.masked_fill(~real, 0)
+        margin = weight * (tiers.implicit - explicit) + (1 - weight) * second_order
         total = total - (F.logsigmoid(margin / temperature) * real).sum() / real.sum()
-    return total / len(near.explicit)
+    return total / len(tiers.explicit)

@@ -9,14 +9,13 @@ generator is a frozen masked item model, and difficulty is the share of behaviou
 
 from dataclasses import dataclass
 
-import torch
-from jaxtyping import Int
-from torch import Tensor, nn
+from torch import nn
 
-from userbench.data.store import Batch, BehaviourStore
+from userbench.data.store import Batch
+from userbench.fields import Positive
 from userbench.method import Objective, PretrainMethod, TrainingConfig
 from userbench.model.encoder import UserEncoder, initialise
-from userbench.model.losses import check_contrast, nt_xent
+from userbench.model.losses import Similarity, nt_xent
 from userbench.view import ViewOptions
 from userbench.views import fill
 
@@ -30,32 +29,23 @@ class Config(TrainingConfig):
     """
 
     views: ViewOptions = fill.Options()
-    similarity: str = "cosine"
+    similarity: Similarity = "cosine"
     # Deviation: the authors' code has 1, at which cosines of other users hardly change the loss.
-    temperature: float = 0.1
-
-    def __post_init__(self) -> None:
-        check_contrast(self.similarity, self.temperature)
+    temperature: Positive = 0.1
 
 
 class Method(PretrainMethod):
-    """NT-Xent between two filled sequences, on a linear head that is dropped afterwards."""
+    """NT-Xent between two filled sequences, by a linear head that is dropped afterwards."""
 
     config: Config
 
     def __init__(self, encoder: UserEncoder, config: Config):
         super().__init__(encoder, config)
-        self.views = config.views.views(encoder)
         self.project = nn.Linear(encoder.width, encoder.width)
         initialise(self.project)
-
-    def prepare(self, store: BehaviourStore, users: Int[Tensor, " users"]) -> None:
-        """Let the views compute what they need of the corpus."""
-        self.views.prepare(store, users)
 
     def forward(self, batch: Batch, progress: float) -> Objective:
         """L = NT-Xent(z1, z2), z = W u + b."""
         # Deviation: the authors' code takes anchors from one view only, and sums over the batch.
-        views = torch.cat(self.views(batch, progress))
-        views = self.project(self.encoder(views, self.views.bounds(batch)))
-        return Objective(nt_xent(*views.chunk(2), self.config.similarity, self.config.temperature))
+        z = self.project(self.encode_views(batch, progress))
+        return Objective(nt_xent(*z.chunk(2), self.config.similarity, self.config.temperature))

@@ -1,26 +1,24 @@
 """CLUE (Cheng et al., ICDM 2021): two dropout masks make two views, and no user repels another.
 
 Whether another user is truly different cannot be known, so nothing is pushed apart: a predictor on
-one view is to hit the other view (SimSiam, Chen and He, CVPR 2021). Stop-gradient and predictor
+one view must match the other view (SimSiam, Chen and He, CVPR 2021). Stop-gradient and predictor
 keep all users from collapsing into one point.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
-import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from userbench.data.store import Batch, BehaviourStore
+from userbench.data.store import Batch
+from userbench.fields import Positive
 from userbench.method import Objective, PretrainMethod, TrainingConfig
 from userbench.model.encoder import UserEncoder, UserVectors
-from userbench.model.losses import check_contrast, nt_xent
+from userbench.model.losses import Similarity, nt_xent
 from userbench.view import ViewOptions
 from userbench.views import same
-
-LOSSES = ("simsiam", "infonce")
-PARTS = ("nothing", "stop_gradient", "predictor")
 
 
 @dataclass(frozen=True)
@@ -35,20 +33,13 @@ class Config(TrainingConfig):
     # augmentation; 0.1 is the rate of all contrastive methods of the suite. Search 0.1, 0.3, 0.5.
     dropout: float = 0.1
     views: ViewOptions = same.Options()
-    loss: str = "simsiam"
+    loss: Literal["simsiam", "infonce"] = "simsiam"
     """"simsiam", the paper's, or "infonce": other users repel, as AdaptSSR may have run it."""
-    similarity: str = "cosine"
+    similarity: Similarity = "cosine"
     """Of "infonce", between user vectors themselves: no projection, as in other contrasts here."""
-    temperature: float = 0.1
-    without: str = "nothing"
+    temperature: Positive = 0.1
+    without: Literal["nothing", "stop_gradient", "predictor"] = "nothing"
     """An ablation of "simsiam": without its "stop_gradient" or its "predictor" it collapses."""
-
-    def __post_init__(self) -> None:
-        check_contrast(self.similarity, self.temperature)
-        if self.loss not in LOSSES:
-            raise ValueError(f"loss={self.loss!r}: use one of {', '.join(LOSSES)}")
-        if self.without not in PARTS:
-            raise ValueError(f"without={self.without!r}: use one of {', '.join(PARTS)}")
 
 
 class Method(PretrainMethod):
@@ -58,24 +49,16 @@ class Method(PretrainMethod):
 
     def __init__(self, encoder: UserEncoder, config: Config):
         super().__init__(encoder, config)
-        self.views = config.views.views(encoder)
         self.heads = Heads(encoder.width, config) if config.loss == "simsiam" else None
-
-    def prepare(self, store: BehaviourStore, users: Int[Tensor, " users"]) -> None:
-        """Let the views compute what they need of the corpus."""
-        self.views.prepare(store, users)
 
     def forward(self, batch: Batch, progress: float) -> Objective:
         """L = 1/2 D(p1, sg(z2)) + 1/2 D(p2, sg(z1)), or NT-Xent between the views."""
-        views = torch.cat(self.views(batch, progress))
-        users = self.encoder(views, self.views.bounds(batch))
-        first, second = users.chunk(2)
+        c, users = self.config, self.encode_views(batch, progress)
         logs = {"spread": spread(users.detach())}
         if self.heads is None:
-            c = self.config
-            return Objective(nt_xent(first, second, c.similarity, c.temperature), logs)
-        loss, more_logs = self.heads(first, second)
-        return Objective(loss, {**logs, **more_logs})
+            return Objective(nt_xent(*users.chunk(2), c.similarity, c.temperature), logs)
+        loss, logs_of_heads = self.heads(*users.chunk(2))
+        return Objective(loss, logs | logs_of_heads)
 
 
 class Heads(nn.Module):
@@ -103,7 +86,7 @@ class Heads(nn.Module):
 
 
 def normed(dim: int) -> tuple[nn.Linear, nn.BatchNorm1d]:
-    """A layer and its batch normalisation, always by the batch at hand: heads are never reused."""
+    """A layer and its normalisation, by the statistics of each batch: heads are never reused."""
     return nn.Linear(dim, dim), nn.BatchNorm1d(dim, track_running_stats=False)
 
 

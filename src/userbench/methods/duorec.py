@@ -6,16 +6,17 @@ target is a user's last item, and the sequence what came before it (`views/same_
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
 from userbench.data.store import Batch, BehaviourStore
+from userbench.fields import Count, NotNegative, Positive
 from userbench.method import Objective, PretrainMethod, TrainingConfig
-from userbench.model.encoder import UserEncoder
 from userbench.model.item_softmax import ItemSoftmax
-from userbench.model.losses import check_contrast, nt_xent
+from userbench.model.losses import Similarity, nt_xent
 from userbench.view import ViewOptions
 from userbench.views import same_target
 
@@ -38,33 +39,25 @@ class Config(TrainingConfig):
     """
 
     views: ViewOptions = same_target.Options()
-    contrast: str = "us_x"
+    contrast: Literal["us_x", "us", "un", "su"] = "us_x"
     """What is compared: the dropout twin with the partner ("us_x", published); the sequence with
     both ("us"), with its twin alone ("un") or with its partner alone ("su")."""
     # Why dot at 1: the authors' code; our tuning prefers others (ledger: contrast_similarity).
-    similarity: str = "dot"
-    temperature: float = 1.0
-    same_target_negatives: str = "kept"
+    similarity: Similarity = "dot"
+    temperature: Positive = 1.0
+    same_target_negatives: Literal["kept", "left_out"] = "kept"
     """Users of the batch who share the target: "kept" as negatives (published), or "left_out"."""
     # Deviation: the authors weigh the two terms of "us" separately (both 0.1).
     contrast_weight: float = 1.0
-    rec_weight: float = 0.0
+    rec_weight: NotNegative = 0.0
     """Weight of predicting the target from the user vector h."""
-    negatives: int | None = None
+    negatives: Count | None = None
     """Items a sampled softmax draws per batch for it; None: the exact softmax over all items."""
 
     def __post_init__(self) -> None:
-        check_contrast(self.similarity, self.temperature)
-        if self.contrast not in CONTRASTS:
-            raise ValueError(f"contrast={self.contrast!r}: use one of {', '.join(CONTRASTS)}")
-        if self.same_target_negatives not in ("kept", "left_out"):
-            raise ValueError(
-                f"same_target_negatives={self.same_target_negatives!r}: use 'kept' or 'left_out'"
-            )
+        super().__post_init__()
         if self.views.kind != "same_target":
             raise ValueError(f"views of kind {self.views.kind!r}: DuoRec needs 'same_target'")
-        if self.rec_weight < 0:
-            raise ValueError(f"rec_weight={self.rec_weight}: must not be below 0")
 
 
 class Method(PretrainMethod):
@@ -72,16 +65,11 @@ class Method(PretrainMethod):
 
     config: Config
 
-    def __init__(self, encoder: UserEncoder, config: Config):
-        super().__init__(encoder, config)
-        self.views = config.views.views(encoder)
-        self.softmax = ItemSoftmax(config.negatives)
-
     def prepare(self, store: BehaviourStore, users: Int[Tensor, " users"]) -> None:
-        """Let the views sort users by target; keep the behaviours to draw negatives from."""
-        self.views.prepare(store, users)
+        """Prepare the views, and next-item prediction where it has a weight."""
+        super().prepare(store, users)
         if self.config.rec_weight > 0:
-            self.softmax.prepare(store, users)
+            self.softmax = ItemSoftmax(store, users, self.config.negatives)
 
     def forward(self, batch: Batch, progress: float) -> Objective:
         """L = contrast_weight sum NT-Xent + rec_weight CE(h E^T, target)."""

@@ -6,6 +6,7 @@ as masked item prediction with full fine-tuning, which is the default here.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -13,43 +14,36 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from userbench.data.store import Batch, BehaviourStore
+from userbench.fields import Count, Ratio
 from userbench.method import Objective, PretrainMethod, TrainingConfig
-from userbench.model.augment import mask, places_of
+from userbench.model.augment import places_of
 from userbench.model.encoder import Packed, UserEncoder, initialise
-from userbench.model.item_softmax import ItemSoftmax, Predictions, predictions
-from userbench.model.losses import BIAS_STARTS
+from userbench.model.item_softmax import ItemSoftmax, Predictions, masked_predictions, predictions
+from userbench.model.losses import BiasStart
 
 
 @dataclass(frozen=True)
 class Config(TrainingConfig):
-    """Values of AdaptSSR's release (its directory MLM), as in `methods/mlm.py`.
+    """Values of AdaptSSR's code (its directory MLM), as in `methods/mlm.py`.
 
     Deviation: PeterRec itself has dilated convolutions; here every method has the same encoder.
     """
 
     lr: float = 5e-4
     dropout: float = 0.5
-    predict: str = "masked"
+    predict: Literal["masked", "next"] = "masked"
     """"masked" behaviours from both sides, or at each behaviour the "next" one from the past."""
-    transfer: str = "all"
+    transfer: Literal["all", "patches"] = "all"
     """What fine-tuning trains: "all" of the encoder, or "patches" grafted into a frozen one."""
-    mask_ratio: float = 0.3
-    negatives: int | None = None
+    mask_ratio: Ratio = 0.3
+    negatives: Count | None = None
     """Items a sampled softmax draws per batch; None: the exact softmax over all items."""
-    bias_start: str = "zero"
+    bias_start: BiasStart = "zero"
     """Output bias at the start: "zero", or "frequency", the items' log frequency."""
-
-    def __post_init__(self) -> None:
-        if self.predict not in ("masked", "next"):
-            raise ValueError(f"predict={self.predict!r}: use 'masked' or 'next'")
-        if self.transfer not in ("all", "patches"):
-            raise ValueError(f"transfer={self.transfer!r}: use 'all' or 'patches'")
-        if self.bias_start not in BIAS_STARTS:
-            raise ValueError(f"bias_start={self.bias_start!r}: use one of {', '.join(BIAS_STARTS)}")
 
 
 class Patch(nn.Module):
-    """Bottleneck with a skip, X + W_up gelu(W_down X); it starts as the identity."""
+    """Bottleneck with a skip connection, X + W_up gelu(W_down X); it starts as the identity."""
 
     def __init__(self, dim: int):
         super().__init__()
@@ -71,7 +65,6 @@ class Method(PretrainMethod):
     def __init__(self, encoder: UserEncoder, config: Config):
         super().__init__(encoder, config)
         encoder.causal = config.predict == "next"
-        self.softmax = ItemSoftmax(config.negatives)
         self.bias = nn.Parameter(torch.zeros(encoder.config.n_items + 1))
 
     @staticmethod
@@ -88,24 +81,21 @@ class Method(PretrainMethod):
 
     def prepare(self, store: BehaviourStore, users: Int[Tensor, " users"]) -> None:
         """Count items: for negatives, and for the bias where it starts at their frequency."""
-        self.softmax.prepare(store, users)
+        self.softmax = ItemSoftmax(store, users, self.config.negatives)
         if self.config.bias_start == "frequency":
-            self.bias.data.copy_(self.softmax.log_frequency())
+            self.bias.data.copy_(self.softmax.log_frequency)
 
     def forward(self, batch: Batch, progress: float) -> Objective:
-        """Mean cross-entropy over the predicted behaviours of the batch."""
-        ask = {"masked": self.masked, "next": self.following}[self.config.predict]
-        return Objective(self.softmax(*ask(batch), self.encoder, self.bias))
+        """L = mean of CE(h E^T + b, item) over the predicted behaviours of the batch."""
+        if self.config.predict == "masked":
+            asked = masked_predictions(self.encoder, batch, self.config.mask_ratio)
+        else:
+            asked = next_predictions(self.encoder, batch)
+        return Objective(self.softmax(*asked, self.encoder, self.bias))
 
-    def masked(self, batch: Batch) -> Predictions:
-        """Every masked behaviour, from its own hidden state."""
-        view = mask(batch.items, self.config.mask_ratio, self.encoder.config.mask_id)
-        hidden = self.encoder.hidden(view, batch.bounds)
-        masked = places_of(view != batch.items, batch.at_most(self.config.mask_ratio))
-        return predictions(hidden, batch.items, masked)
 
-    def following(self, batch: Batch) -> Predictions:
-        """Every behaviour but the first, from the hidden state of the one before it."""
-        hidden = self.encoder.hidden(batch.items, batch.bounds)[:, :-1]
-        following = batch.items[:, 1:]
-        return predictions(hidden, following, places_of(following != 0, batch.at_most(1.0)))
+def next_predictions(encoder: UserEncoder, batch: Batch) -> Predictions:
+    """Every behaviour but the first, from the hidden state of the one before it."""
+    hidden = encoder.hidden(batch.items, batch.bounds)[:, :-1]
+    following = batch.items[:, 1:]
+    return predictions(hidden, following, places_of(following != 0, batch.at_most(1.0)))

@@ -1,11 +1,12 @@
-"""PTUM (Wu et al., Findings of EMNLP 2020, arXiv 2010.01494): name behaviours from the user vector.
+"""PTUM (Wu et al., Findings of EMNLP 2020, arXiv 2010.01494): predict from the user vector.
 
-Two tasks: masked behaviour prediction, which behaviour was hidden; next behaviours prediction,
+Two tasks: masked behaviour prediction, which behaviour was masked; next behaviours prediction,
 which K behaviours come next. Unlike in masked item prediction, the pooled vector of the user must
-tell the true behaviour from a few drawn ones, so the pooling is pre-trained too.
+distinguish the true behaviour from a few drawn ones, so the pooling is pre-trained too.
 """
 
 from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -13,9 +14,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from userbench.data.store import Batch, BehaviourStore
+from userbench.fields import Count
 from userbench.method import Objective, PretrainMethod, TrainingConfig
 from userbench.model.augment import lengths_of, random_start
-from userbench.model.encoder import ItemTable
+from userbench.model.encoder import Items, ItemTable
 
 
 @dataclass(frozen=True)
@@ -25,23 +27,14 @@ class Config(TrainingConfig):
     Deviation: the authors train with learning rate 1e-4 and dropout 0.2.
     """
 
-    next_behaviours: int = 2
+    next_behaviours: Count = 2
     """K: how many behaviours at the end are to be predicted."""
-    negatives: int = 4
+    negatives: Count = 4
     """P: drawn behaviours beside each true one."""
     next_weight: float = 1.0
     """lambda: weight of next behaviours prediction."""
-    drawn_from: str = "behaviours"
+    drawn_from: Literal["behaviours", "items"] = "behaviours"
     """Negatives by popularity ("behaviours" of the training users), or uniform over "items"."""
-
-    def __post_init__(self) -> None:
-        if self.next_behaviours < 1 or self.negatives < 1:
-            raise ValueError(
-                f"next_behaviours={self.next_behaviours}, negatives={self.negatives}: "
-                "must be 1 or more"
-            )
-        if self.drawn_from not in ("behaviours", "items"):
-            raise ValueError(f"drawn_from={self.drawn_from!r}: use 'behaviours' or 'items'")
 
 
 class Method(PretrainMethod):
@@ -58,27 +51,40 @@ class Method(PretrainMethod):
 
     def forward(self, batch: Batch, progress: float) -> Objective:
         """L = L_MBP + lambda L_NBP, each a mean over the users who have enough behaviours."""
-        items, lengths = batch.items, lengths_of(batch.items)
-        hidden_at = random_start(lengths, torch.ones_like(lengths))
-        masked = items.scatter(1, hidden_at, self.encoder.config.mask_id)
-        # Users too short for a task keep something to encode; they do not count in its mean.
-        keeps = (lengths - self.config.next_behaviours).clamp(min=1)
-        position = torch.arange(items.shape[1], device=items.device)
-        past = items * (position < keeps[:, None])
-        next_at = keeps[:, None] + torch.arange(self.config.next_behaviours, device=items.device)
-        following = items.gather(1, next_at.clamp(max=items.shape[1] - 1))
+        c, items, lengths = self.config, batch.items, lengths_of(batch.items)
+        masked_at = random_start(lengths, torch.ones_like(lengths))
+        masked = items.scatter(1, masked_at, self.encoder.config.mask_id)
+        past, following = split_last(items, c.next_behaviours)
+        encoded = self.encoder(torch.cat([masked, past]), batch.bounds)
+        masked_users, past_users = encoded.chunk(2)
 
-        views = torch.cat([masked, past])
-        masked_users, past_users = self.encoder(views, batch.bounds).chunk(2)
-        users = torch.stack([masked_users] + [past_users] * self.config.next_behaviours, dim=1)
-        true = torch.cat([items.gather(1, hidden_at), following], dim=1)
-        shape = (*true.shape, self.config.negatives)
+        users = torch.stack([masked_users] + [past_users] * c.next_behaviours, dim=1)
+        true = torch.cat([items.gather(1, masked_at), following], dim=1)
+        shape = (*true.shape, c.negatives)
         drawn = self.drawable[torch.randint(len(self.drawable), shape, device=true.device)].long()
         losses = choice_losses(users, true, drawn, self.encoder.items)
         mbp = mean_where(lengths > 1, losses[:, 0])
-        nbp = mean_where(lengths > self.config.next_behaviours, losses[:, 1:].mean(1))
+        nbp = mean_where(lengths > c.next_behaviours, losses[:, 1:].mean(1))
         logs = {"masked_behaviour": mbp.detach(), "next_behaviours": nbp.detach()}
-        return Objective(mbp + self.config.next_weight * nbp, logs)
+        return Objective(mbp + c.next_weight * nbp, logs)
+
+
+class Split(NamedTuple):
+    """Sequences without their last behaviours, and these."""
+
+    past: Items
+    following: Int[Tensor, "users count"]
+
+
+def split_last(items: Items, count: int) -> Split:
+    """Split off the last `count` behaviours of each user.
+
+    A user who has no more keeps one behaviour to encode, and counts in no mean of this task.
+    """
+    kept = (lengths_of(items) - count).clamp(min=1)[:, None]
+    position = torch.arange(items.shape[1], device=items.device)
+    next_at = kept + torch.arange(count, device=items.device)
+    return Split(items * (position < kept), items.gather(1, next_at.clamp(max=len(position) - 1)))
 
 
 def choice_losses(

@@ -227,9 +227,3 @@ def random_view(
     """Apply one operator per user, drawn uniformly from `offered_operators`."""
     operator = draw_operator(offered_operators(items))
     return operator_view(items, operator, crop_ratio, mask_ratio, reorder_ratio, mask_id)
-
-
-def check_ratio(name: str, ratio: float) -> None:
-    """ValueError for a ratio outside (0, 1]."""
-    if not 0 < ratio <= 1:
-        raise ValueError(f"{name}={ratio}: must be above 0 and at most 1")

@@ -1,4 +1,4 @@
-"""Predict items by a softmax over the catalogue, exact or sampled: what several methods share."""
+"""Predict items by a softmax over the catalogue, exact or sampled."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from userbench.data.store import Batch, BehaviourStore
-from userbench.model.augment import drop_last, lengths_of, places_of
+from userbench.model.augment import drop_last, lengths_of, mask, places_of
 from userbench.model.encoder import Hidden, Items, UserEncoder, UserVectors
 from userbench.model.losses import item_softmax, log_frequency, sampled_item_softmax
 
@@ -26,24 +26,27 @@ def predictions(hidden: Hidden, items: Items, places: Int[Tensor, " predictions"
     return Predictions(states, F.pad(items.flatten(), (0, 1))[places])
 
 
+def masked_predictions(encoder: UserEncoder, batch: Batch, mask_ratio: float) -> Predictions:
+    """Mask a share of each user's behaviours; each is predicted from its own hidden state."""
+    view = mask(batch.items, mask_ratio, encoder.config.mask_id)
+    hidden = encoder.hidden(view, batch.bounds)
+    masked = places_of(view != batch.items, batch.at_most(mask_ratio))
+    return predictions(hidden, batch.items, masked)
+
+
 class ItemSoftmax:
     """Cross-entropy of items by the item table itself (tied weights).
 
-    `negatives`: items that a sampled softmax draws per batch; None: the exact one over all items.
+    `negatives`: items that a sampled softmax draws per batch, by their popularity among the
+    training `users`; None: the exact softmax over all items.
     """
 
-    def __init__(self, negatives: int | None):
+    def __init__(self, store: BehaviourStore, users: Int[Tensor, " users"], negatives: int | None):
         self.negatives = negatives
-
-    def prepare(self, store: BehaviourStore, users: Int[Tensor, " users"]) -> None:
-        """Keep the behaviours to draw negatives from: drawing one draws an item by popularity."""
         self.behaviours = store.behaviours(users)
-        self.counts = self.behaviours.bincount(minlength=store.n_items + 1)
-        self.frequency = self.counts / self.counts.sum()
-
-    def log_frequency(self) -> Float[Tensor, " items"]:
-        """Log relative frequency of each item, padding included."""
-        return log_frequency(self.counts)
+        counts = self.behaviours.bincount(minlength=store.n_items + 1)
+        self.frequency = counts / counts.sum()
+        self.log_frequency = log_frequency(counts)
 
     def __call__(
         self,
@@ -52,7 +55,7 @@ class ItemSoftmax:
         encoder: UserEncoder,
         bias: Float[Tensor, " items"],
     ) -> Float[Tensor, ""]:
-        """Mean cross-entropy of `targets`, but where they are 0, by the item table of `encoder`."""
+        """Mean cross-entropy of the `targets` other than 0, by the item table of `encoder`."""
         if self.negatives is None:
             return item_softmax(states, targets, encoder.item_table, bias)
         picks = torch.randint(len(self.behaviours), (self.negatives,), device=targets.device)
@@ -60,10 +63,10 @@ class ItemSoftmax:
         return sampled_item_softmax(states, targets, encoder.items, bias, negatives, self.frequency)
 
     def last_item(self, past: UserVectors, batch: Batch, encoder: UserEncoder) -> Float[Tensor, ""]:
-        """Mean cross-entropy of each last behaviour, `past` encoding those before it.
+        """Mean cross-entropy of each user's last behaviour, from the vector of those before it.
 
-        An encoder that sees both directions can be asked for no other one. Users of one behaviour
-        have nothing before it and are left out.
+        A bidirectional encoder cannot be asked for the others: it has seen them. Users of one
+        behaviour have nothing before it and are left out.
         """
         last, several = drop_last(batch.items).last, lengths_of(batch.items) > 1
         places = places_of(several[:, None], batch.at_most(0.0))

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 import torch.nn.functional as F
@@ -16,16 +16,16 @@ from torch import Tensor, nn
 
 from userbench.data.splits import TEST, TRAIN
 from userbench.data.store import LabelledExamples, TargetExamples, load_labels, load_targets
-from userbench.errors import check_fields
+from userbench.fields import check_fields
 from userbench.model.encoder import UserVectors, initialise
-from userbench.model.losses import BIAS_STARTS, log_frequency
+from userbench.model.losses import BiasStart, log_frequency
 from userbench.model.metrics import TIES, metrics_of, numbers, ranks
 from userbench.seeds import generator_of
 
 SELECTION_METRIC = {"classification": "accuracy", "binary": "auc", "top_n": "ndcg@10"}
 LEGAL = {
     "kind": tuple(SELECTION_METRIC),
-    "bias_start": BIAS_STARTS,
+    "bias_start": get_args(BiasStart),
     "known_targets": ("by_stage", "all", "train"),
     "ties": TIES,
     "average": ("pairs", "users"),

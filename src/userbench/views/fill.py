@@ -1,12 +1,13 @@
 """Mask and fill (CCL, Bian et al., CIKM 2021): a trained generator rewrites part of each sequence.
 
-Some behaviours are hidden and drawn anew from a frozen model of masked item prediction, so that a
+Some behaviours are masked and drawn anew from a frozen model of masked item prediction, so that a
 view stays close to real behaviour; how much is rewritten grows from easy to hard.
 """
 
 import copy
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -14,16 +15,18 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from userbench.data.store import Batch, BehaviourStore, Bounds
-from userbench.model.augment import ceil_share, check_ratio, lengths_of, places_of, random_subset
+from userbench.fields import Positive, Ratio
+from userbench.model.augment import ceil_share, lengths_of, places_of, random_subset
 from userbench.model.encoder import Items, UserEncoder
 from userbench.model.item_softmax import predictions
 from userbench.model.losses import sample_items
 from userbench.training.checkpoint import OWN, fill, load
 from userbench.view import Pair, ViewOptions, Views
 
-CURRICULA = ("ratio", "score")
 STAGES = 20
 SCORED_RATIOS = (0.1, 0.2, 0.3, 0.4)
+
+Rewritings = Int[Tensor, "rewritings users length"]
 
 
 @dataclass(frozen=True)
@@ -31,30 +34,23 @@ class Options(ViewOptions):
     """The ratios of the authors' code (RUCAIBox/Contrastive-Curriculum-Learning).
 
     Deviation: that code holds neither the generator nor the difficulty evaluator of the paper, and
-    what the paper says of them is not known; both are rebuilt here, without user attributes.
+    no details of them are known; both are reconstructed here, without user attributes.
     """
 
     kind: str = field(default="fill", init=False)
     generator: str | None = None
     """Checkpoint of masked item prediction; None: the encoder as it is before the first step, which
     suits a warm start by that method."""
-    curriculum: str = "ratio"
+    curriculum: Literal["ratio", "score"] = "ratio"
     """"ratio": the share rewritten grows in twenty equal steps to `max_ratio`, as in the code;
     "score": of four rewritings, later in training one that is less similar to the original."""
-    max_ratio: float = 0.3
-    temperature: float = 1.0
+    max_ratio: Ratio = 0.3
+    temperature: Positive = 1.0
     ban_original: bool = False
-    """Never draw the item that was hidden."""
+    """Never draw the item that was masked."""
 
-    def __post_init__(self) -> None:
-        if self.curriculum not in CURRICULA:
-            raise ValueError(f"curriculum={self.curriculum!r}: use one of {', '.join(CURRICULA)}")
-        check_ratio("max_ratio", self.max_ratio)
-        if not self.temperature > 0:
-            raise ValueError(f"temperature={self.temperature}: must be above 0")
-
-    def views(self, encoder: UserEncoder) -> Views:
-        """Rewritings by a generator; `encoder` judges how hard they are."""
+    def build(self, encoder: UserEncoder) -> Views:
+        """Rewritings by a generator; `encoder` scores how hard they are."""
         return Fill(self, encoder)
 
 
@@ -90,38 +86,36 @@ class Fill(Views):
 
     @torch.no_grad()
     def __call__(self, batch: Batch, progress: float) -> Pair:
-        """Two rewritings of each user, as hard as `progress` says."""
+        """Two rewritings of each user, harder with `progress`."""
         if self.options.curriculum == "score":
             return self.scored(batch, progress)
-        stage = min(int(STAGES * progress), STAGES - 1)
-        ratio = self.options.max_ratio * (stage + 1) / STAGES
+        ratio = self.options.max_ratio * (stage_of(progress, STAGES) + 1) / STAGES
         return Pair(*self.rewritten(batch, (ratio, ratio)))
 
     def scored(self, batch: Batch, progress: float) -> Pair:
-        """Of four rewritings for each view, the one whose difficulty has the rank of `progress`.
-
-        Difficulty is 1 - cos(f(s), f(rewriting)), by the encoder of the moment without dropout.
-        """
-        items, candidates = batch.items, self.rewritten(batch, 2 * SCORED_RATIOS)
-        training = self.encoder.training
-        self.encoder.eval()
-        vectors = self.encoder(torch.cat([items, *candidates]), batch.bounds)
-        vectors = F.normalize(vectors, dim=-1)
-        self.encoder.train(training)
-        original, *others = vectors.chunk(1 + len(candidates))
-        difficulty = torch.stack([1 - (original * other).sum(-1) for other in others])
-        rank = min(int(len(SCORED_RATIOS) * progress), len(SCORED_RATIOS) - 1)
+        """Of four rewritings for each view, first the easiest and, with `progress`, harder ones."""
+        candidates = self.rewritten(batch, 2 * SCORED_RATIOS)
+        difficulty = self.difficulty(batch, candidates)
+        rank = stage_of(progress, len(SCORED_RATIOS))
+        everyone = torch.arange(len(batch.items), device=batch.items.device)
         views = []
-        for drawn, scores in zip(
-            torch.stack(candidates).chunk(2), difficulty.chunk(2), strict=True
-        ):
+        for drawn, scores in zip(candidates.chunk(2), difficulty.chunk(2), strict=True):
             place = scores.argsort(dim=0, stable=True)[rank]
-            views.append(drawn[place, torch.arange(len(items), device=items.device)])
+            views.append(drawn[place, everyone])
         return Pair(*views)
 
-    def rewritten(self, batch: Batch, ratios: tuple[float, ...]) -> list[Items]:
+    def difficulty(self, batch: Batch, candidates: Rewritings) -> Float[Tensor, "rewritings users"]:
+        """1 - cos(f(s), f(rewriting)), f the encoder at this step of training, without dropout."""
+        training = self.encoder.training
+        self.encoder.eval()
+        vectors = self.encoder(torch.cat([batch.items, *candidates]), batch.bounds)
+        self.encoder.train(training)
+        original, *others = F.normalize(vectors, dim=-1).chunk(1 + len(candidates))
+        return torch.stack([1 - (original * other).sum(-1) for other in others])
+
+    def rewritten(self, batch: Batch, ratios: tuple[float, ...]) -> Rewritings:
         """One rewriting of all users for each ratio, by one pass of the generator."""
-        chosen = torch.cat([hidden_part(batch.items, ratio) for ratio in ratios])
+        chosen = torch.cat([masked_part(batch.items, ratio) for ratio in ratios])
         source = batch.items.repeat(len(ratios), 1)
         masked = source.masked_fill(chosen, self.generator.config.mask_id)
         at_most = [batch.at_most(ratio) for ratio in ratios]
@@ -131,10 +125,15 @@ class Fill(Views):
         table, temperature = self.generator.item_table, self.options.temperature
         drawn = sample_items(asked.states, table, self.bias, temperature, banned)
         flat = F.pad(source.flatten(), (0, 1)).scatter_(0, places, drawn)
-        return list(flat[:-1].view_as(source).chunk(len(ratios)))
+        return flat[:-1].view(len(ratios), *batch.items.shape)
 
 
-def hidden_part(items: Items, ratio: float) -> Bool[Tensor, "users length"]:
+def stage_of(progress: float, stages: int) -> int:
+    """The part of training, from 0 on, where training has so many equal parts."""
+    return min(int(stages * progress), stages - 1)
+
+
+def masked_part(items: Items, ratio: float) -> Bool[Tensor, "users length"]:
     """max(1, ceil(ratio * n)) behaviours of each user, but never all of them."""
     lengths = lengths_of(items)
     counts = torch.minimum(ceil_share(lengths, ratio).clamp(min=1), lengths - 1)

@@ -1,7 +1,7 @@
-"""Substitute and insert correlated items, beside crop, mask and reorder (CoSeRec, Liu et al., 2021,
-arXiv 2108.06479).
+"""Substitute and insert correlated items beside crop, mask and reorder (CoSeRec, Liu et al., 2021).
 
-Crop and reorder may destroy a short sequence; an item that the same users chose does not.
+Crop and reorder may destroy a short sequence; adding an item that the same users chose does not
+(arXiv 2108.06479).
 """
 
 import logging
@@ -16,9 +16,9 @@ from torch import Tensor
 
 from userbench.data.neighbours import Neighbours, item_neighbours, load_neighbours
 from userbench.data.store import Batch, BehaviourStore, Bounds
+from userbench.fields import Progress, Ratio
 from userbench.model.augment import (
     by_operator,
-    check_ratio,
     crop,
     draw_operator,
     insert,
@@ -43,30 +43,27 @@ class Options(ViewOptions):
 
     kind: str = field(default="informative", init=False)
     # Deviation: counts of crop, mask and reorder are rounded up, as in all methods of this suite.
-    crop_ratio: float = 0.2
+    crop_ratio: Ratio = 0.2
     # Deviation: a masked item is the learned mask vector; the code writes the padding id.
-    mask_ratio: float = 0.7
+    mask_ratio: Ratio = 0.7
     # Deviation: the code passes the mask's ratio, 0.7, to reorder by mistake; the paper wins.
-    reorder_ratio: float = 0.2
-    substitute_ratio: float = 0.1
-    insert_ratio: float = 0.4
+    reorder_ratio: Ratio = 0.2
+    substitute_ratio: Ratio = 0.1
+    insert_ratio: Ratio = 0.4
     short_length: int = 4
     """Up to this many behaviours: substitute, insert or mask; above, all five. -1: always all."""
     neighbours: str | None = None
     """Folder written by `python -m userbench.data.neighbours`; None: computed before training."""
-    hybrid_from: float | None = None
+    hybrid_from: Progress | None = None
     """Share of training after which neighbours may also come from the item table being trained;
     the code's default schedule is 0.53. None: never, which is also its schedule for Yelp."""
 
     def __post_init__(self) -> None:
-        for name in ("crop", "mask", "reorder", "substitute", "insert"):
-            check_ratio(f"{name}_ratio", getattr(self, f"{name}_ratio"))
+        super().__post_init__()
         if self.short_length < -1:
             raise ValueError(f"short_length={self.short_length}: must be -1 or more")
-        if self.hybrid_from is not None and not 0 <= self.hybrid_from <= 1:
-            raise ValueError(f"hybrid_from={self.hybrid_from}: must be from 0 to 1")
 
-    def views(self, encoder: UserEncoder) -> Views:
+    def build(self, encoder: UserEncoder) -> Views:
         """Both views drawn independently: they may be of the same operator."""
         return Informative(self, encoder)
 
@@ -82,7 +79,7 @@ class Informative(Views):
         self.refreshed = -1
 
     def prepare(self, store: BehaviourStore, users: Int[Tensor, " users"]) -> None:
-        """Find each item's most correlated item; ValueError for a table of other items."""
+        """Find each item's most correlated item; ValueError for neighbours of another store."""
         if self.options.neighbours is None:
             found = correlated(store, users)
         else:
@@ -111,7 +108,7 @@ class Informative(Views):
         return Pair(self.view(batch.items, long), self.view(batch.items, long))
 
     def view(self, items: Items, long: Bool[Tensor, " users"]) -> Int[Tensor, "users width"]:
-        """One augmentation of each user, in columns enough for the longest insertion."""
+        """One augmentation of each user, wide enough for the longest insertion."""
         o, width = self.options, self.widest(items.shape[1])
         always = torch.ones_like(long)
         operator = draw_operator(torch.stack([always, always, always, long, long], dim=1))
@@ -137,9 +134,10 @@ class Informative(Views):
         return batch.bounds._replace(longest=tuple(map(self.widest, batch.bounds.longest)))
 
     def refresh(self, progress: float) -> None:
-        """Twenty times in training, let the item table of the moment speak, too.
+        """Take, at most twenty times in training, the better of offline and online neighbours.
 
-        At progress 1, in validation, the neighbours stay those of the last training step.
+        Offline neighbours are correlated among training users, online ones similar in the item
+        table. At progress 1, in validation, they stay those of the last training step.
         """
         start, stage = self.options.hybrid_from, int(REFRESHES * progress)
         if start is None or not start <= progress < 1 or stage == self.refreshed:
@@ -160,7 +158,7 @@ def correlated(store: BehaviourStore, users: Int[Tensor, " users"]) -> Neighbour
 
 
 class Similar(NamedTuple):
-    """Of each item, padding included, the most similar other item, and the similarity in [0, 1]."""
+    """The most similar other item of each item, padding included, and that similarity, 0 to 1."""
 
     items: Int[Tensor, " items"]
     scores: Float[Tensor, " items"]

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 
 from userbench.data.store import Batch, Bounds
+from userbench.fields import Ratio
 from userbench.model.augment import (
-    check_ratio,
     draw_operator,
     offered_operators,
     operator_view,
@@ -19,20 +19,16 @@ from userbench.view import Pair, ViewOptions, Views
 
 @dataclass(frozen=True)
 class Options(ViewOptions):
-    """Ratios of AdaptSSR's release: crop is the share kept, mask and reorder the share changed."""
+    """Ratios of AdaptSSR's code: crop is the share kept, mask and reorder the share changed."""
 
     kind: str = field(default="operators", init=False)
-    crop_ratio: float = 0.4
-    mask_ratio: float = 0.6
-    reorder_ratio: float = 0.6
+    crop_ratio: Ratio = 0.4
+    mask_ratio: Ratio = 0.6
+    reorder_ratio: Ratio = 0.6
     distinct: bool = False
     """The second view by another operator than the first, as RecBole's CL4SRec draws them."""
 
-    def __post_init__(self) -> None:
-        for name in ("crop_ratio", "mask_ratio", "reorder_ratio"):
-            check_ratio(name, getattr(self, name))
-
-    def views(self, encoder: UserEncoder) -> Views:
+    def build(self, encoder: UserEncoder) -> Views:
         """Both views drawn independently, unless `distinct`: they may be of the same operator."""
         return Operators(self, encoder.config.mask_id)
 

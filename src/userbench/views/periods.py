@@ -4,13 +4,13 @@ The files hold an order and no times, so a period is a contiguous run of behavio
 """
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from userbench.data.store import Batch, Bounds
-from userbench.model.augment import adjacent, check_ratio, crop, halves
+from userbench.fields import Count, Ratio
+from userbench.model.augment import adjacent, crop, halves
 from userbench.model.encoder import UserEncoder
 from userbench.view import Pair, ViewOptions, Views
-
-WINDOWS = ("halves", "long", "short")
 
 
 @dataclass(frozen=True)
@@ -18,24 +18,16 @@ class Options(ViewOptions):
     """The paper's abstract names long-term and short-term windows; no size of theirs is known."""
 
     kind: str = field(default="periods", init=False)
-    # Deviation: no code was released; how periods are cut, and all three numbers, are our choice.
-    window: str = "halves"
+    # Deviation: no code is public; how periods are cut, and all three numbers, are our choice.
+    window: Literal["halves", "long", "short"] = "halves"
     """"halves": before and after a random cut; "long": two runs that may overlap; "short": two
     short runs, one right after the other."""
-    least_share: float = 0.2
+    least_share: Ratio = 0.2
     """Halves: the share of the behaviours that both periods have at least."""
-    long_share: float = 0.5
-    short_width: int = 10
+    long_share: Ratio = 0.5
+    short_width: Count = 10
 
-    def __post_init__(self) -> None:
-        if self.window not in WINDOWS:
-            raise ValueError(f"window={self.window!r}: use one of {', '.join(WINDOWS)}")
-        check_ratio("least_share", self.least_share)
-        check_ratio("long_share", self.long_share)
-        if self.short_width < 1:
-            raise ValueError(f"short_width={self.short_width}: must be at least 1")
-
-    def views(self, encoder: UserEncoder) -> Views:
+    def build(self, encoder: UserEncoder) -> Views:
         """The same views for every encoder."""
         return Periods(self)
 

@@ -1,6 +1,6 @@
 """The sequence twice (CLUE, Cheng et al., ICDM 2021; SimCSE, Gao et al., EMNLP 2021).
 
-Nothing but the encoder's dropout tells the two views apart.
+Only the encoder's dropout makes the two views differ.
 """
 
 from dataclasses import dataclass, field
@@ -12,11 +12,11 @@ from userbench.view import Pair, ViewOptions, Views
 
 @dataclass(frozen=True)
 class Options(ViewOptions):
-    """Nothing to choose: the rate of dropout is the method's."""
+    """No options: the dropout rate is the method's."""
 
     kind: str = field(default="same", init=False)
 
-    def views(self, encoder: UserEncoder) -> Views:
+    def build(self, encoder: UserEncoder) -> Views:
         """The same views for every encoder."""
         return Same()
 

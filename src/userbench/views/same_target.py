@@ -1,6 +1,6 @@
 """A user and another user of the same last item (DuoRec, Qiu et al., WSDM 2022).
 
-Who ends at the same item had the same intent: what both did before should say so.
+Users with the same last item had the same intent, so what they did before it should be alike.
 """
 
 from dataclasses import dataclass, field
@@ -18,24 +18,25 @@ from userbench.view import Pair, ViewOptions, Views
 
 @dataclass(frozen=True)
 class Options(ViewOptions):
-    """Nothing to choose.
+    """No options.
 
-    Deviation: the release makes a sample of every prefix of a sequence and its next item; here a
-    user is one sample, the last item the target.
+    Deviation: the authors' code makes a sample of every prefix of a sequence and its next item;
+    here a user is one sample, the last item the target.
     """
 
     kind: str = field(default="same_target", init=False)
 
-    def views(self, encoder: UserEncoder) -> Views:
+    def build(self, encoder: UserEncoder) -> Views:
         """The same views for every encoder."""
         return SameTarget()
 
 
 class SameTarget(Views):
-    """What a user and a partner, drawn among the others of the same last item, did before it.
+    """What a user and a partner, drawn among the others with the same last item, did before it.
 
-    Where nobody else has that item, both views are the user's own, as released: dropout alone then
-    tells them apart. The target itself is in neither view, or the pair would be trivially similar.
+    Where nobody else has that item, both views are the user's own, as in the authors' code; then
+    only dropout makes them differ. The target is in neither view: the pair would be trivially
+    similar.
     """
 
     partnered: Float[Tensor, ""]
@@ -48,8 +49,8 @@ class SameTarget(Views):
         partners = users[store.lengths[users] > 1]
         targets = store.items[store.offsets[partners + 1] - 1]
         order = targets.argsort(stable=True)
-        # Users of item t are members[first[t] : first[t] + counts[t]]; one more, never drawn, is
-        # there to be read where a user has no partner.
+        # Users of item t are members[first[t] : first[t] + counts[t]]. One more place, never drawn,
+        # can be read for a user without a partner.
         self.members = F.pad(partners[order].int(), (0, 1))
         self.counts = targets.bincount(minlength=store.n_items + 1)
         self.first = self.counts.cumsum(0) - self.counts
@@ -69,7 +70,7 @@ class SameTarget(Views):
         )
 
     def partners(self, batch: Batch) -> Int[Tensor, " users"]:
-        """A uniform other training user of the same last item; oneself where there is none."""
+        """A uniform other training user with the same last item; the user where there is none."""
         target, rank = self.groups(batch), self.rank[batch.users]
         member = rank >= 0
         choices = self.counts[target] - member.long()
@@ -83,5 +84,5 @@ class SameTarget(Views):
         return torch.where(found, self.members[place].long(), batch.users)
 
     def groups(self, batch: Batch) -> Int[Tensor, " users"]:
-        """Last item of each user: users of one group are no negatives of each other."""
+        """Last item of each user."""
         return drop_last(batch.items).last
