@@ -1,6 +1,6 @@
-"""The contract, over every file in methods/: a new method is tested the moment its file exists.
+"""The conformance checks on every file in methods/: a new file is tested without further code.
 
-The checks are those that `python -m userbench.conformance` runs on a method of somebody else.
+`python -m userbench.conformance` runs the same checks on a method outside of this package.
 """
 
 import random
@@ -30,7 +30,7 @@ NAMES = sorted(
 
 @pytest.fixture(scope="module")
 def store():
-    """Users of two tastes, of every length from 1 up."""
+    """Users of two tastes, with every length from 1 to 12."""
     return conformance.toy_store()
 
 
@@ -41,13 +41,13 @@ def build(name, store, **changes):
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("name", NAMES)
-def test_contract(name, check, store):
+def test_conformance(name, check, store):
     module = load_method(name)
     check(conformance.Case(module, module.Config(), store))
 
 
-# Losses of the first four steps on the store above: a refactoring that moves one is not one.
-# A change that means to move them says `numbers:` in its commit and edits them there.
+# Losses of the first four steps on the store above: no refactoring may change one. A commit that
+# changes them on purpose says `numbers:` in its title and edits them here.
 TRAJECTORY = {
     "adaptssr": [0.636921, 0.58997, 0.593043, 0.578217],
     "ccl": [1.10917, 1.653336, 1.671578, 1.050768],
@@ -65,8 +65,9 @@ TRAJECTORY = {
 @pytest.mark.parametrize("name", sorted(TRAJECTORY))
 def test_trajectory(name, store):
     method = build(name, store)
-    # Why this eps: where a gradient is float noise, Adam's usual one makes whole steps of its sign,
-    # which differs between processors; CLUE, whose normalised heads have many such, left by 1e-2.
+    # Why this eps: with Adam's default, a gradient that is float noise causes whole steps in the
+    # direction of its sign, which differs between processors. CLUE, whose normalised heads have
+    # many such gradients, differed by 1e-2.
     optimizer = torch.optim.Adam(method.parameters(), lr=1e-2, eps=1e-3)
     losses = []
     for users in EVERYONE.view(4, -1):
@@ -78,14 +79,15 @@ def test_trajectory(name, store):
     assert losses == pytest.approx(TRAJECTORY[name], rel=1e-4, abs=1e-5)
 
 
-def test_mlm_sampled_form_trains_too(store):
+def test_mlm_has_a_sampled_form(store):
+    """Else the item table of the paper's size would need its exact softmax."""
     method = build("mlm", store, negatives=16)
     loss, _ = method(store.batch(EVERYONE), progress=0.0)
     loss.backward()
     assert loss.isfinite()
 
 
-def test_mlm_hides_what_it_says(store):
+def test_mlm_masks_the_share_of_its_config(store):
     """ceil(0.3 n) behaviours of every user are predicted, all of them replaced by the mask."""
     from userbench.model.augment import proper_share
 
@@ -96,14 +98,14 @@ def test_mlm_hides_what_it_says(store):
 
 
 def test_mlm_may_start_at_item_frequencies(store):
-    """The first prediction, before anything is learnt, is then the unigram distribution."""
+    """Else the first prediction would not be the unigram distribution."""
     method = build("mlm", store, bias_start="frequency")
     counts = np.bincount(store.items.numpy(), minlength=SIZES.n_items + 1) + 1
     assert method.bias.exp().tolist() == pytest.approx((counts / counts.sum()).tolist())
 
 
 def test_mlm_logs_what_frequencies_alone_would_lose(store):
-    """Else a warm start that knows nothing but popularity would pass for a trained one."""
+    """Else a warm start that has learnt only popularity would seem to be a trained one."""
     method = build("mlm", store, bias_start="frequency").eval()
     batch = store.batch(EVERYONE)
     torch.manual_seed(0)
@@ -117,7 +119,7 @@ def test_mlm_logs_what_frequencies_alone_would_lose(store):
 
 
 @pytest.mark.parametrize(
-    ("last", "told"),
+    ("last", "warned"),
     [
         ({"loss": 6.0, "unigram": 6.5}, False),
         ({"loss": 6.47, "unigram": 6.5}, True),
@@ -125,22 +127,22 @@ def test_mlm_logs_what_frequencies_alone_would_lose(store):
         ({"loss": 7.0}, False),
     ],
 )
-def test_a_training_that_learnt_popularity_alone_is_told(last, told):
-    """A method without such a log is never told; where nothing is told, rows measure popularity."""
+def test_a_training_that_learnt_popularity_alone_is_reported(last, warned):
+    """Else its row would measure popularity; a method without this log is never reported."""
     curve = [{"loss": 1.0, "unigram": 9.0}, {"split": "validation", **last}]
-    assert ("frequencies alone" in no_more_than_popularity(curve)) == told
+    assert ("frequencies alone" in no_more_than_popularity(curve)) == warned
 
 
-# ---------------------------------------------------------------- does each check catch anything?
+# ---------------------------------------------------------------- every check catches something
 
 
 @dataclass(frozen=True)
 class Config(TrainingConfig):
-    """Nothing of its own."""
+    """No field of its own."""
 
 
 class Method(PretrainMethod):
-    """Keeps the contract: encoded twice under different dropout masks, a user attracts itself."""
+    """Passes all checks: encoded twice under different dropout masks, a user attracts itself."""
 
     def forward(self, batch, progress):
         return Objective(self.contrast(batch.items))
@@ -150,28 +152,28 @@ class Method(PretrainMethod):
 
 
 class Undecorated(TrainingConfig):
-    """Its temperature is no field."""
+    """Its temperature is no field, as the decorator is missing."""
 
     temperature: float = 0.1
 
 
 @dataclass(frozen=True)
 class Tolerant(TrainingConfig):
-    """Any field will do."""
+    """Accepts any field."""
 
     def __init__(self, lr=2e-4, dropout=0.1, **others):
         super().__init__(lr, dropout)
 
 
 def module_with(config=Config, doc="An idea (Somebody, 2020).", **parts):
-    """A module like a file of methods/, with a `Method` that differs in some parts."""
+    """A module like a file in methods/, whose `Method` has these parts in place of its own."""
     module = ModuleType("of_somebody", doc)
     module.Config, module.Method = config, type("Method", (Method,), parts)
     return module
 
 
 def loss_is(function):
-    """The part of a method that gives function(method, batch, progress) as its loss."""
+    """The part of a method whose loss is function(method, batch, progress)."""
     return {"forward": lambda self, batch, progress: Objective(function(self, batch, progress))}
 
 
@@ -213,7 +215,7 @@ def counts_its_steps(self, batch, progress):
     return Objective(self.contrast(batch.items) * self.steps)
 
 
-def says_a_wrong_width(encoder, config):
+def has_a_wrong_width(encoder, config):
     encoder.pooling.width = 99
 
 
@@ -248,33 +250,33 @@ BROKEN = [
         "gradient of encoder.norm.weight is not finite",
     ),
     ("sixty_steps_on_one_batch_lower_the_loss", loss_is(climbs), "from .* to"),
-    ("batch_is_left_as_it_was", loss_is(writes_into_the_batch), "batch.items was written into"),
+    ("batch_is_not_modified", loss_is(writes_into_the_batch), "batch.items was modified"),
     (
-        "held_out_users_teach_nothing",
+        "held_out_users_change_nothing",
         {
             "prepare": counts_everybody,
             **loss_is(lambda self, batch, progress: self.popularity[batch.items].sum()),
         },
-        "move the loss",
+        "change the loss",
     ),
     ("fine_tuning_loads_what_was_trained", {"__init__": pools_three_times}, "pooling.query"),
     (
         "fine_tuning_loads_what_was_trained",
-        {"adapt": staticmethod(says_a_wrong_width)},
+        {"adapt": staticmethod(has_a_wrong_width)},
         "width",
     ),
     ("padding_changes_no_vector", {"adapt": staticmethod(pools_padding_too)}, "vectors change"),
-    ("resumed_it_goes_on_as_if_never_stopped", {"forward": counts_its_steps}, "and resumed"),
+    ("resumed_training_is_identical", {"forward": counts_its_steps}, "and resumed"),
 ]
 
 
-def test_every_check_has_something_to_catch():
+def test_every_check_is_tested():
     assert {check for check, _, _ in BROKEN} == {check.__name__ for check in CHECKS}
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-def test_small_method_keeps_the_contract(check, store):
-    """Without it, the next test could be green for another reason than the one it gives."""
+def test_small_method_passes(check, store):
+    """Else the next test could pass for another reason than the part it replaces."""
     module = module_with()
     check(conformance.Case(module, module.Config(), store))
 
@@ -286,8 +288,8 @@ def test_check_catches(check, parts, message, store):
         getattr(conformance, check)(conformance.Case(module, module.Config(), store))
 
 
-def test_command_tells_what_is_broken_and_where(tmp_path, monkeypatch, capsys):
-    """An outsider sees one line per check, all of them, and the line of her file that raised."""
+def test_command_reports_all_checks_and_the_line(tmp_path, monkeypatch, capsys):
+    """Else a user would not see all failed checks, or not the line of her file that raised."""
     (tmp_path / "hers").mkdir()
     (tmp_path / "hers/fancy.py").write_text(
         '"""Fancy (Herself, 2024)."""\n'
@@ -297,7 +299,7 @@ def test_command_tells_what_is_broken_and_where(tmp_path, monkeypatch, capsys):
         "        return 1 / 0\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(SystemExit, match="error: hers.fancy breaks 10 of 12 checks"):
+    with pytest.raises(SystemExit, match="error: hers.fancy fails 10 of 12 checks"):
         conformance.main(["hers.fancy"])
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == len(CHECKS)
@@ -314,7 +316,7 @@ def test_command_tells_what_is_broken_and_where(tmp_path, monkeypatch, capsys):
         (["mlm", "--set", '{"mask_ratoi": 0.1}'], "error: .* has no hyper-parameter 'mask_ratoi'"),
     ],
 )
-def test_command_refuses_in_one_line(words, message):
-    with pytest.raises(SystemExit, match=message) as refusal:
+def test_command_reports_wrong_flags_in_one_line(words, message):
+    with pytest.raises(SystemExit, match=message) as caught:
         conformance.main(words)
-    assert "\n" not in str(refusal.value)
+    assert "\n" not in str(caught.value)

@@ -1,9 +1,9 @@
-"""What methods and augmentation strategies (views) say of themselves: fields, values, notes.
+"""Fields, defaults and notes of methods and augmentation strategies (views), as a command.
 
 userbench methods [NAME...]
 userbench methods --json < questions.json
 
-With --json, answers questions about a config, which only a method itself knows:
+With --json, it checks the parts of a config that only the methods' own code can check:
 {"runs": {"ccl": {"method": "ccl", "overrides": {"lr": 0.001, "views": {"generator": "file"}}}},
 "worlds": {"ttl": {"format": "ttl", "users": 100, "overrides": {"noise": 0.1}}}}
 """
@@ -27,16 +27,16 @@ NOTE = "Reconstruction:"
 
 
 def answers(questions: dict[str, Any]) -> dict[str, Any]:
-    """What is refused, by key of the config, and the notes of each method.
+    """Errors in a config by its keys, and the notes of each method.
 
-    `refusals`: text by place, such as "runs.cl4srec.overrides"; `notes`: texts by method.
+    `refusals`: messages by key, such as "runs.cl4srec.overrides"; `notes`: texts by method.
     """
     refusals, notes = {}, {}
     for name, asked in questions.get("runs", {}).items():
         try:
             module = load_method(asked["method"])
             notes[asked["method"]] = notes_of(module)
-        except Exception as problem:  # Why: a file of the user's may fail in any way.
+        except Exception as problem:  # Why: the user's own file may raise any error.
             refusals[f"runs.{name}.method"] = reason(problem)
             continue
         try:
@@ -53,19 +53,19 @@ def answers(questions: dict[str, Any]) -> dict[str, Any]:
 
 
 def reason(problem: Exception) -> str:
-    """A problem as one line, with its kind where that says more than its text."""
+    """An error as one line, with its type unless it is a ValueError."""
     text = one_line(str(problem))
     return text if isinstance(problem, ValueError) else f"{type(problem).__name__}: {text}"
 
 
 def notes_of(module: ModuleType) -> list[str]:
-    """Paragraphs of a method's docstring that say how it was reconstructed."""
+    """Paragraphs of a method's docstring about its reconstruction."""
     paragraphs = [" ".join(text.split()) for text in (module.__doc__ or "").split("\n\n")]
     return [text for text in paragraphs if text.startswith(NOTE)]
 
 
 def describe(kind: str, name: str) -> str:
-    """A method or view: what it is, and its fields with their defaults."""
+    """First line of the docstring of a method or view, and its fields with their defaults."""
     module = load_method(name) if kind == "method" else load_views(name)
     config = module.Config if kind == "method" else module.Options
     head = f"{kind} {name}: {(module.__doc__ or '').strip().splitlines()[0]}"
@@ -95,10 +95,14 @@ def summary(path: Path) -> str:
 
 @command
 def main(argv: list[str] | None = None) -> None:
-    """Print what there is, or answer questions."""
+    """List methods and views, show the fields of some, or check parts of a config."""
     parser = argparse.ArgumentParser(prog="userbench methods", description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", help="whose fields to show; default: list all")
-    parser.add_argument("--json", action="store_true", help="answer questions given on stdin")
+    parser.add_argument(
+        "names", nargs="*", help="methods or views whose fields to show; default: list all"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="check the runs and worlds given on stdin"
+    )
     args = parser.parse_args(argv)
     if args.json:
         print(json.dumps(answers(json.load(sys.stdin))))
