@@ -34,9 +34,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int, Int32, Int64, UInt64
+from jaxtyping import Int
 
-from userbench.data import raw
 from userbench.results.artifact import (
     CHECKSUMS,
     MANIFEST,
@@ -49,8 +48,6 @@ from userbench.results.artifact import (
     write_text,
 )
 
-# Why: bounds temporaries that would be several times larger than the corpus.
-USERS_AT_ONCE = 1 << 16
 PARTS = "parts.npy"
 
 
@@ -204,21 +201,6 @@ def read_array(folder: Path, name: str) -> np.ndarray:
         raise ValueError(f"{path}: is no array ({error}). {remedy(folder)}") from None
 
 
-def check_raw(folder: Path) -> None:
-    """ValueError where a raw file that is still there was changed since a folder was made of it.
-
-    A file of the same time is taken for the same: raw files are large, and every command asks.
-    """
-    manifest = read_manifest(folder)
-    for told in manifest.get("raw", {}).values():
-        path = Path(told.get("path", ""))
-        if not path.is_file() or path.stat().st_mtime_ns == told["modified"]:
-            continue
-        if raw.checksum(path, told["member"]) != told["sha256"]:
-            what = f"{path}: changed since {folder} was read from it"
-            raise ValueError(f"{what}. {again(folder, manifest)}")
-
-
 def identity(folder: Path) -> str:
     """Checksum of the content of a folder of arrays: equal for equal arrays."""
     read_checksums(folder)
@@ -231,30 +213,3 @@ def example_users(examples: Path) -> Int[np.ndarray, " examples"]:
     if "target_offsets.npy" in read_checksums(examples)["arrays"]:
         return np.repeat(users, np.diff(read_array(examples, "target_offsets.npy")))
     return users
-
-
-def hash_users(
-    items: Int32[np.ndarray, " interactions"], offsets: Int64[np.ndarray, " bounds"]
-) -> UInt64[np.ndarray, " users"]:
-    """Hash of each user's row (`hash_rows`), some users at once."""
-    found = []
-    for begin in range(0, len(offsets) - 1, USERS_AT_ONCE):
-        bounds = offsets[begin : begin + USERS_AT_ONCE + 1]
-        found.append(hash_rows(items[bounds[0] : bounds[-1]], bounds - bounds[0]))
-    return np.concatenate(found)
-
-
-def hash_rows(
-    items: Int32[np.ndarray, " interactions"], offsets: Int64[np.ndarray, " bounds"]
-) -> UInt64[np.ndarray, " rows"]:
-    """64-bit hash of each row: the sum of its (position, item) pairs, mixed by splitmix64.
-
-    Constants: Steele, Lea and Flood, "Fast splittable pseudorandom number generators" (2014).
-    """
-    positions = np.arange(len(items)) - np.repeat(offsets[:-1], np.diff(offsets))
-    mixed = (positions.astype(np.uint64) << np.uint64(32)) | items.astype(np.uint64)
-    mixed += np.uint64(0x9E3779B97F4A7C15)
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    mixed ^= mixed >> np.uint64(31)
-    return np.add.reduceat(mixed, offsets[:-1])

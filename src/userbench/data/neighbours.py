@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from userbench.data import arrays as on_disk
 from userbench.data import splits
-from userbench.data.raw import offsets_of
+from userbench.data.ragged import offsets_of
 from userbench.errors import command
 
 log = logging.getLogger("userbench")

@@ -1,6 +1,6 @@
 """Which part of an experiment each user and each example belongs to, and in which order they come.
 
-The parts are files, drawn once (`data/draw.py`).
+The parts are files, drawn once (`data/draw_splits.py`).
 """
 
 from collections.abc import Iterable
@@ -13,7 +13,6 @@ from torch import Tensor
 from userbench.data.arrays import (
     PARTS,
     behaviours_folder,
-    check_raw,
     examples_folder,
     identity,
     read_array,
@@ -22,6 +21,7 @@ from userbench.data.arrays import (
     task_split_folder,
     user_split_folder,
 )
+from userbench.data.raw_bytes import check_raw
 from userbench.seeds import generator_of
 
 TRAIN, VALIDATION, TEST = 0, 1, 2

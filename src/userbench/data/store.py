@@ -13,11 +13,10 @@ from torch import Tensor
 from userbench.data.arrays import (
     behaviours_folder,
     examples_folder,
-    hash_users,
     read_array,
     read_checksums,
 )
-from userbench.data.raw import offsets_of
+from userbench.data.ragged import hash_in_blocks, offsets_of
 
 # Why: a GPU is kept waiting by shapes that it has to tell the host, and wants few different ones.
 # Two parts, because lengths of TTL are such that more of them would hardly save padding.
@@ -94,7 +93,7 @@ class BehaviourStore:
     def hashes(self) -> UInt64[np.ndarray, " users"]:
         """Of every user the hash of her items (`hash_rows`): equal sequences have equal ones."""
         items, offsets = self.items.cpu().numpy(), self.offsets.cpu().numpy()
-        return hash_users(items, offsets)
+        return hash_in_blocks(items, offsets)
 
     @cached_property
     def lengths_on_host(self) -> Int[Tensor, " users"]:
