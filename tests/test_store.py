@@ -107,7 +107,7 @@ def test_equals_dictionaries_and_loops(tmp_path_factory, corpus, weak_hash):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(arrays, "environment", dict)  # asks git: slow
         patch.setattr(ragged, "ROWS_AT_ONCE", 5)
-        patch.setattr(ingest, "ITEMS_AT_ONCE", 7)
+        patch.setattr(ragged, "ITEMS_AT_ONCE", 7)
         if weak_hash:
             lengths = lambda items, offsets: np.diff(offsets).astype(np.uint64)  # noqa: E731
             patch.setattr(ragged, "hash_rows", lengths)

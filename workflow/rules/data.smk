@@ -1,7 +1,7 @@
-# Raw behaviour data -> array store -> splits, and neighbours of items where a method asks for them.
+# Raw behaviour data -> array store -> splits, and neighbours of items where a method needs them.
 # In:  the real folder or zip of a corpus, or the simulated world in the same format
 # Out: the folders that paths.smk lists, each with its checksums.json
-# Why `output` among the arguments of a param: it is then no reason to run a job again.
+# Why `output` among the arguments of a param: Snakemake then reruns no job because it changed.
 
 
 rule simulate:
@@ -152,7 +152,7 @@ rule task_split:
 
 
 rule neighbours:
-    """Items that the same users of {wildcards.corpus} have (ItemCF-IUF), the best few of each."""
+    """Find the neighbours of every item of {wildcards.corpus} by common users (ItemCF-IUF)."""
     input:
         behaviours=f"{OUT}/data/{{corpus}}/behaviours/checksums.json",
         users=f"{OUT}/splits/{{by}}/{{corpus}}/users/checksums.json",

@@ -35,10 +35,10 @@ def write_user_split(behaviours: Path, seed: int, out: Path) -> None:
 
 
 def write_task_split(examples: Path, by: str, seed: int, out: Path) -> None:
-    """Write the part of each example of a task, whose folder in the store is `examples`.
+    """Write the part of each example of a task; `examples` is its folder in the store.
 
-    `by` "interaction" draws examples, as the paper's code does: one user may be in several parts.
-    `by` "user" draws users: all examples of a user are in one part.
+    `by` "interaction" splits examples, as the authors' code does: a user can be in several parts.
+    `by` "user" splits users: all examples of a user are in one part.
     """
     started = time.perf_counter()
     check_request(seed, out)
@@ -67,15 +67,17 @@ def write_parts(
     settings: dict[str, Any],
     started: float,
 ) -> None:
-    """Write a split of what is in the folder `of`; ValueError when a part is empty."""
+    """Write a split of the users or examples in the folder `of`; ValueError for an empty part."""
     manifest = {**settings, "counts": count_parts(name, parts)}
     meaning = {"of": arrays.identity(of)}
-    arrays.write_arrays(out, {arrays.PARTS: parts}, meaning, manifest, inputs=[of], started=started)
+    arrays.write_arrays(
+        out, {arrays.PARTS_FILE: parts}, meaning, manifest, inputs=[of], started=started
+    )
 
 
 def generator(seed: int, name: str) -> np.random.Generator:
     """The random generator of a name: no task's split depends on another's."""
-    # Deviation: the paper's code shuffles by Python's `random`, seeds 2309 (pre-training), 1730
+    # Deviation: the authors' code shuffles by Python's `random`, seeds 2309 (pre-training), 1730
     # (labels), 1354 (click, like): other examples are in each part (ledger: exact_splits).
     digest = hashlib.sha256(name.encode()).digest()
     return np.random.default_rng([seed, int.from_bytes(digest[:8], "little")])
@@ -84,7 +86,7 @@ def generator(seed: int, name: str) -> np.random.Generator:
 def draw(
     n: int, cuts: tuple[float, ...], generator: np.random.Generator
 ) -> UInt8[np.ndarray, " n"]:
-    """Part of each of n examples: a random order, cut at int(cut * n) as the paper's code does."""
+    """Part of each of n examples: a random order, cut at int(cut * n) as in the authors' code."""
     parts = np.zeros(n, np.uint8)
     order = generator.permutation(n)
     for cut in cuts:

@@ -18,10 +18,11 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Int32, Int64, UInt64
+from jaxtyping import Int32, Int64
 
 from userbench.data import arrays as on_disk
 from userbench.data import ragged
+from userbench.data.corpus import Corpus, find_users, first_user, sorted_by_hash
 from userbench.data.format import (
     BadRow,
     BadRows,
@@ -36,18 +37,6 @@ from userbench.data.format import (
 from userbench.data.raw_bytes import check_raw
 from userbench.errors import command
 
-# Why: bounds temporaries that would be several times larger than the corpus.
-ITEMS_AT_ONCE = 1 << 22
-
-
-class Corpus(NamedTuple):
-    """Pre-training rows as flat arrays of raw ids, and their hashes in ascending order."""
-
-    items: Int32[np.ndarray, " interactions"]
-    offsets: Int64[np.ndarray, " bounds"]
-    hashes: UInt64[np.ndarray, " users"]
-    users: Int64[np.ndarray, " users"]  # user of each hash; ascending among equal hashes
-
 
 class Joined(NamedTuple):
     """Rows of a task file with the user each belongs to."""
@@ -58,7 +47,7 @@ class Joined(NamedTuple):
 
 
 class RawInput(NamedTuple):
-    """A raw file, how to read it, and what it may be."""
+    """A raw file with its format, the bad lines so far, and the checksums that are expected."""
 
     file: RawFile
     format: ModuleType
@@ -197,20 +186,10 @@ def corpus_of(behaviours: Path) -> Corpus:
         on_disk.read_array(behaviours, name)
         for name in ("items.npy", "offsets.npy", "item_ids.npy")
     )
-    for begin in range(0, len(items), ITEMS_AT_ONCE):
-        some = slice(begin, begin + ITEMS_AT_ONCE)
+    for begin in range(0, len(items), ragged.ITEMS_AT_ONCE):
+        some = slice(begin, begin + ragged.ITEMS_AT_ONCE)
         items[some] = item_ids[items[some]]
     return sorted_by_hash(items, offsets, ragged.hash_in_blocks(items, offsets))
-
-
-def sorted_by_hash(
-    items: Int32[np.ndarray, " interactions"],
-    offsets: Int64[np.ndarray, " bounds"],
-    hashes: UInt64[np.ndarray, " users"],
-) -> Corpus:
-    """A corpus from its rows and their hashes."""
-    users = np.argsort(hashes, kind="stable")
-    return Corpus(items, offsets, hashes[users], users)
 
 
 def reported_rows(found: RawInput) -> Iterator[Rows]:
@@ -251,14 +230,14 @@ def renumbered(
 ) -> Int32[np.ndarray, " interactions"]:
     """Index of each raw id among the ascending `item_ids`, whose first is the padding's 0."""
     indices = np.empty_like(items)
-    for begin in range(0, len(items), ITEMS_AT_ONCE):
-        some = slice(begin, begin + ITEMS_AT_ONCE)
+    for begin in range(0, len(items), ragged.ITEMS_AT_ONCE):
+        some = slice(begin, begin + ragged.ITEMS_AT_ONCE)
         indices[some] = np.searchsorted(item_ids, items[some])
     return indices
 
 
 def read_task(found: RawInput, corpus: Corpus) -> Joined:
-    """Read a task file and join it to the users; rows of no user are bad rows."""
+    """Read a task file and join it to the users; a row that matches no user is a bad row."""
     users, tail_values, tail_lengths = [], [], []
     for rows in reported_rows(found):
         owners = find_users(corpus, rows.items, rows.offsets)
@@ -294,7 +273,7 @@ def label_arrays(joined: Joined) -> tuple[dict[str, np.ndarray], dict[str, Any]]
 def target_arrays(joined: Joined) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Arrays and counts of a task with targets: one row per user, its targets distinct, sorted.
 
-    Why: evaluation masks all targets of a user, so they have to be found in one place.
+    Why: evaluation masks all targets of a user, so they must be together.
     """
     target_ids, targets = np.unique(joined.tail_values, return_inverse=True)
     owners = np.repeat(joined.users, joined.tail_lengths)
@@ -317,69 +296,8 @@ def target_arrays(joined: Joined) -> tuple[dict[str, np.ndarray], dict[str, Any]
     return arrays, counts
 
 
-def first_user(corpus: Corpus) -> Int64[np.ndarray, " users"]:
-    """The first user with the same sequence as each user: itself, unless it is a duplicate."""
-    first = np.arange(len(corpus.users))
-    # Only of equal hashes may one be of the same sequence as an earlier one.
-    later = np.sort(corpus.users[1:][corpus.hashes[1:] == corpus.hashes[:-1]])
-    lengths = corpus.offsets[later + 1] - corpus.offsets[later]
-    bounds, begin = ragged.offsets_of(lengths), 0
-    while begin < len(later):
-        full = np.searchsorted(bounds, bounds[begin] + ITEMS_AT_ONCE) - 1
-        end = max(begin + 1, min(begin + ragged.ROWS_AT_ONCE, int(full)))
-        some, own = later[begin:end], bounds[begin : end + 1] - bounds[begin]
-        places = np.arange(own[-1]) + np.repeat(corpus.offsets[some] - own[:-1], np.diff(own))
-        first[some] = find_users(corpus, corpus.items[places], own)
-        begin = end
-    return first
-
-
-def find_users(
-    corpus: Corpus,
-    items: Int32[np.ndarray, " interactions"],
-    offsets: Int64[np.ndarray, " bounds"],
-) -> Int64[np.ndarray, " rows"]:
-    """The first user with exactly each row's sequence; -1 where there is none."""
-    hashes = ragged.hash_rows(items, offsets)
-    places = np.searchsorted(corpus.hashes, hashes)
-    found = np.full(len(hashes), -1)
-    rows = np.arange(len(hashes))
-    # Why a loop: users with equal hashes are compared one by one; a collision costs one pass.
-    while len(rows):
-        rows = rows[places[rows] < len(corpus.hashes)]
-        rows = rows[corpus.hashes[places[rows]] == hashes[rows]]
-        users = corpus.users[places[rows]]
-        same = same_sequence(corpus, users, items, offsets, rows)
-        found[rows[same]] = users[same]
-        rows = rows[~same]
-        places[rows] += 1
-    return found
-
-
-def same_sequence(
-    corpus: Corpus,
-    users: Int64[np.ndarray, " pairs"],
-    items: Int32[np.ndarray, " interactions"],
-    offsets: Int64[np.ndarray, " bounds"],
-    rows: Int64[np.ndarray, " pairs"],
-) -> Bool[np.ndarray, " pairs"]:
-    """Whether each of these users has the same sequence as the row beside it."""
-    lengths = offsets[rows + 1] - offsets[rows]
-    same = corpus.offsets[users + 1] - corpus.offsets[users] == lengths
-    starts, own, lengths = offsets[rows[same]], corpus.offsets[users[same]], lengths[same]
-    if len(lengths):
-        bounds = ragged.offsets_of(lengths)
-        steps = np.arange(bounds[-1]) - np.repeat(bounds[:-1], lengths)
-        equal = (
-            items[np.repeat(starts, lengths) + steps]
-            == corpus.items[np.repeat(own, lengths) + steps]
-        )
-        same[same] = np.logical_and.reduceat(equal, bounds[:-1])
-    return same
-
-
 def string_mapping(flag: str, text: str) -> dict[str, str]:
-    """A JSON object of strings given on the command line; ValueError for anything else."""
+    """A JSON object of strings from the command line; ValueError for anything else."""
     try:
         mapping = json.loads(text)
     except ValueError as error:

@@ -25,8 +25,9 @@ OTHER_SEPARATORS = b";\t |"
 def read_rows(file: RawFile, bad: BadRows) -> Iterator[Rows]:
     """Read a file in blocks of rows, in file order; bad lines go to `bad` and are left out.
 
-    ValueError names file and line of the first bad line too many; also for a file that is empty
-    or cannot be read.
+    Raises:
+        ValueError: there are too many bad lines (it names the first one too many), or the file is
+            empty or cannot be read.
     """
     width = None  # columns of the sequence: those of the first good line
     line = 1
@@ -69,7 +70,7 @@ def read_blocks(file: RawFile) -> Iterator[bytes]:
                 yield rest + chunk[:cut]
                 rest = chunk[cut:]
             else:
-                # Why: bounds memory; what is left of an endless line is still too long.
+                # Why: bounds memory; the rest that is kept of an endless line is still too long.
                 rest = (rest + chunk)[: LINE_LIMIT + 2]
     if not size:
         raise ValueError(f"{file}:1: the file is empty. Fetch it again")
@@ -145,7 +146,7 @@ def sequence_width(line: bytes) -> int:
 
 
 def fault(line: bytes, source: Source, width: int | None) -> str | None:
-    """What is wrong with a line, and the remedy; None for a good line.
+    """The fault of a line, and the remedy; None for a good line.
 
     `width` is the number of columns of the sequences before it, None if there are none yet.
     """
@@ -199,7 +200,7 @@ def fault(line: bytes, source: Source, width: int | None) -> str | None:
 
 
 def number_fault(field: bytes, low: int, high: int) -> str | None:
-    """What is wrong with a field that shall be an integer in low..high; None for a good one."""
+    """The fault of a field that should be an integer in low..high; None for a good one."""
     if not field:
         return "is empty. Check that the line is whole"
     if not field.removeprefix(b"-").isdigit():

@@ -5,6 +5,7 @@ from jaxtyping import Int32, Int64, UInt64
 
 # Why: bounds temporaries that would be several times larger than the corpus.
 ROWS_AT_ONCE = 1 << 16
+ITEMS_AT_ONCE = 1 << 22
 
 
 def offsets_of(lengths: Int64[np.ndarray, " rows"]) -> Int64[np.ndarray, " bounds"]:

@@ -6,7 +6,7 @@ with skewed popularity. Some behaviours are noise, a few reveal an attribute. Ta
 come from the user's late interests. `docs/simulated-world.md` has the equations, what each
 parameter changes, and what is left out.
 
-The folder holds `world.json` beside the raw files, so that the data says that it is simulated.
+`world.json` beside the raw files marks the data as simulated.
 """
 
 import argparse

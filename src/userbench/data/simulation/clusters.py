@@ -30,7 +30,7 @@ def build_clusters(
     world: World,
     rng: np.random.Generator,
 ) -> Clusters:
-    """Make clusters as large as they are used, ids in a random order of first appearance."""
+    """Make clusters whose sizes follow their use, with ids in random order of first appearance."""
     used = usage > 0
     sizes = used + np.floor(usage * (members - used.sum())).astype(np.int64)
     sizes[np.argmax(usage)] += members - sizes.sum()
@@ -48,7 +48,7 @@ def build_clusters(
 
 
 def choose_members(clusters: Clusters, members: int, rng: np.random.Generator) -> Clusters:
-    """Keep random members of a catalogue; their ids and order of popularity stay."""
+    """Keep random members of a catalogue, with their ids and order of popularity."""
     chosen = np.sort(rng.choice(len(clusters.ids), members, replace=False))
     owner = np.searchsorted(clusters.starts, chosen, side="right") - 1
     sizes = np.bincount(owner, minlength=len(clusters.sizes))
@@ -67,9 +67,9 @@ def draw_distinct(
     cluster: Int[np.ndarray, " draws"],
     rng: np.random.Generator,
 ) -> Int[np.ndarray, " draws"]:
-    """Draw a member of each given cluster; no user gets a member twice.
+    """Draw a member of each of these clusters; no user gets a member twice.
 
-    A repeated member is drawn again, from the same cluster at first, then from any.
+    A repeated member is drawn again, first from the same cluster, then from any.
     """
     member = draw_members(clusters, cluster, rng)
     suspects = np.arange(len(user))
@@ -89,7 +89,7 @@ def draw_distinct(
 def draw_members(
     clusters: Clusters, cluster: Int[np.ndarray, " draws"], rng: np.random.Generator
 ) -> Int[np.ndarray, " draws"]:
-    """Draw a member of each given cluster: any, or at rank r with density (r + head) ** -tail."""
+    """Draw a member of each cluster: any, or rank r with density (r + head) ** -tail."""
     size, head = clusters.sizes[cluster], clusters.heads[cluster]
     power = 1 - clusters.tail
     low, high = clusters.heads**power, (clusters.heads + clusters.sizes) ** power

@@ -1,4 +1,4 @@
-"""Simulated users: their attributes, interests and behaviours, and what tasks ask of them."""
+"""Simulated users: their attributes, interests and behaviours, their targets and conversions."""
 
 import math
 from typing import NamedTuple
@@ -14,7 +14,7 @@ ABSENT = -1  # fills the rows of users with fewer targets than others
 
 
 class People(NamedTuple):
-    """Some users: what they did, their labels counted from 0, and their hidden interests."""
+    """Some users: their items, their labels counted from 0, and their hidden interests."""
 
     items: Int[np.ndarray, "users width"]  # ids, oldest to newest, zeros on the left
     age: Int[np.ndarray, " users"]  # as recorded, hence with label noise

@@ -32,7 +32,9 @@ class World:
     drift: float = 0.6  # how far interest weights move from the first to the last behaviour
     noise: float = 0.15  # share of behaviours drawn from global popularity
     head: float = 0.0007  # share of a cluster's members that are about as popular as its first
-    tail: float = 1.33  # exponent of popularity below the head; higher: fewer items, used oftener
+    tail: float = (
+        1.33  # exponent of popularity below the head; higher: fewer items, used more often
+    )
     rare: float = 0.04  # share of draws in a cluster that take any member, so that all are used
     lengths: tuple[tuple[float, float], ...] = (  # (share of users with n behaviours or fewer, n)
         (0.0, 0.0),
@@ -125,7 +127,7 @@ def is_prior(shares: tuple[float, ...]) -> bool:
 
 
 def is_quantile_table(table: tuple[tuple[float, ...], ...]) -> bool:
-    """Whether (share, length) pairs rise from nobody to everybody."""
+    """Whether (share, length) pairs rise from share 0 to share 1."""
     if len(table) < 2 or {len(pair) for pair in table} != {2}:
         return False
     (first, least), (last, most) = table[0], table[-1]
@@ -173,9 +175,10 @@ FULL_SCALE = {
 
 
 def choose_world(format: str, users: int, **changes: Value) -> World:
-    """The world of a format at a number of users: catalogues to scale, then the given changes.
+    """The world of a format with this many users: catalogues to scale, then the changes.
 
-    ValueError for an unknown format or parameter, and for a value that does not fit.
+    Raises:
+        ValueError: the format or a parameter is unknown, or a value does not fit.
     """
     if format not in FULL_SCALE:
         known = ", ".join(FULL_SCALE)
@@ -190,14 +193,15 @@ def choose_world(format: str, users: int, **changes: Value) -> World:
         name: max(least, round(defaults[name] * users / facts.users))
         for name, least in facts.least.items()
     }
-    given = {name: shape_like(defaults[name], value, name) for name, value in changes.items()}
-    return replace(facts.world, **(scaled | given))
+    changed = {name: shape_like(defaults[name], value, name) for name, value in changes.items()}
+    return replace(facts.world, **(scaled | changed))
 
 
 def shape_like(default: Value, value: Value, name: str) -> Value:
-    """The value with the types of a default, integers as floats where need be.
+    """The value with the types of a default, integers as floats where needed.
 
-    ValueError names the parameter that has a value of another kind.
+    Raises:
+        ValueError: the parameter `name` has a value of another kind.
     """
     if isinstance(default, tuple) and isinstance(value, tuple):
         return tuple(shape_like(default[0], part, name) for part in value)
