@@ -5,14 +5,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from userbench.data.simulate import (
-    ABSENT,
-    CLICK_COUNTS,
-    build_population,
-    choose_world,
-    draw_people,
-    draw_targets,
-)
+from userbench.data.simulation.people import ABSENT, draw_people, draw_targets
+from userbench.data.simulation.population import build_population
+from userbench.data.simulation.world import CLICK_COUNTS, choose_world
 from userbench.data.store import BehaviourStore, LabelledExamples, TargetExamples
 
 SEED = 0

@@ -29,7 +29,7 @@ from benchmarks.configurations import CONFIGURATIONS, TTL_ITEMS
 from benchmarks.corpus import Corpus
 from userbench import pretrain
 from userbench.data import store as store_module
-from userbench.data.simulate import choose_world
+from userbench.data.simulation.world import choose_world
 from userbench.data.store import Batch, BehaviourStore
 from userbench.errors import command
 from userbench.method import PretrainMethod, configure, load_method

@@ -29,7 +29,8 @@ from typing import NamedTuple
 import numpy as np
 from stores import write_store
 
-from userbench.data import arrays, raw, store
+from userbench.data import arrays, padded_lines, store
+from userbench.data.format import INT32_MAX, Source, find_source, is_named_after, load_format
 
 SOURCES = {
     "ttl": {"age": "age", "click": "click"},
@@ -70,7 +71,7 @@ def valid(random: Random) -> Corpus:
         rows.append(b",".join(b"%d" % item for item in [0] * (width - len(items)) + items))
     files = {"pretrain": rows}
     for source in SOURCES[format].values():
-        facts = raw.FORMATS[format][source]
+        facts = find_source(format, source)
         chosen = random.sample(rows, random.randint(1, len(rows)))
         ends = [
             b",".join(
@@ -179,7 +180,7 @@ def damaged(random: Random) -> Corpus:
 def placed(random: Random, corpus: Corpus, folder: Path) -> Path:
     """The corpus as a folder or as a zip, which may be damaged, too; what a user would name."""
     names = {
-        source: raw.FORMATS[corpus.format][source].stem + random.choice([".csv", ".csv", "_3.csv"])
+        source: find_source(corpus.format, source).stem + random.choice([".csv", ".csv", "_3.csv"])
         for source in corpus.files
     }
     if random.random() < 0.8:
@@ -217,14 +218,14 @@ class Plain(NamedTuple):
     bad: int | None
 
 
-def plain(text: bytes, source: raw.Source) -> Plain:
+def plain(text: bytes, source: Source) -> Plain:
     """The slow and obvious reader."""
     rows, width = [], None
     if not text:
         return Plain(rows, 1)
     lines = text.split(b"\n")
     for number, line in enumerate(lines[:-1] if lines[-1] == b"" else lines, 1):
-        fits = len(line) <= raw.LINE_LIMIT and re.fullmatch(
+        fits = len(line) <= padded_lines.LINE_LIMIT and re.fullmatch(
             rb"([0-9]+(?:,[0-9]+)*)(,,([0-9]+(?:,[0-9]+)*))?\r?", line
         )
         if not fits or (fits[2] is None) != (source.tail == "none"):
@@ -243,7 +244,7 @@ def plain(text: bytes, source: raw.Source) -> Plain:
             len(sequence) != width
             or not items
             or sequence != [0] * (width - len(items)) + items
-            or max(items) > raw.INT32_MAX
+            or max(items) > INT32_MAX
             or not all(source.low <= value <= source.high for value in tail)
             or (source.tail == "label" and len(tail) > 1)
         ):
@@ -255,7 +256,7 @@ def plain(text: bytes, source: raw.Source) -> Plain:
 def examine(corpus: Corpus, path: Path, out: Path, block: int) -> str:
     """Read the corpus at `path` into a store at `out`; the outcome in a word, or AssertionError."""
     before = sorted(out.parent.iterdir())
-    block, raw.BLOCK = raw.BLOCK, block
+    block, padded_lines.BLOCK = padded_lines.BLOCK, block
     try:
         write_store(path, corpus.format, SOURCES[corpus.format], out, corpus.max_bad_rows)
     except ValueError as mistake:
@@ -267,7 +268,7 @@ def examine(corpus: Corpus, path: Path, out: Path, block: int) -> str:
         assert sorted(out.parent.iterdir()) == before, f"left behind, though refused: {mistake}"
         return refused(str(mistake), corpus, path)
     finally:
-        raw.BLOCK = block
+        padded_lines.BLOCK = block
     assert sorted(out.parent.iterdir()) == sorted([*before, out]), "rubbish beside the store"
     accepted(corpus, out)
     return "read"
@@ -283,10 +284,8 @@ def refused(message: str, corpus: Corpus, path: Path) -> str:
         return "file refused"
     assert len(found["what"]) < 250, f"long-winded: {message}"
     if corpus.max_bad_rows == 0 and not zipfile.is_zipfile(path):
-        facts = raw.FORMATS[corpus.format]
-        (source,) = (
-            s for s in corpus.files if raw.is_named_after(facts[s], Path(found["file"]).name)
-        )
+        facts = load_format(corpus.format).SOURCES
+        (source,) = (s for s in corpus.files if is_named_after(facts[s], Path(found["file"]).name))
         rows, bad = plain(corpus.files[source], facts[source])
         line = int(found["line"])
         if "not among the pre-training rows" in message:
@@ -311,7 +310,7 @@ def accepted(corpus: Corpus, out: Path) -> None:
         n_bad += bad
     if n_bad:
         return
-    facts = raw.FORMATS[corpus.format]
+    facts = load_format(corpus.format).SOURCES
     said = {source: plain(text, facts[source]) for source, text in corpus.files.items()}
     assert not any(one.bad for one in said.values()), f"a bad line was read: {said}"
     ids = arrays.read_array(out / "behaviours", "item_ids.npy")
@@ -387,6 +386,7 @@ BOMBS = ("one line", "separators", "line ends", "quote", "columns", "digits")
 LIMITED = """
 import resource, sys
 from pathlib import Path
+from userbench.data.formats import ttl
 from userbench.data.ingest import write_behaviours
 for line in Path("/proc/self/status").read_text().splitlines():
     if line.startswith("VmSize"):
@@ -422,7 +422,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     warnings.simplefilter("error")
-    store.environment = dict  # Why: it asks git, and takes longer than reading.
+    arrays.environment = dict  # Why: it asks git, and takes longer than reading.
     fuzz(50, args.seed)  # Why: what is loaded at the first reading is not memory of a file.
     start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     outcomes = fuzz(args.files, args.seed)

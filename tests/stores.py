@@ -24,7 +24,7 @@ def write_store(
 
 def write_splits(store: Path, tasks: Iterable[str], by: str, seed: int, out: Path) -> None:
     """The split of the users, and that of the examples of each task."""
-    from userbench.data.draw import write_task_split, write_user_split
+    from userbench.data.draw_splits import write_task_split, write_user_split
 
     write_user_split(store / "behaviours", seed, out / "users")
     for task in tasks:

@@ -112,7 +112,7 @@ def test_places_are_those_chosen_and_one_behind(lengths, ratio):
 
 def test_few_shapes_for_many_batches():
     """Each shape is a graph to capture: lengths as in TTL must not give a new one in every step."""
-    from userbench.data.simulate import choose_world
+    from userbench.data.simulation.world import choose_world
     from userbench.data.store import BehaviourStore
 
     torch.manual_seed(0)

@@ -3,13 +3,14 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
 from userbench.results import artifact
 
 
-def test_written_whole_or_not_at_all(tmp_path):
+def test_writes_are_atomic(tmp_path):
     """A failure half-way leaves the old file as it was and no rubbish beside it."""
     path = tmp_path / "deep" / "scores.json"
     artifact.write_json(path, {"value": 0.1})
@@ -47,6 +48,15 @@ def test_record_traces_an_artefact(tmp_path):
     assert told["hardware"]["cores"] >= 1
     assert told["wall_seconds"] > 0
     assert "commit" in told["git"] or told["git"] == {}
+
+
+def test_a_duration_counts_from_the_start_of_the_process():
+    """Wrong: by up to a second, as from the time of the boot in whole seconds (psutil)."""
+    code = "import time; from userbench.results.artifact import seconds_since_start as seconds;"
+    code += "print(time.monotonic() - seconds())"
+    before = time.monotonic()
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert before - 0.02 <= float(run.stdout) <= time.monotonic()  # ticks of 0.01 s
 
 
 def test_record_names_the_job_of_a_cluster_where_there_is_one(tmp_path, monkeypatch):

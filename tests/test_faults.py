@@ -316,7 +316,7 @@ def test_a_damaged_record_is_one_line(name, written):
 def test_a_raw_file_changed_after_it_was_read_is_noticed(tiny, tmp_path):
     """Wrong: results of a data set that is not on the disk any more, with its name on them."""
     from userbench.data.arrays import read_manifest
-    from userbench.data.draw import write_task_split
+    from userbench.data.draw_splits import write_task_split
     from userbench.data.splits import check_task_splits, check_user_split
 
     def check() -> None:
@@ -348,7 +348,7 @@ def test_a_raw_file_changed_after_it_was_read_is_noticed(tiny, tmp_path):
 
 def test_a_zip_changed_after_it_was_read_is_noticed(tiny, tmp_path):
     """Wrong: the member's checksum is taken for that of the archive, or a lost member crashes."""
-    from userbench.data.arrays import check_raw
+    from userbench.data.raw_bytes import check_raw
 
     def packed(*left_out: str) -> None:
         with zipfile.ZipFile(tmp_path / "raw.zip", "w") as archive:

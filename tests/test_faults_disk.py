@@ -124,17 +124,17 @@ def task(tiny: Path, trained: Path, out: Path) -> None:
 
 
 def user_split(tiny: Path, trained: Path, out: Path) -> None:
-    from userbench.data import draw
+    from userbench.data import draw_splits
 
     of = ["--behaviours", str(tiny / "store/behaviours")]
-    draw.main(["users", *of, "--seed", "0", "--out", str(out)])
+    draw_splits.main(["users", *of, "--seed", "0", "--out", str(out)])
 
 
 def task_split(tiny: Path, trained: Path, out: Path) -> None:
-    from userbench.data import draw
+    from userbench.data import draw_splits
 
     of = ["--examples", str(tiny / "store/tasks/click"), "--by", "interaction"]
-    draw.main(["examples", *of, "--seed", "0", "--out", str(out)])
+    draw_splits.main(["examples", *of, "--seed", "0", "--out", str(out)])
 
 
 def neighbours(tiny: Path, trained: Path, out: Path) -> None:

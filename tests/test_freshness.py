@@ -190,23 +190,24 @@ def test_a_raw_file_that_is_not_there_is_said_before_anything_runs(results):
 
 
 def test_large_files_are_not_read_twice(tmp_path, monkeypatch):
-    """Wrong: every dry run reads gigabytes; or a damaged memory stops all of them."""
-    from userbench.data import raw_content as module
-    from userbench.data.raw import checksum, find_file
+    """Wrong: every dry run reads gigabytes; or a damaged cache stops all of them."""
+    from userbench.data.format import find_file
+    from userbench.data.raw_bytes import checksum
+    from userbench.workflow import raw as module
 
-    path, memory = tmp_path / "original_desen_pretrain.csv", tmp_path / ".snakemake/known.json"
+    path, cache = tmp_path / "original_desen_pretrain.csv", tmp_path / ".snakemake/known.json"
     path.write_text("0,1\n")
     read = []
     monkeypatch.setattr(module, "checksum", lambda *of: read.append(of) or checksum(*of))
 
     def content() -> str:
-        return module.remembered(find_file(tmp_path, "ttl", "pretrain"), memory)
+        return module.cached_checksum(find_file(tmp_path, "ttl", "pretrain"), cache)
 
     first = content()
     assert content() == first == checksum(path, "") and len(read) == 1
     path.write_text("0,2\n")
     assert content() != first and len(read) == 2
-    for damage in ("", "[]", '{"a": 3}', memory.read_text()[:-9]):
-        memory.write_text(damage)
+    for damage in ("", "[]", '{"a": 3}', cache.read_text()[:-9]):
+        cache.write_text(damage)
         assert content() == checksum(path, "")
     assert len(read) == 6

@@ -67,7 +67,7 @@ def test_any_text_at_all_is_read_or_refused(tmp_path_factory, lines, encoding, b
             corpus = fuzz.Corpus("ttl", {**good, source: text}, 0)
             place = folder / source
             for name, content in corpus.files.items():
-                path = place / "raw" / f"{fuzz.raw.FORMATS['ttl'][name].stem}.csv"
+                path = place / "raw" / f"{fuzz.find_source('ttl', name).stem}.csv"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
             fuzz.examine(corpus, place / "raw", place / "store", block)
@@ -216,7 +216,7 @@ def test_names_that_no_terminal_shows_stay_in_their_line(quick, tmp_path):
     """If wrong: a line end, or a byte that is no text, in a name breaks the list of bad lines."""
     deep = Path(os.fsdecode(os.fsencode(tmp_path / "raw") + b"/a\n\xff"))
     deep.mkdir(parents=True)
-    (deep / f"{fuzz.raw.FORMATS['ttl']['pretrain'].stem}.csv").write_bytes(b"1,2\nx,3\n")
+    (deep / f"{fuzz.find_source('ttl', 'pretrain').stem}.csv").write_bytes(b"1,2\nx,3\n")
     write_store(tmp_path / "raw", "ttl", {}, tmp_path / "store", max_bad_rows=1)
     listed = (tmp_path / "store/behaviours/bad_rows.tsv").read_text(encoding="utf-8").splitlines()
     assert len(listed) == 2 and r"raw/a\n\udcff/" in listed[1]

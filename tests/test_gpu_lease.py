@@ -10,7 +10,7 @@ from collections import Counter
 import pytest
 from conftest import ROOT
 
-# Takes a place, says which, and holds it until its input ends.
+# Leases a GPU, prints which one, and holds it until its input ends.
 HOLD = """
 import logging, sys
 from pathlib import Path
@@ -72,13 +72,13 @@ def test_a_killed_process_holds_nothing_and_who_waits_says_so(start):
     first, second = start(), start()
     taken = {device(first): first, device(second): second}
     waiting = start()
-    wait_for(lambda: "all 2 places are taken" in waiting.said.read_text())
+    wait_for(lambda: "all 2 slots are in use" in waiting.said.read_text())
     assert waiting.said.read_text().count("\n") == 1  # one line, however long it waits
     taken["1"].send_signal(signal.SIGKILL)
     assert device(waiting) == "1"
 
 
-def test_places_on_a_gpu_are_taken_after_all_gpus_have_one(start):
+def test_a_gpu_gets_a_second_process_after_all_gpus_have_one(start):
     shared = {"USERBENCH_JOBS_PER_GPU": "2"}
     given = [device(start(**shared)) for _ in range(4)]
     assert Counter(given[:2]) == {"0": 1, "1": 1}
@@ -90,7 +90,7 @@ def test_leases_go_by_the_names_of_what_is_visible(start):
     given = [device(start(CUDA_VISIBLE_DEVICES="3,5")) for _ in range(2)]
     assert given == ["3", "5"]
     waiting = start(count=1, CUDA_VISIBLE_DEVICES="5")
-    wait_for(lambda: "GPU 5: all 1 places" in waiting.said.read_text())
+    wait_for(lambda: "GPU 5: all 1 slots" in waiting.said.read_text())
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_a_process_takes_one_gpu_however_often_it_asks(tmp_path, monkeypatch):
         gpu_lease.lease_gpu("cuda", 2)
         assert os.environ[gpu_lease.VISIBLE] == "0"
     assert [path.name for path in tmp_path.iterdir()] == ["gpu-0-0"]
-    gpu_lease.held.pop().close()
+    gpu_lease.held.pop().release()
 
 
 def test_a_folder_of_somebody_else_is_refused(monkeypatch):
@@ -139,3 +139,25 @@ def test_a_folder_of_somebody_else_is_refused(monkeypatch):
             gpu_lease.folder()
     finally:
         path.rmdir()
+
+
+def test_a_symbolic_link_is_no_slot(tmp_path):
+    """Wrong: a link in the folder makes a training overwrite a file of the user's."""
+    from userbench.training import gpu_lease
+
+    precious = tmp_path / "precious"
+    precious.write_text("results")
+    (tmp_path / "gpu-0-0").symlink_to(precious)
+    with pytest.raises(OSError):
+        gpu_lease.try_lock(tmp_path / "gpu-0-0")
+    assert precious.read_text() == "results"
+
+
+def test_a_slot_names_its_process_also_while_others_want_it(tmp_path):
+    """Wrong: who asks for a slot erases who has it."""
+    from userbench.training import gpu_lease
+
+    first = gpu_lease.try_lock(tmp_path / "gpu-0-0")
+    assert gpu_lease.try_lock(tmp_path / "gpu-0-0") is None
+    assert (tmp_path / "gpu-0-0").read_text() == f"{os.getpid()}\n"
+    first.release()

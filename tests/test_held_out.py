@@ -97,11 +97,11 @@ def test_more_users_are_alike_in_what_a_short_encoder_reads(corpus):
 
 def test_hashes_are_equal_where_sequences_are(corpus, monkeypatch):
     """Wrong: users at the bounds of a block are hashed with items of their neighbours."""
-    from userbench.data import arrays as module
+    from userbench.data import ragged
 
     store = opened(corpus[0], 3)
     whole = store.hashes()
-    monkeypatch.setattr(module, "USERS_AT_ONCE", 7)
+    monkeypatch.setattr(ragged, "ROWS_AT_ONCE", 7)
     assert np.array_equal(store.hashes(), whole)
     rows = [tuple(part.tolist()) for part in store.items.split(store.lengths.tolist())]
     for user in range(0, 300, 5):

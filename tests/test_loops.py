@@ -205,7 +205,7 @@ def test_nan_in_finetuning_leaves_no_score(tiny, tmp_path):
 
 
 def test_splits_of_another_store_are_refused(tiny, tmp_path):
-    from userbench.data.draw import write_user_split
+    from userbench.data.draw_splits import write_user_split
 
     strange = tmp_path / "splits"
     write_user_split(tiny / "store/behaviours", 1, strange / "users")

@@ -8,7 +8,7 @@ from stores import write_splits, write_store
 
 from userbench.data import arrays, neighbours, splits
 from userbench.data.neighbours import Neighbours, item_neighbours, load_neighbours
-from userbench.data.raw import offsets_of
+from userbench.data.ragged import offsets_of
 
 N_ITEMS = 14  # item 14 is never behaved on
 SEQUENCES = st.lists(st.lists(st.integers(1, N_ITEMS - 1), min_size=1, max_size=12), min_size=1)

@@ -26,10 +26,10 @@ Shell command: python -m userbench.data.ingest behaviours --raw results/x/raw \
 Shell command: python -m userbench.data.ingest task --raw results/x/raw --source age \
 --behaviours {store}/behaviours --out {store}/tasks/age > log
 
-Shell command: python -m userbench.data.draw users --behaviours {store}/behaviours \
+Shell command: python -m userbench.data.draw_splits users --behaviours {store}/behaviours \
 --out {splits}/users > log
 
-Shell command: python -m userbench.data.draw examples --examples {store}/tasks/age \
+Shell command: python -m userbench.data.draw_splits examples --examples {store}/tasks/age \
 --out {splits}/tasks/age > log
 
 Shell command: cp results/x/table2.csv results/ 2> log
@@ -336,7 +336,7 @@ def test_what_is_there_of_splits_is_taken_and_the_rest_is_made(tiny, tmp_path):
 
     store, splits, again = (str(tiny / name) for name in ("store", "splits", "splits/tasks/again"))
     one = ["examples", "--examples", f"{store}/tasks/age", "--by", "user", "--seed", "0"]
-    drawn = Job("userbench.data.draw", [*one, "--out", again])
+    drawn = Job("userbench.data.draw_splits", [*one, "--out", again])
     read = Job("userbench.data.neighbours", ["--store", store, "--splits", splits, "--top", "2"])
     read = replace(read, words=[*read.words, "--out", str(tiny / "neighbours")])
     made = made_from([drawn, read], [drawn, read], tmp_path, store, {})

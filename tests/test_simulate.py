@@ -17,7 +17,32 @@ from sklearn.metrics import roc_auc_score
 from sklearn.naive_bayes import BernoulliNB
 
 from userbench.data import simulate
-from userbench.data.simulate import APP, CLICK_COUNTS, LIKE_COUNTS, TTL, choose_world
+from userbench.data.simulation.clusters import Clusters, build_clusters, draw_members, repeats
+from userbench.data.simulation.people import (
+    ABSENT,
+    People,
+    draw_conversions,
+    draw_people,
+    draw_targets,
+)
+from userbench.data.simulation.population import build_population
+from userbench.data.simulation.raw_files import (
+    TASKS,
+    USERS_PER_CHUNK,
+    file_name,
+    render_ids,
+    render_rows,
+    write_raw_files,
+)
+from userbench.data.simulation.world import (
+    APP,
+    CLICK_COUNTS,
+    FULL_SCALE,
+    LIKE_COUNTS,
+    TTL,
+    World,
+    choose_world,
+)
 
 USERS = 10_000  # more than one chunk
 TTL_TASKS = {  # rows of the full release, labels or ids from, to, most tails of a row
@@ -35,7 +60,7 @@ CORPORA = [
 
 
 def write(format: str, folder: Path, users: int, seed: int = 1, **changes) -> Path:
-    simulate.simulate(format, choose_world(format, users, **changes), users, seed, folder)
+    write_raw_files(format, choose_world(format, users, **changes), users, seed, folder)
     return folder
 
 
@@ -54,21 +79,21 @@ def like_the_excerpt() -> "Drawn":
 class Drawn:
     """Users drawn in memory, and the population they come from."""
 
-    def __init__(self, world: simulate.World, users: int = 4_000, seed: int = 0):
+    def __init__(self, world: World, users: int = 4_000, seed: int = 0):
         self.world, self.rng = world, np.random.default_rng(seed)
-        self.population = simulate.build_population(world, self.rng)
-        self.people = simulate.draw_people(world, self.population, users, self.rng)
+        self.population = build_population(world, self.rng)
+        self.people = draw_people(world, self.population, users, self.rng)
 
     def targets(self, name: str = "click") -> np.ndarray:
         clusters = getattr(self.population, name)
         counts = {"click": CLICK_COUNTS, "like": LIKE_COUNTS}[name]
-        return simulate.draw_targets(self.world, clusters, counts, self.people, self.rng)
+        return draw_targets(self.world, clusters, counts, self.people, self.rng)
 
     def conversions(self) -> np.ndarray:
-        return simulate.draw_conversions(self.world, self.population, self.people, self.rng)
+        return draw_conversions(self.world, self.population, self.people, self.rng)
 
 
-def small_world(**changes) -> simulate.World:
+def small_world(**changes) -> World:
     return choose_world("ttl", 4_000, items=4_000, **changes)
 
 
@@ -129,22 +154,24 @@ def test_task_rows_follow_the_order_of_users(corpora, format, pretrain, tasks, f
 def test_labelled_rows_at_full_scale_are_those_of_the_paper():
     # Else Table 1 of a full-scale simulation would differ from the paper's.
     for format, _, tasks, full in CORPORA:
-        facts = simulate.FORMATS[format]
+        facts = FULL_SCALE[format]
         assert facts.users == full
+        written = {file_name(format, s): share for s, share in TASKS[format].labelled.items()}
+        assert written.keys() == tasks.keys()
         for name, (rows, *_) in tasks.items():
-            assert round(getattr(facts.world, facts.labelled[name]) * full) == rows
+            assert round(getattr(facts.world, written[name]) * full) == rows
 
 
 def test_a_larger_share_of_thumb_ups_changes_no_other_file(tmp_path):
     # Else a world with more thumb-ups would also have other behaviours, or other clicks.
     users = 500
     for name, share in {"few": 0.2, "many": 0.6}.items():
-        world = simulate.choose_world("ttl", users, like_labelled=share)
-        simulate.simulate("ttl", world, users, 3, tmp_path / name)
+        world = choose_world("ttl", users, like_labelled=share)
+        write_raw_files("ttl", world, users, 3, tmp_path / name)
     like = "original_desen_finetune_like_nouserID.csv"
     rows = {name: len(read_lines(tmp_path / name / like)) for name in ("few", "many")}
     assert rows == {"few": 100, "many": 300}
-    for name in set(simulate.FORMATS["ttl"].labelled) - {like}:
+    for name in TTL_TASKS.keys() - {like}:
         assert (tmp_path / "few" / name).read_bytes() == (tmp_path / "many" / name).read_bytes()
 
 
@@ -163,7 +190,7 @@ def checksums(folder: Path) -> dict[str, str]:
 @pytest.mark.parametrize("format", ["ttl", "app"])
 def test_seed_decides_every_byte(tmp_path, format):
     # Else a run could not be repeated, or repeats would all see the same users.
-    users = simulate.USERS_PER_CHUNK + 10
+    users = USERS_PER_CHUNK + 10
     first = checksums(write(format, tmp_path / "first", users))
     assert checksums(write(format, tmp_path / "again", users)) == first
     other = checksums(write(format, tmp_path / "other", users, seed=2))
@@ -214,13 +241,13 @@ def test_targets_per_user_are_as_many_as_in_the_real_data():
     drawn = Drawn(small_world(), 8_000)
     for name, counts in (("click", CLICK_COUNTS), ("like", LIKE_COUNTS)):
         targets = drawn.targets(name)
-        number = (targets != simulate.ABSENT).sum(axis=1)
+        number = (targets != ABSENT).sum(axis=1)
         shares = np.bincount(number, minlength=len(counts) + 1)[1:] / len(number)
         assert shares == pytest.approx(np.array(counts) / sum(counts), abs=0.015)
         for row in targets[:2_000].tolist():
-            present = [target for target in row if target != simulate.ABSENT]
+            present = [target for target in row if target != ABSENT]
             assert len(set(present)) == len(present)
-            assert row == present + [simulate.ABSENT] * (len(row) - len(present))
+            assert row == present + [ABSENT] * (len(row) - len(present))
 
 
 def test_like_targets_are_click_targets():
@@ -262,7 +289,7 @@ def test_catalogues_scale_with_users():
 # --- What the knobs move
 
 
-def bag_of_items(people: simulate.People, n_items: int) -> sparse.csr_matrix:
+def bag_of_items(people: People, n_items: int) -> sparse.csr_matrix:
     row, column = np.nonzero(people.items)
     ones, shape = np.ones(len(row)), (len(people.items), n_items + 1)
     return sparse.csr_matrix((ones, (row, people.items[row, column])), shape=shape)
@@ -296,7 +323,7 @@ def test_label_knobs_move_how_well_labels_are_known(name, knob, low, high):
     assert better > worse + 0.02
 
 
-def owner_of(clusters: simulate.Clusters) -> np.ndarray:
+def owner_of(clusters: Clusters) -> np.ndarray:
     """Cluster of every member."""
     return np.repeat(np.arange(len(clusters.sizes)), clusters.sizes)
 
@@ -426,7 +453,7 @@ def ndcg_at_10(scores: np.ndarray, targets: np.ndarray) -> float:
     """Mean over (user, target) pairs, a user's other targets left out of the ranking."""
     gains = []
     for score, row in zip(scores, targets.tolist(), strict=True):
-        present = [target for target in row if target != simulate.ABSENT]
+        present = [target for target in row if target != ABSENT]
         for target in present:
             rivals = score.copy()
             rivals[present] = -1
@@ -449,7 +476,7 @@ def target_chances(drawn: Drawn) -> np.ndarray:
     return result
 
 
-def popularity_in_cluster(clusters: simulate.Clusters) -> np.ndarray:
+def popularity_in_cluster(clusters: Clusters) -> np.ndarray:
     """Probability of each member once its cluster is chosen, by integrating the density."""
     shares = []
     for size, head in zip(clusters.sizes, clusters.heads, strict=True):
@@ -463,7 +490,7 @@ def test_knowing_the_interests_beats_popularity():
     # Else T3 and T4 would have nothing to learn beyond popularity.
     drawn = Drawn(small_world(), 2_000)
     targets = drawn.targets()
-    counts = np.bincount(targets[targets != simulate.ABSENT], minlength=401).astype(float)
+    counts = np.bincount(targets[targets != ABSENT], minlength=401).astype(float)
     popularity = ndcg_at_10(np.tile(counts, (len(targets), 1)), targets)
     oracle = ndcg_at_10(target_chances(drawn), targets)
     assert popularity > 0.02
@@ -479,25 +506,25 @@ def test_repeats_are_those_of_a_set(pairs):
     # Else rows could keep an item twice, or a first occurrence would be drawn again.
     user, member = np.array(pairs).T
     expected = [pair in pairs[:index] for index, pair in enumerate(pairs)]
-    assert simulate.repeats(user, member).tolist() == expected
+    assert repeats(user, member).tolist() == expected
 
 
 def test_members_are_drawn_by_their_density():
     # Else `head`, `tail` and `rare` would not mean what the equations say.
     rng = np.random.default_rng(0)
-    clusters = simulate.build_clusters(np.array([0.3, 0.7]), 40, 1.5, small_world(rare=0.1), rng)
-    drawn = simulate.draw_members(clusters, np.repeat([0, 1], 100_000), rng)
+    clusters = build_clusters(np.array([0.3, 0.7]), 40, 1.5, small_world(rare=0.1), rng)
+    drawn = draw_members(clusters, np.repeat([0, 1], 100_000), rng)
     frequency = np.bincount(drawn, minlength=40) / 100_000
     assert frequency == pytest.approx(popularity_in_cluster(clusters), abs=0.006)
 
 
 def test_rows_render_like_join():
     # Else ids would be written wrong; a row of targets must end where its targets do.
-    cells = simulate.render_ids(1_000_000)
+    cells = render_ids(1_000_000)
     rows = np.array([[0, 0, 7], [10, 999_999, 1_000_000], [5, -1, -1]])
     expected = [b"0,0,7", b"10,999999,1000000", b"5"]
-    assert simulate.render_rows(cells, rows) == expected
-    assert simulate.render_rows(cells, rows[:0]) == []
+    assert render_rows(cells, rows) == expected
+    assert render_rows(cells, rows[:0]) == []
 
 
 def test_a_full_row_from_a_tiny_catalogue_has_no_repeat():

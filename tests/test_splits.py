@@ -6,7 +6,7 @@ import pytest
 import torch
 from stores import write_splits, write_store
 
-from userbench.data import arrays, draw, store
+from userbench.data import arrays, draw_splits, store
 from userbench.data.splits import (
     TEST,
     TRAIN,
@@ -109,7 +109,10 @@ def test_same_seed_same_files(corpus, tmp_path):
 
 def test_names_have_draws_of_their_own():
     """If wrong: two tasks with equally many rows are split alike."""
-    draws = [draw.draw(1000, draw.TASK_CUTS, draw.generator(0, name)) for name in ("age", "gender")]
+    draws = [
+        draw_splits.draw(1000, draw_splits.TASK_CUTS, draw_splits.generator(0, name))
+        for name in ("age", "gender")
+    ]
     assert 400 < (draws[0] == draws[1]).sum() < 480  # 0.36 + 0.04 + 0.04 of 1,000 by chance
 
 
@@ -167,7 +170,7 @@ def test_mistakes_on_the_command_line(corpus, tmp_path, arguments, reason):
     """If wrong: a user's mistake is a traceback, or leaves something half-written."""
     what, *more = arguments
     with pytest.raises(SystemExit) as end:
-        draw.main([what, *of(what, corpus), "--out", str(tmp_path / "new" / what), *more])
+        draw_splits.main([what, *of(what, corpus), "--out", str(tmp_path / "new" / what), *more])
     assert end.value.code.startswith("error: ")
     assert reason in end.value.code
     assert list(tmp_path.iterdir()) == []
@@ -176,8 +179,8 @@ def test_mistakes_on_the_command_line(corpus, tmp_path, arguments, reason):
 def test_command(corpus, tmp_path):
     """If wrong: the command writes something else than the function."""
     out = tmp_path / "splits"
-    draw.main(["users", *of("users", corpus), "--out", str(out / "users")])
-    draw.main(["examples", *of("examples", corpus), "--out", str(out / "tasks/click")])
+    draw_splits.main(["users", *of("users", corpus), "--out", str(out / "users")])
+    draw_splits.main(["examples", *of("examples", corpus), "--out", str(out / "tasks/click")])
     write_splits(corpus, ["click"], "user", 1, tmp_path / "direct")
     assert contents(out) == contents(tmp_path / "direct")
 

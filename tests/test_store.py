@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stores import write_store
 
-from userbench.data import arrays, ingest
+from userbench.data import arrays, ingest, ragged
 from userbench.data.arrays import read_array, read_checksums, read_manifest
 from userbench.data.store import BehaviourStore, load_labels, load_targets
 
@@ -106,11 +106,11 @@ def test_equals_dictionaries_and_loops(tmp_path_factory, corpus, weak_hash):
     tmp_path = tmp_path_factory.mktemp("store")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(arrays, "environment", dict)  # asks git: slow
-        patch.setattr(arrays, "USERS_AT_ONCE", 5)
-        patch.setattr(ingest, "ITEMS_AT_ONCE", 7)
+        patch.setattr(ragged, "ROWS_AT_ONCE", 5)
+        patch.setattr(ragged, "ITEMS_AT_ONCE", 7)
         if weak_hash:
             lengths = lambda items, offsets: np.diff(offsets).astype(np.uint64)  # noqa: E731
-            patch.setattr(arrays, "hash_rows", lengths)
+            patch.setattr(ragged, "hash_rows", lengths)
         write_store(write_raw(tmp_path / "raw", *corpus), "ttl", SOURCES, tmp_path / "store", 99)
     assert arrays_of(tmp_path / "store") == slow_arrays(*corpus)
     users, age, click = corpus
@@ -210,7 +210,7 @@ def test_hash_tells_rows_apart():
     rows = [[1, 2], [2, 1], [1], [2], [1, 2, 2], [3], [1, 1], [1, 1, 1], [1, 2]]
     items = np.array([item for row in rows for item in row], np.int32)
     offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
-    hashes = arrays.hash_rows(items, offsets)
+    hashes = ragged.hash_rows(items, offsets)
     assert len(set(hashes.tolist())) == len(rows) - 1
     assert hashes[0] == hashes[-1]
 

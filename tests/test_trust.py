@@ -45,6 +45,7 @@ METHODS = {"read_pickle", "to_pickle", "import_module", "exec_module", "load_mod
 # Where a module is imported by name, and whose names they are.
 ALLOWED = {
     ("src/userbench/__main__.py", "import_module"): "the names are those of COMMANDS",
+    ("src/userbench/data/format.py", "import_module"): "the names are those of files in formats/",
     ("src/userbench/view.py", "import_module"): "a config chooses methods among installed modules",
 }
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from userbench.data.simulate import choose_world, numbers
+from userbench.data.simulation.world import choose_world, numbers
 from userbench.errors import command, one_line
 from userbench.method import configure, load_method
 from userbench.view import load_views

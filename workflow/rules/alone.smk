@@ -1,4 +1,4 @@
-# One workflow at a time works in the folder of an experiment, and its clock is right.
+# One workflow at a time works in the folder of an experiment, and no file there is of the future.
 from userbench.workflow.alone import check_times, claim
 
 HELD = []

@@ -8,6 +8,11 @@ def code(name):
     return [os.path.relpath(path, workflow.basedir) for path in or_stop(sources, name)]
 
 
+def with_format(name):
+    """Source files of `userbench.<name>`, and of the raw format of the job's corpus."""
+    return lambda w: sorted({*code(name), *code(f"data.formats.{CORPORA[w.corpus].format}")})
+
+
 def method_code(run):
     """Source files of a run's method, and of the views it is given."""
     method, views = RUNS[run].method, RUNS[run].overrides.get("views", {})

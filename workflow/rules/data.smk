@@ -1,13 +1,13 @@
-# Raw behaviour data -> array store -> splits, and neighbours of items where a method asks for them.
+# Raw behaviour data -> array store -> splits, and neighbours of items where a method needs them.
 # In:  the real folder or zip of a corpus, or the simulated world in the same format
 # Out: the folders that paths.smk lists, each with its checksums.json
-# Why `output` among the arguments of a param: it is then no reason to run a job again.
+# Why `output` among the arguments of a param: Snakemake then reruns no job because it changed.
 
 
 rule simulate:
     """Write the raw files of {wildcards.corpus} from the simulated world."""
     input:
-        code=code("data.simulate"),
+        code=with_format("data.simulate"),
     output:
         directory(f"{OUT}/raw/{{corpus}}"),
     log:
@@ -39,7 +39,7 @@ rule behaviours:
     """Read the pre-training file of {wildcards.corpus} into arrays."""
     input:
         raw=lambda w: [] if w.corpus in RAW else f"{OUT}/raw/{w.corpus}",
-        code=code("data.ingest"),
+        code=with_format("data.ingest"),
     output:
         f"{OUT}/data/{{corpus}}/behaviours/checksums.json",
     log:
@@ -70,7 +70,7 @@ rule task:
     input:
         raw=lambda w: [] if w.corpus in RAW else f"{OUT}/raw/{w.corpus}",
         behaviours=f"{OUT}/data/{{corpus}}/behaviours/checksums.json",
-        code=code("data.ingest"),
+        code=with_format("data.ingest"),
     output:
         f"{OUT}/data/{{corpus}}/tasks/{{task}}/checksums.json",
     log:
@@ -103,7 +103,7 @@ rule user_split:
     """Split the users of {wildcards.corpus} 90/10, for pre-training."""
     input:
         behaviours=f"{OUT}/data/{{corpus}}/behaviours/checksums.json",
-        code=code("data.draw"),
+        code=code("data.draw_splits"),
     output:
         f"{OUT}/splits/{{by}}/{{corpus}}/users/checksums.json",
     log:
@@ -121,7 +121,7 @@ rule user_split:
     message:
         "Split the users of {wildcards.corpus}"
     shell:
-        "python -m userbench.data.draw users --behaviours {params.behaviours}"
+        "python -m userbench.data.draw_splits users --behaviours {params.behaviours}"
         " --seed {params.seed} --out {params.out} > {log} 2>&1"
 
 
@@ -129,7 +129,7 @@ rule task_split:
     """Split the examples of task {wildcards.task} 6:2:2."""
     input:
         examples=f"{OUT}/data/{{corpus}}/tasks/{{task}}/checksums.json",
-        code=code("data.draw"),
+        code=code("data.draw_splits"),
     output:
         f"{OUT}/splits/{{by}}/{{corpus}}/tasks/{{task}}/checksums.json",
     log:
@@ -147,12 +147,12 @@ rule task_split:
     message:
         "Split the examples of task {wildcards.task}"
     shell:
-        "python -m userbench.data.draw examples --examples {params.examples}"
+        "python -m userbench.data.draw_splits examples --examples {params.examples}"
         " --by {wildcards.by} --seed {params.seed} --out {params.out} > {log} 2>&1"
 
 
 rule neighbours:
-    """Items that the same users of {wildcards.corpus} have (ItemCF-IUF), the best few of each."""
+    """Find the neighbours of every item of {wildcards.corpus} by common users (ItemCF-IUF)."""
     input:
         behaviours=f"{OUT}/data/{{corpus}}/behaviours/checksums.json",
         users=f"{OUT}/splits/{{by}}/{{corpus}}/users/checksums.json",

@@ -13,10 +13,10 @@ SPLITS/tasks/<task>/
 
 Each folder also holds
 
-    checksums.json  checksums of its arrays, and what else decides what they mean: equal for equal
-                    content, wherever, when and from which file it was made. Whatever reads the
-                    arrays reads this file, and depends on no other
-    manifest.json   how it was made: counts, settings, checksum of the raw file, code, machine
+    checksums.json  checksums of its arrays, and what else their meaning depends on. It is equal for
+                    equal content, wherever, whenever and from whichever file that was made. What
+                    reads the arrays depends on this file alone
+    manifest.json   how the arrays were made: counts, settings, raw file, code, machine
 
 A user is a row of the pre-training file; a task row belongs to the user with the same sequence. An
 example is a row of a label task or a (user, target) pair.
@@ -34,9 +34,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int, Int32, Int64, UInt64
+from jaxtyping import Int
 
-from userbench.data import raw
 from userbench.results.artifact import (
     CHECKSUMS,
     MANIFEST,
@@ -49,29 +48,27 @@ from userbench.results.artifact import (
     write_text,
 )
 
-# Why: bounds temporaries that would be several times larger than the corpus.
-USERS_AT_ONCE = 1 << 16
-PARTS = "parts.npy"
+PARTS_FILE = "parts.npy"
 
 
 def behaviours_folder(store: Path) -> Path:
-    """Where a store holds its users and their items."""
+    """The folder of a store with its users and their items."""
     return store / "behaviours"
 
 
 def examples_folder(store: Path, task: str) -> Path:
-    """Where a store holds the examples of a task."""
+    """The folder of a store with the examples of a task."""
     check_task_name(task)
     return store / "tasks" / task
 
 
 def user_split_folder(splits: Path) -> Path:
-    """Where splits hold the part of each user in pre-training."""
+    """The folder of splits with the part of each user in pre-training."""
     return splits / "users"
 
 
 def task_split_folder(splits: Path, task: str) -> Path:
-    """Where splits hold the part of each example of a task."""
+    """The folder of splits with the part of each example of a task."""
     check_task_name(task)
     return splits / "tasks" / task
 
@@ -85,10 +82,11 @@ def write_arrays(
     texts: Mapping[str, str] | None = None,
     started: float = 0.0,
 ) -> None:
-    """Write a folder of arrays, whole or not at all.
+    """Write a folder of arrays atomically.
 
-    `meaning` goes into checksums.json and `manifest` into manifest.json, with the folders that the
-    arrays were made of (`inputs`, by their path from `out`) and the seconds since `started`.
+    `meaning` is added to checksums.json. manifest.json gets `manifest`, the folders that the arrays
+    were made of (`inputs`, by their path from `out`) and the seconds since `started`. `texts` are
+    further files, by name.
     """
     with atomic(out) as folder:
         for name, array in arrays.items():
@@ -96,7 +94,7 @@ def write_arrays(
         for name, text in (texts or {}).items():
             write_text(folder / name, text)
         write_json(folder / CHECKSUMS, {**meaning, "arrays": describe_arrays(folder)})
-        told = {
+        recorded = {
             **manifest,
             "checksums": sha256(folder / CHECKSUMS),
             "inputs": {os.path.relpath(path, out): identity(path) for path in inputs},
@@ -104,11 +102,11 @@ def write_arrays(
             "peak_memory_gib": round(peak_memory() / 2**30, 3),
             **environment(),
         }
-        write_json(folder / MANIFEST, told)
+        write_json(folder / MANIFEST, recorded)
 
 
 def check_task_name(task: str) -> None:
-    """ValueError unless the name is that of a folder, and leads to no other."""
+    """ValueError unless the name can be that of a folder, and leads to no other."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", task):
         raise ValueError(f"{task!r} cannot name a task. Use letters, digits, '_' and '-'")
 
@@ -132,7 +130,7 @@ def save_array(path: Path, array: np.ndarray) -> None:
     """Write one array and the folders above it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
-        # Why not the file itself: what NumPy then raises does not say why it could not write.
+        # Why not the file itself: the error that NumPy then raises lacks the system's reason.
         np.save(SimpleNamespace(write=file.write), array, allow_pickle=False)
 
 
@@ -151,17 +149,18 @@ def describe_arrays(folder: Path) -> dict[str, Any]:
 
 def peak_memory() -> int:
     """Largest resident size of this process so far, in bytes."""
+    # Why not psutil: it knows the size now, not the largest one.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 
 
 def read_checksums(folder: Path) -> dict[str, Any]:
-    """What a folder of arrays holds; ValueError when its checksums.json is missing or damaged."""
+    """The checksums.json of a folder of arrays; ValueError when it is missing or damaged."""
     return read_object(folder, CHECKSUMS, "arrays")
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """How a folder of arrays was made; ValueError when its manifest is missing or damaged."""
+    """The manifest.json of a folder of arrays; ValueError when it is missing or damaged."""
     return read_object(folder, MANIFEST, "counts")
 
 
@@ -180,7 +179,7 @@ def read_object(folder: Path, name: str, needed: str) -> dict[str, Any]:
 
 
 def remedy(folder: Path) -> str:
-    """How to make a folder of arrays again, as far as its manifest is there to say it."""
+    """How to make a folder of arrays again, with the command where its manifest can be read."""
     try:
         return again(folder, json.loads((folder / MANIFEST).read_bytes()))
     except (OSError, ValueError, TypeError):
@@ -190,7 +189,8 @@ def remedy(folder: Path) -> str:
 def read_array(folder: Path, name: str) -> np.ndarray:
     """Read one array of a folder by its name in checksums.json, e.g. `items.npy`.
 
-    ValueError when that does not know it or the file is not as it says.
+    Raises:
+        ValueError: it is not listed there, or the file has another checksum.
     """
     expected = read_checksums(folder)["arrays"].get(name)
     path = folder / name
@@ -201,60 +201,18 @@ def read_array(folder: Path, name: str) -> np.ndarray:
     try:
         return np.load(path, allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
-        raise ValueError(f"{path}: is no array ({error}). {remedy(folder)}") from None
-
-
-def check_raw(folder: Path) -> None:
-    """ValueError where a raw file that is still there was changed since a folder was made of it.
-
-    A file of the same time is taken for the same: raw files are large, and every command asks.
-    """
-    manifest = read_manifest(folder)
-    for told in manifest.get("raw", {}).values():
-        path = Path(told.get("path", ""))
-        if not path.is_file() or path.stat().st_mtime_ns == told["modified"]:
-            continue
-        if raw.checksum(path, told["member"]) != told["sha256"]:
-            what = f"{path}: changed since {folder} was read from it"
-            raise ValueError(f"{what}. {again(folder, manifest)}")
+        raise ValueError(f"{path}: not an array ({error}). {remedy(folder)}") from None
 
 
 def identity(folder: Path) -> str:
-    """Checksum of the content of a folder of arrays: equal for equal arrays."""
+    """Checksum of a folder of arrays: equal for equal arrays."""
     read_checksums(folder)
     return fingerprint(folder)
 
 
 def example_users(examples: Path) -> Int[np.ndarray, " examples"]:
-    """User of each example of a task, whose folder in the store it is."""
+    """User of each example of a task; `examples` is the folder of the task in the store."""
     users = read_array(examples, "users.npy")
     if "target_offsets.npy" in read_checksums(examples)["arrays"]:
         return np.repeat(users, np.diff(read_array(examples, "target_offsets.npy")))
     return users
-
-
-def hash_users(
-    items: Int32[np.ndarray, " interactions"], offsets: Int64[np.ndarray, " bounds"]
-) -> UInt64[np.ndarray, " users"]:
-    """Hash of each user's row (`hash_rows`), some users at once."""
-    found = []
-    for begin in range(0, len(offsets) - 1, USERS_AT_ONCE):
-        bounds = offsets[begin : begin + USERS_AT_ONCE + 1]
-        found.append(hash_rows(items[bounds[0] : bounds[-1]], bounds - bounds[0]))
-    return np.concatenate(found)
-
-
-def hash_rows(
-    items: Int32[np.ndarray, " interactions"], offsets: Int64[np.ndarray, " bounds"]
-) -> UInt64[np.ndarray, " rows"]:
-    """64-bit hash of each row: the sum of its (position, item) pairs, mixed by splitmix64.
-
-    Constants: Steele, Lea and Flood, "Fast splittable pseudorandom number generators" (2014).
-    """
-    positions = np.arange(len(items)) - np.repeat(offsets[:-1], np.diff(offsets))
-    mixed = (positions.astype(np.uint64) << np.uint64(32)) | items.astype(np.uint64)
-    mixed += np.uint64(0x9E3779B97F4A7C15)
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    mixed ^= mixed >> np.uint64(31)
-    return np.add.reduceat(mixed, offsets[:-1])

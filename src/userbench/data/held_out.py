@@ -1,8 +1,8 @@
-"""Who is left out of pre-training: the users of downstream test splits, or as many others.
+"""Users left out of pre-training: those of downstream test splits, or as many others.
 
-Without the test users there are fewer users to learn from, too. The control leaves out as many
-others, of training and of validation alike: what differs between both is whether the behaviours of
-the test users were seen, and not how many users there were.
+Without the test users there are also fewer users to learn from. The control leaves out as many
+other users, of training and of validation: the two differ in whether the behaviours of the test
+users were seen, not in the number of users.
 """
 
 import logging
@@ -28,49 +28,50 @@ from userbench.seeds import generator_of
 
 log = logging.getLogger("userbench")
 
-PARTS = {"train": TRAIN, "validation": VALIDATION}
+PART_OF = {"train": TRAIN, "validation": VALIDATION}
 
 
 class Parts(NamedTuple):
-    """The part of each user in pre-training, TEST of those left out, and how many they are."""
+    """The part of each user in pre-training, TEST for users left out; and their numbers."""
 
     parts: UInt8[Tensor, " users"]
     counts: dict[str, Any]
-    """`tested`: users in a test split; `alike`: others whose behaviours are those of one of them.
-    `removed`, `left` and `missing` (wanted, but not there) by part; `tasks`: of each the users with
-    test examples, and how many of them have training examples, too. Empty where all take part."""
+    """`tested`: users in a test split; `alike`: others with the same behaviours as one of them.
+    `removed`, `left` and `missing` (too few to remove) by part; `tasks`: for each, the users with
+    test examples, and how many of them also have training examples. Empty where nobody is left
+    out."""
 
 
 def pretraining_parts(splits: Path) -> Parts:
-    """All users take part."""
+    """The split of all users."""
     return Parts(load_user_split(splits), {})
 
 
 def without_test_users(
     store: Path, splits: Path, tasks: Sequence[str], behaviours: BehaviourStore
 ) -> Parts:
-    """Without the users in a test split of the tasks, and without those whose behaviours are equal.
+    """The split without the users in a test split of the tasks, or with the same behaviours.
 
     Raises:
         ValueError: fewer than two users are left to train on, or to validate on.
     """
     parts, held, counts = tested_or_alike(store, splits, tasks, behaviours)
-    return removed(parts, held, counts, dict.fromkeys(PARTS, 0))
+    return removed(parts, held, counts, dict.fromkeys(PART_OF, 0))
 
 
 def without_as_many_others(
     store: Path, splits: Path, tasks: Sequence[str], behaviours: BehaviourStore, seed: int
 ) -> Parts:
-    """Without as many users as `without_test_users` leaves out, drawn by the seed from the others.
+    """The split without as many users as `without_test_users` leaves out, drawn from the others.
 
-    Where they are too few, all of them are left out, and a warning says so.
+    Where there are too few others, all of them are left out, with a warning.
 
     Raises:
         ValueError: fewer than two users are left to train on, or to validate on.
     """
     parts, held, counts = tested_or_alike(store, splits, tasks, behaviours)
     others, missing = torch.zeros_like(held), {}
-    for name, part in PARTS.items():
+    for name, part in PART_OF.items():
         wanted = int((held & (parts == part)).sum())
         there = (~held & (parts == part)).nonzero().squeeze(1)
         generator = generator_of(seed, "as many others", name)
@@ -93,11 +94,11 @@ def removed(
     counts: dict[str, Any],
     missing: dict[str, int],
 ) -> Parts:
-    """The parts without these users, counted."""
+    """The split without these users, and how many of each part these are."""
     left = parts.masked_fill(held, TEST)
     found = {
-        "removed": {n: int((held & (parts == part)).sum()) for n, part in PARTS.items()},
-        "left": {n: int((left == part).sum()) for n, part in PARTS.items()},
+        "removed": {n: int((held & (parts == part)).sum()) for n, part in PART_OF.items()},
+        "left": {n: int((left == part).sum()) for n, part in PART_OF.items()},
         "missing": missing,
     }
     for name, number in found["left"].items():
@@ -112,7 +113,7 @@ def removed(
 def tested_or_alike(
     store: Path, splits: Path, tasks: Sequence[str], behaviours: BehaviourStore
 ) -> tuple[UInt8[Tensor, " users"], Bool[Tensor, " users"], dict[str, Any]]:
-    """Parts of all users; who is in a test split, or has the behaviours of such a user; counts.
+    """Parts of all users; which are in a test split, or equal to such a user; and counts.
 
     Raises:
         ValueError: the splits lack a task.
@@ -132,8 +133,8 @@ def tested_or_alike(
 def alike(
     hashes: UInt64[np.ndarray, " users"], picked: Bool[np.ndarray, " users"]
 ) -> Bool[np.ndarray, " users"]:
-    """The picked users, and all whose sequence is that of one of them.
+    """The picked users, and all with the same sequence as one of them.
 
-    By its hash: a collision of 64 bits, hardly ever to be met, would leave out one user too many.
+    Sequences are compared by hash: a collision of 64 bits would leave out one user too many.
     """
     return np.isin(hashes, hashes[picked])

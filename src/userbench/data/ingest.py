@@ -4,8 +4,8 @@ python -m userbench.data.ingest behaviours --format ttl --raw RAW --out STORE/be
 python -m userbench.data.ingest task --format ttl --raw RAW --source click
     --behaviours STORE/behaviours --out STORE/tasks/click
 
-Each reads one raw file. A task is joined to the users of the arrays, not of the pre-training file.
-Where lines were left out, `bad_rows.tsv` lists them with the reasons.
+Each call reads one raw file, by its format (`data/formats/`). A task is joined to the users in the
+arrays, not in the pre-training file. `bad_rows.tsv` lists the lines that were left out, and why.
 """
 
 import argparse
@@ -14,25 +14,28 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Int32, Int64, UInt64
+from jaxtyping import Int32, Int64
 
 from userbench.data import arrays as on_disk
-from userbench.data import raw
+from userbench.data import ragged
+from userbench.data.corpus import Corpus, find_users, first_user, sorted_by_hash
+from userbench.data.format import (
+    BadRow,
+    BadRows,
+    RawFile,
+    Rows,
+    find_file,
+    find_source,
+    format_names,
+    is_named_after,
+    load_format,
+)
+from userbench.data.raw_bytes import check_raw
 from userbench.errors import command
-
-ITEMS_AT_ONCE = 1 << 22  # Why: as `arrays.USERS_AT_ONCE`
-
-
-class Corpus(NamedTuple):
-    """Pre-training rows as flat arrays of raw ids, and their hashes in ascending order."""
-
-    items: Int32[np.ndarray, " interactions"]
-    offsets: Int64[np.ndarray, " bounds"]
-    hashes: UInt64[np.ndarray, " users"]
-    users: Int64[np.ndarray, " users"]  # user of each hash; ascending among equal hashes
 
 
 class Joined(NamedTuple):
@@ -44,10 +47,11 @@ class Joined(NamedTuple):
 
 
 class RawInput(NamedTuple):
-    """A raw file, and what is asked of it."""
+    """A raw file with its format, the bad lines so far, and the checksums that are expected."""
 
-    file: raw.RawFile
-    bad: raw.BadRows
+    file: RawFile
+    format: ModuleType
+    bad: BadRows
     checksums: dict[str, str]
     """Expected SHA-256 by file name."""
 
@@ -61,8 +65,10 @@ def write_behaviours(
 ) -> None:
     """Write the users of a corpus and their items, from its pre-training file.
 
-    `checksums` holds the expected SHA-256 of raw files by name. ValueError, and nothing written,
-    for any fault of the file beyond `max_bad_rows` bad lines.
+    `checksums` holds the expected SHA-256 of raw files by name.
+
+    Raises:
+        ValueError: the file has a fault, or more than `max_bad_rows` bad lines; nothing is written.
     """
     started = time.perf_counter()
     found = find(raw_path, format, "pretrain", out, max_bad_rows, checksums or {})
@@ -91,14 +97,14 @@ def write_task(
 ) -> None:
     """Write the examples of a task, from its raw source, joined to the users of `behaviours`.
 
-    Arguments and errors are as in `write_behaviours`; a row of no user is a bad row, too.
+    Arguments and errors are as in `write_behaviours`; a row that matches no user is a bad row, too.
     """
     started = time.perf_counter()
     on_disk.check_task_name(out.name)
-    if raw.find_source(format, source).tail == "none":
+    if find_source(format, source).tail == "none":
         raise ValueError(f"source {source!r} has no labels or targets. Name that of a task")
     found = find(raw_path, format, source, out, max_bad_rows, checksums or {})
-    on_disk.check_raw(behaviours)
+    check_raw(behaviours)
     corpus = corpus_of(behaviours)
     first = first_user(corpus)
     is_duplicated = np.zeros(len(first), bool)
@@ -129,21 +135,23 @@ def find(
     max_bad_rows: int,
     checksums: dict[str, str],
 ) -> RawInput:
-    """The file of a source; ValueError for what can be known to be wrong before it is read."""
+    """Find the file of a source; ValueError for what is wrong before it is read."""
     if max_bad_rows < 0:
         raise ValueError(f"{max_bad_rows} bad rows cannot be allowed. Give 0 or more")
-    raw.find_source(format, source)
-    known = raw.FORMATS[format].values()
+    module = load_format(format)
+    find_source(format, source)
+    known = module.SOURCES.values()
     for name in checksums:
-        if not any(raw.is_named_after(source, name) for source in known):
+        if not any(is_named_after(source, name) for source in known):
             stems = ", ".join(f"{source.stem}.csv" for source in known)
             raise ValueError(f"checksum given for unknown file {name!r}. Known files: {stems}")
     on_disk.check_out(out)
-    return RawInput(raw.find_file(raw_path, format, source), raw.BadRows(max_bad_rows), checksums)
+    file = find_file(raw_path, format, source)
+    return RawInput(file, module, BadRows(max_bad_rows), checksums)
 
 
 def described(format: str, source: str, found: RawInput, counts: dict[str, Any]) -> dict[str, Any]:
-    """What the manifest says of a raw file that was read."""
+    """The part of a manifest that describes a raw file that was read."""
     return {
         "format": format,
         "max_bad_rows": found.bad.limit,
@@ -153,11 +161,11 @@ def described(format: str, source: str, found: RawInput, counts: dict[str, Any])
     }
 
 
-def listed(bad: raw.BadRows) -> dict[str, str]:
-    """The file that lists the bad rows, if there are any."""
+def listed(bad: BadRows) -> dict[str, str]:
+    """Name and text of the file that lists the bad rows; empty where there are none."""
     if not bad.rows:
         return {}
-    lines = ["\t".join(map(str, row)) for row in [raw.BadRow._fields, *bad.rows]]
+    lines = ["\t".join(map(str, row)) for row in [BadRow._fields, *bad.rows]]
     return {"bad_rows.tsv": "\n".join(lines) + "\n"}
 
 
@@ -167,41 +175,31 @@ def read_corpus(found: RawInput) -> Corpus:
     for rows in reported_rows(found):
         items.append(rows.items)
         lengths.append(np.diff(rows.offsets))
-        hashes.append(on_disk.hash_rows(rows.items, rows.offsets))
-    offsets = raw.offsets_of(np.concatenate(lengths))
+        hashes.append(ragged.hash_rows(rows.items, rows.offsets))
+    offsets = ragged.offsets_of(np.concatenate(lengths))
     return sorted_by_hash(np.concatenate(items), offsets, np.concatenate(hashes))
 
 
 def corpus_of(behaviours: Path) -> Corpus:
-    """The corpus as it was read, from its arrays."""
+    """The corpus that was read into these arrays, with raw ids again."""
     items, offsets, item_ids = (
         on_disk.read_array(behaviours, name)
         for name in ("items.npy", "offsets.npy", "item_ids.npy")
     )
-    for begin in range(0, len(items), ITEMS_AT_ONCE):
-        some = slice(begin, begin + ITEMS_AT_ONCE)
+    for begin in range(0, len(items), ragged.ITEMS_AT_ONCE):
+        some = slice(begin, begin + ragged.ITEMS_AT_ONCE)
         items[some] = item_ids[items[some]]
-    return sorted_by_hash(items, offsets, on_disk.hash_users(items, offsets))
+    return sorted_by_hash(items, offsets, ragged.hash_in_blocks(items, offsets))
 
 
-def sorted_by_hash(
-    items: Int32[np.ndarray, " interactions"],
-    offsets: Int64[np.ndarray, " bounds"],
-    hashes: UInt64[np.ndarray, " users"],
-) -> Corpus:
-    """A corpus from its rows and their hashes."""
-    users = np.argsort(hashes, kind="stable")
-    return Corpus(items, offsets, hashes[users], users)
-
-
-def reported_rows(found: RawInput) -> Iterator[raw.Rows]:
-    """Rows of a file, with a line of progress at its end; ValueError for a wrong checksum."""
+def reported_rows(found: RawInput) -> Iterator[Rows]:
+    """Rows of a file; prints one line at its end. ValueError for a wrong checksum."""
     start, n_rows, file = time.perf_counter(), 0, found.file
-    for rows in raw.read_rows(file, found.bad):
+    for rows in found.format.read_rows(file, found.bad):
         n_rows += len(rows.lines)
         yield rows
     for name, expected in found.checksums.items():
-        if raw.is_named_after(file.source, name) and file.sha256 != expected.lower():
+        if is_named_after(file.source, name) and file.sha256 != expected.lower():
             raise ValueError(
                 f"{file}: SHA-256 is {file.sha256}, expected {expected}. Fetch the file again"
             )
@@ -232,14 +230,14 @@ def renumbered(
 ) -> Int32[np.ndarray, " interactions"]:
     """Index of each raw id among the ascending `item_ids`, whose first is the padding's 0."""
     indices = np.empty_like(items)
-    for begin in range(0, len(items), ITEMS_AT_ONCE):
-        some = slice(begin, begin + ITEMS_AT_ONCE)
+    for begin in range(0, len(items), ragged.ITEMS_AT_ONCE):
+        some = slice(begin, begin + ragged.ITEMS_AT_ONCE)
         indices[some] = np.searchsorted(item_ids, items[some])
     return indices
 
 
 def read_task(found: RawInput, corpus: Corpus) -> Joined:
-    """Read a task file and join it to the users; rows of no user are bad rows."""
+    """Read a task file and join it to the users; a row that matches no user is a bad row."""
     users, tail_values, tail_lengths = [], [], []
     for rows in reported_rows(found):
         owners = find_users(corpus, rows.items, rows.offsets)
@@ -275,7 +273,7 @@ def label_arrays(joined: Joined) -> tuple[dict[str, np.ndarray], dict[str, Any]]
 def target_arrays(joined: Joined) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Arrays and counts of a task with targets: one row per user, its targets distinct, sorted.
 
-    Why: evaluation masks all targets of a user, so they have to be found in one place.
+    Why: evaluation masks all targets of a user, so they must be together.
     """
     target_ids, targets = np.unique(joined.tail_values, return_inverse=True)
     owners = np.repeat(joined.users, joined.tail_lengths)
@@ -285,7 +283,7 @@ def target_arrays(joined: Joined) -> tuple[dict[str, np.ndarray], dict[str, Any]
     arrays = {
         "users": users.astype(np.int32),
         "targets": kept.astype(np.int32),
-        "target_offsets": raw.offsets_of(lengths),
+        "target_offsets": ragged.offsets_of(lengths),
         "target_ids": target_ids.astype(np.int64),
     }
     counts = {
@@ -298,69 +296,8 @@ def target_arrays(joined: Joined) -> tuple[dict[str, np.ndarray], dict[str, Any]
     return arrays, counts
 
 
-def first_user(corpus: Corpus) -> Int64[np.ndarray, " users"]:
-    """The first user with the same sequence as each user: itself, unless it is a duplicate."""
-    first = np.arange(len(corpus.users))
-    # Only of equal hashes may one be of the same sequence as an earlier one.
-    later = np.sort(corpus.users[1:][corpus.hashes[1:] == corpus.hashes[:-1]])
-    lengths = corpus.offsets[later + 1] - corpus.offsets[later]
-    bounds, begin = raw.offsets_of(lengths), 0
-    while begin < len(later):
-        full = np.searchsorted(bounds, bounds[begin] + ITEMS_AT_ONCE) - 1
-        end = max(begin + 1, min(begin + on_disk.USERS_AT_ONCE, int(full)))
-        some, own = later[begin:end], bounds[begin : end + 1] - bounds[begin]
-        places = np.arange(own[-1]) + np.repeat(corpus.offsets[some] - own[:-1], np.diff(own))
-        first[some] = find_users(corpus, corpus.items[places], own)
-        begin = end
-    return first
-
-
-def find_users(
-    corpus: Corpus,
-    items: Int32[np.ndarray, " interactions"],
-    offsets: Int64[np.ndarray, " bounds"],
-) -> Int64[np.ndarray, " rows"]:
-    """The first user with exactly each row's sequence; -1 where there is none."""
-    hashes = on_disk.hash_rows(items, offsets)
-    places = np.searchsorted(corpus.hashes, hashes)
-    found = np.full(len(hashes), -1)
-    rows = np.arange(len(hashes))
-    # Why a loop: users of equal hash are tried one by one. A collision costs a turn, no error.
-    while len(rows):
-        rows = rows[places[rows] < len(corpus.hashes)]
-        rows = rows[corpus.hashes[places[rows]] == hashes[rows]]
-        users = corpus.users[places[rows]]
-        same = same_sequence(corpus, users, items, offsets, rows)
-        found[rows[same]] = users[same]
-        rows = rows[~same]
-        places[rows] += 1
-    return found
-
-
-def same_sequence(
-    corpus: Corpus,
-    users: Int64[np.ndarray, " pairs"],
-    items: Int32[np.ndarray, " interactions"],
-    offsets: Int64[np.ndarray, " bounds"],
-    rows: Int64[np.ndarray, " pairs"],
-) -> Bool[np.ndarray, " pairs"]:
-    """Whether each of these users has the same sequence as the row beside it."""
-    lengths = offsets[rows + 1] - offsets[rows]
-    same = corpus.offsets[users + 1] - corpus.offsets[users] == lengths
-    starts, own, lengths = offsets[rows[same]], corpus.offsets[users[same]], lengths[same]
-    if len(lengths):
-        bounds = raw.offsets_of(lengths)
-        steps = np.arange(bounds[-1]) - np.repeat(bounds[:-1], lengths)
-        equal = (
-            items[np.repeat(starts, lengths) + steps]
-            == corpus.items[np.repeat(own, lengths) + steps]
-        )
-        same[same] = np.logical_and.reduceat(equal, bounds[:-1])
-    return same
-
-
 def string_mapping(flag: str, text: str) -> dict[str, str]:
-    """A JSON object of strings given on the command line; ValueError for anything else."""
+    """A JSON object of strings from the command line; ValueError for anything else."""
     try:
         mapping = json.loads(text)
     except ValueError as error:
@@ -380,7 +317,7 @@ def main(argv: list[str] | None = None) -> None:
     task.add_argument("--source", required=True, help="which raw file it reads, e.g. age")
     task.add_argument("--behaviours", type=Path, required=True, help="folder of its users")
     for one in (behaviours, task):
-        one.add_argument("--format", required=True, choices=list(raw.FORMATS))
+        one.add_argument("--format", required=True, choices=format_names())
         one.add_argument("--raw", type=Path, required=True, help="folder or zip of the raw files")
         one.add_argument("--out", type=Path, required=True, help="folder to write")
         one.add_argument("--max-bad-rows", type=int, default=0, help="lines that may be skipped")

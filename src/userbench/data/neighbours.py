@@ -25,17 +25,17 @@ from tqdm import tqdm
 
 from userbench.data import arrays as on_disk
 from userbench.data import splits
-from userbench.data.raw import offsets_of
+from userbench.data.ragged import offsets_of
 from userbench.errors import command
 
 log = logging.getLogger("userbench")
 
-# Why: bounds the pairs held at once. Larger temporaries are slower: each is new memory to the
-# system. Much smaller blocks pay more for their start than for their sums.
+# Why: bounds the pairs in memory. Larger temporaries are slower: the system has to map new memory
+# for each. Much smaller blocks spend more time on starting than on summing.
 PRODUCTS_AT_ONCE = 4_000_000
 SECONDS_BETWEEN_LINES = 30.0
-# Why: sums of whole numbers are exact, so that correlations which are equal come out equal in
-# whatever order users are added. Relative error below 2e-9; room for 1.5e9 users.
+# Why: sums of integers are exact, so that equal correlations are equal in any order of users.
+# Relative error below 2e-9; no overflow below 1.5e9 users.
 WEIGHT_UNIT = 2.0**-32
 PIECES_PER_NEIGHBOUR = 4
 
@@ -50,7 +50,7 @@ class Neighbours(NamedTuple):
 
 
 class Block(NamedTuple):
-    """What was found for some of the items."""
+    """The neighbours of some of the items."""
 
     owners: Int64[np.ndarray, " rows"]  # the items whose neighbours these are
     items: Int32[np.ndarray, "rows top"]
@@ -65,15 +65,18 @@ def item_neighbours(
     n_items: int,
     top: int,
 ) -> Neighbours:
-    """The `top` most correlated items of each of the items 1..n_items; equal ones by index.
+    """The `top` most correlated items of each of the items 1..n_items; ties by index.
 
-    User u has items[offsets[u] : offsets[u + 1]]. ValueError when no two items share a user.
+    User u has items[offsets[u] : offsets[u + 1]].
+
+    Raises:
+        ValueError: no two items share a user.
     """
     return joined(list(neighbour_blocks(items, offsets, n_items, top)), n_items)
 
 
 def joined(blocks: list[Block], n_items: int) -> Neighbours:
-    """One table of all blocks; ValueError when there is no neighbour in them."""
+    """One table of all blocks; ValueError when they have no neighbour."""
     if not sum(block.pairs for block in blocks):
         raise ValueError("no user has two different items, so no item has a neighbour")
     top = blocks[0].items.shape[1]
@@ -92,7 +95,7 @@ def neighbour_blocks(
     top: int,
 ) -> Iterator[Block]:
     """Neighbours of every item that occurs, in blocks of about equal work."""
-    # Why by popularity: most sums of a product then lie side by side, in the processor's cache.
+    # Why by popularity: most sums of a product are then adjacent in memory, in the cache.
     counts = np.bincount(items, minlength=n_items + 1)
     by_rank = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]
     rank = np.zeros(n_items + 1, np.int32)
@@ -146,9 +149,9 @@ def best_of(
     by_rank: Int64[np.ndarray, " items"],
     top: int,
 ) -> Block:
-    """The best of each row of `sums`, weights summed over common users for items begin, ....
+    """The best of each row of `sums`: weights summed over common users, for items from `begin` on.
 
-    Everything is numbered by rank; `norms` turns sums into correlations, `by_rank` into items.
+    Items are numbered by rank; `norms` turns sums into correlations, `by_rank` ranks into items.
     """
     n_rows, others = sums.shape[0], sums.indices
     lengths = np.diff(sums.indptr)  # at least 1: the item itself
@@ -180,17 +183,17 @@ def best_of(
 def lower_bounds(
     scores: Float32[np.ndarray, " pairs"], bounds: Int[np.ndarray, " bounds"], top: int
 ) -> Float32[np.ndarray, " rows"]:
-    """A score per row which at least `top` of its entries reach, if so many are 0 or more; else 0.
+    """A score per row that at least `top` of its entries reach, if as many are 0 or more; else 0.
 
-    Cut a row into pieces: the maxima of `top` pieces are `top` entries. Few others reach the worst
-    of the best maxima, so that only a handful of each row is left to sort.
+    A row is cut into pieces: the maxima of `top` pieces are `top` entries. Few others reach the
+    lowest of the best maxima, so that only a few entries of each row are left to sort.
     """
     n_pieces = PIECES_PER_NEIGHBOUR * top
     lengths = np.diff(bounds).astype(np.int64)[:, None]
     starts = bounds[:-1, None] + lengths * np.arange(n_pieces) // n_pieces
     maxima = np.maximum.reduceat(scores, starts.ravel()).reshape(-1, n_pieces)
     reached = np.partition(maxima, n_pieces - top, axis=1)[:, n_pieces - top]
-    # A row shorter than its pieces has maxima that are the same entry.
+    # In a row with fewer entries than pieces, several maxima are the same entry.
     return np.where(lengths[:, 0] < n_pieces, 0, np.maximum(reached, 0)).astype(np.float32)
 
 
@@ -226,7 +229,7 @@ def write_neighbours(store_folder: Path, splits_folder: Path, top: int, out: Pat
 def training_rows(
     store_folder: Path, splits_folder: Path
 ) -> tuple[Int32[np.ndarray, " interactions"], Int64[np.ndarray, " bounds"]]:
-    """Items and offsets of the users whose sequences are for training."""
+    """Items and offsets of the training users."""
     is_train = splits.load_user_split(splits_folder).numpy() == splits.TRAIN
     behaviours = on_disk.behaviours_folder(store_folder)
     lengths = np.diff(on_disk.read_array(behaviours, "offsets.npy"))
@@ -236,9 +239,9 @@ def training_rows(
 
 def load_neighbours(folder: Path) -> Neighbours:
     """Read what `write_neighbours` wrote; ValueError when a file is not as written."""
-    told = on_disk.read_checksums(folder)
+    checksums = on_disk.read_checksums(folder)
     items, scores = (on_disk.read_array(folder, name) for name in ("items.npy", "scores.npy"))
-    return Neighbours(items, scores, told["max_score"], told["min_score"])
+    return Neighbours(items, scores, checksums["max_score"], checksums["min_score"])
 
 
 @command

@@ -1,6 +1,6 @@
-"""Which part of an experiment each user and each example belongs to, and in which order they come.
+"""The part of each user and each example in an experiment, and their order in an epoch.
 
-The parts are files, drawn once (`data/draw.py`).
+The parts are read from files, which `data/draw_splits.py` writes once.
 """
 
 from collections.abc import Iterable
@@ -11,9 +11,8 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from userbench.data.arrays import (
-    PARTS,
+    PARTS_FILE,
     behaviours_folder,
-    check_raw,
     examples_folder,
     identity,
     read_array,
@@ -22,6 +21,7 @@ from userbench.data.arrays import (
     task_split_folder,
     user_split_folder,
 )
+from userbench.data.raw_bytes import check_raw
 from userbench.seeds import generator_of
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
@@ -29,12 +29,12 @@ TRAIN, VALIDATION, TEST = 0, 1, 2
 
 def load_user_split(splits: Path) -> UInt8[Tensor, " users"]:
     """Part of each user in pre-training; ValueError when it is missing or not as written."""
-    return torch.from_numpy(read_array(user_split_folder(splits), PARTS))
+    return torch.from_numpy(read_array(user_split_folder(splits), PARTS_FILE))
 
 
 def load_split(splits: Path, task: str) -> UInt8[Tensor, " examples"]:
     """Part of each example of a task; ValueError when it is missing or not as written."""
-    return torch.from_numpy(read_array(task_split_folder(splits, task), PARTS))
+    return torch.from_numpy(read_array(task_split_folder(splits, task), PARTS_FILE))
 
 
 def labelled_part(
@@ -43,11 +43,11 @@ def labelled_part(
     share: float,
     *of: int | str,
 ) -> Int[Tensor, " labelled"]:
-    """A `share` of these examples, in their order.
+    """A random `share` of these examples, in their order.
 
-    Of each stratum it is its share, rounded, but at least one. It is drawn anew for all that it is
-    `of`, the run's seed and what is labelled; the same for every method. A smaller share is a part
-    of every larger one. The share is read in thousandths.
+    It takes that share of each stratum, rounded, but at least one example. `of` (the run's seed,
+    the task, the part) seeds the draw, which is the same for every method. A smaller share is a
+    subset of every larger one. The share is rounded to thousandths.
     """
     order = torch.randperm(len(examples), generator=generator_of(*of, "labelled"))
     _, stratum, sizes = strata.cpu().unique(return_inverse=True, return_counts=True)
@@ -64,11 +64,13 @@ def stages_of(
     train: Int[Tensor, " train"],
     validation: Int[Tensor, " validation"],
 ) -> UInt8[Tensor, " examples"]:
-    """The part of each example in a fine-tuning that is given these: from when it is known.
+    """The stage of fine-tuning from which the target of each example counts as known.
 
-    Examples of these splits whose labels are not used are known in the test alone.
+    `train` and `validation` are the examples that are used; those of these parts that are not used
+    count as known in the test alone.
     """
-    # Why: the test ranks alike for all shares, and nothing before it meets what it is not to see.
+    # Why: the test ranks the same candidates for all shares, and no earlier stage sees more targets
+    # than its labels.
     stages = torch.full_like(parts, TEST)
     stages[train], stages[validation] = TRAIN, VALIDATION
     return stages
@@ -77,11 +79,11 @@ def stages_of(
 def order_of_epoch(
     numbers: Int[Tensor, " some"], order: str, epoch: int, *of: int | str
 ) -> Int[Tensor, " some"]:
-    """Users or examples in the order in which one epoch walks them.
+    """Users or examples in the order of one epoch.
 
-    "reshuffled": anew in every epoch and for all that it is `of`, which is the run's seed and what
-    is walked; the same for every method. "fixed": the same for every seed, one order for each value
-    of `epoch` (the release has such orders in files).
+    "reshuffled": a random order for each `epoch` and each `of` (the run's seed and what is
+    ordered); the same for every method. "fixed": one order for each `epoch`, the same for every
+    seed (the authors' code has such orders in files).
     """
     if order == "reshuffled":
         generator = generator_of(*of, epoch)
@@ -95,12 +97,12 @@ def order_of_epoch(
 def order_of_labelled(
     labelled: Int[Tensor, " labelled"], length: int, order: str, *of: int | str
 ) -> Int[Tensor, " length"]:
-    """An epoch of `length` examples, all of them labelled: walk after walk, the last one cut off.
+    """An epoch of `length` labelled examples: as many passes as needed, the last one cut off.
 
-    Few labels then get as many steps as many, and what differs is what there is to learn from.
+    Few labels then get as many steps as many labels; only the examples differ.
     """
-    walks = range(-(-length // len(labelled)))
-    return torch.cat([order_of_epoch(labelled, order, walk, *of) for walk in walks])[:length]
+    passes = range(-(-length // len(labelled)))
+    return torch.cat([order_of_epoch(labelled, order, number, *of) for number in passes])[:length]
 
 
 def user_data(store_folder: Path, splits: Path) -> list[Path]:
@@ -120,13 +122,13 @@ def task_data(store_folder: Path, splits: Path, tasks: Iterable[str]) -> list[Pa
 def check_user_split(splits: Path, store_folder: Path) -> None:
     """ValueError unless the split of users was drawn for the content of this store.
 
-    And unless that is still what the raw file says, where it is still there.
+    Also where the raw file of the store still exists and has changed since (`check_raw`).
     """
     check_origin(user_split_folder(splits), "of", behaviours_folder(store_folder), store_folder)
 
 
 def check_task_splits(splits: Path, store_folder: Path, tasks: Iterable[str]) -> None:
-    """`check_user_split` of the examples of these tasks and their splits."""
+    """`check_user_split` for the examples of these tasks and their splits."""
     behaviours = behaviours_folder(store_folder)
     for task in dict.fromkeys(tasks):
         examples = examples_folder(store_folder, task)
@@ -135,7 +137,7 @@ def check_task_splits(splits: Path, store_folder: Path, tasks: Iterable[str]) ->
 
 
 def check_origin(folder: Path, key: str, origin: Path, store_folder: Path) -> None:
-    """ValueError unless `folder` was made of what is in `origin`, and that of the raw file."""
+    """ValueError unless `folder` was made of what `origin` and its raw file contain now."""
     check_raw(origin)
     if read_checksums(folder).get(key) != identity(origin):
         what = f"{folder}: drawn for another store than {store_folder}"

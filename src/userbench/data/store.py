@@ -13,21 +13,20 @@ from torch import Tensor
 from userbench.data.arrays import (
     behaviours_folder,
     examples_folder,
-    hash_users,
     read_array,
     read_checksums,
 )
-from userbench.data.raw import offsets_of
+from userbench.data.ragged import hash_in_blocks, offsets_of
 
-# Why: a GPU is kept waiting by shapes that it has to tell the host, and wants few different ones.
-# Two parts, because lengths of TTL are such that more of them would hardly save padding.
+# Why: shapes that depend on values on a GPU make the host wait for it, and CUDA graphs need few
+# different shapes. With the lengths of TTL, more than two parts would hardly save padding.
 PARTS = 2
-LENGTH_RUNG = 16
-BEHAVIOURS_RUNG = 1024
+LENGTH_MULTIPLE = 16
+BEHAVIOURS_MULTIPLE = 1024
 
 
 class Bounds(NamedTuple):
-    """What the host knows of a batch without asking the device, rounded up to few values."""
+    """Sizes of a batch that the host knows without waiting for the device, rounded up."""
 
     users: int
     longest: tuple[int, ...]
@@ -42,10 +41,10 @@ class Batch(NamedTuple):
     users: Int[Tensor, " users"]
     items: Int[Tensor, "users length"]
     bounds: Bounds | None = None
-    """None: shapes that depend on the data are asked of the device."""
+    """None: the host reads shapes that depend on the data from the device."""
 
     def at_most(self, ratio: float) -> int | None:
-        """A bound of the sum over users of ceil(ratio * n), where there are bounds."""
+        """An upper bound of the sum over users of ceil(ratio * n); None without bounds."""
         if self.bounds is None:
             return None
         return self.bounds.behaviours * round(ratio * 1000) // 1000 + self.bounds.users
@@ -92,13 +91,13 @@ class BehaviourStore:
         return self.items[owned.repeat_interleave(self.lengths)]
 
     def hashes(self) -> UInt64[np.ndarray, " users"]:
-        """Of every user the hash of her items (`hash_rows`): equal sequences have equal ones."""
+        """Hash of each user's items (`hash_rows`): equal for equal sequences."""
         items, offsets = self.items.cpu().numpy(), self.offsets.cpu().numpy()
-        return hash_users(items, offsets)
+        return hash_in_blocks(items, offsets)
 
     @cached_property
     def lengths_on_host(self) -> Int[Tensor, " users"]:
-        """The lengths, where asking for one does not wait for the device."""
+        """The lengths on the host, where reading one does not wait for the device."""
         return self.lengths.cpu()
 
     @cached_property
@@ -107,18 +106,18 @@ class BehaviourStore:
         return int(self.lengths_on_host.max())
 
     def bounds(self, users: Int[Tensor, " users"]) -> Bounds:
-        """Bounds of a batch of these users, who are given on the host."""
+        """Bounds of a batch of these users; `users` is on the host."""
         lengths = self.lengths_on_host[users].sort().values
         last = [-(-len(users) * (part + 1) // PARTS) - 1 for part in range(PARTS)]
-        longest = [min(round_up(n, LENGTH_RUNG), self.longest) for n in lengths[last].tolist()]
-        behaviours = round_up(int(lengths.sum()), BEHAVIOURS_RUNG)
+        longest = [min(round_up(n, LENGTH_MULTIPLE), self.longest) for n in lengths[last].tolist()]
+        behaviours = round_up(int(lengths.sum()), BEHAVIOURS_MULTIPLE)
         return Bounds(len(users), tuple(longest), behaviours)
 
     def batch(self, users: Int[Tensor, " users"]) -> Batch:
-        """Items of these users, cut to the longest of them.
+        """Items of these users, cut to the longest of them where that is known without waiting.
 
-        Only on a CPU is that asked of the device. A GPU is not waited for: of users given on the
-        host the bounds are known, others are padded to the longest sequence of the corpus.
+        On a CPU it is. On a GPU, a batch of users on the host is cut to its bounds, and one of
+        users on the GPU is as long as the longest sequence of the corpus.
         """
         if users.device != self.lengths.device:
             return self.bounded_batch(users)
@@ -126,7 +125,7 @@ class BehaviourStore:
         return Batch(users, self.padded(users, width))
 
     def bounded_batch(self, users: Int[Tensor, " users"]) -> Batch:
-        """Items of these users, who are given on the host, in a shape of which there are few."""
+        """Items of these users, in one of few shapes; `users` is on the host."""
         bounds = self.bounds(users)
         users = users.to(self.lengths.device, non_blocking=True)
         return Batch(users, self.padded(users, bounds.longest[-1]), bounds)
@@ -139,9 +138,9 @@ class BehaviourStore:
         return self.items[places].long() * is_item
 
 
-def round_up(number: int, rung: int) -> int:
-    """The next multiple of `rung`."""
-    return -(-number // rung) * rung
+def round_up(number: int, multiple: int) -> int:
+    """The number, rounded up to a multiple of `multiple`."""
+    return -(-number // multiple) * multiple
 
 
 class LabelledExamples(NamedTuple):

@@ -5,6 +5,7 @@ switches of `protocol`. Here are names and values only: no path of a result, and
 """
 
 from collections import Counter
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -48,6 +49,11 @@ Names = Annotated[list[Name], Field(min_length=1), AfterValidator(each_once)]
 Epochs = Annotated[list[Count], Field(min_length=1), AfterValidator(each_once)]
 Pair = Annotated[list[Name], Field(min_length=2, max_length=2)]
 Fields = dict[str, Any]
+FORMATS = sorted(
+    path.stem
+    for path in Path(__file__).parents[1].glob("data/formats/*.py")
+    if path.stem != "__init__"
+)
 
 METRICS = {"classification": "accuracy", "binary": "auc", "top_n": "ndcg@10"}
 
@@ -79,7 +85,8 @@ class CorpusPretrain(Part):
 class Corpus(Part):
     """Behaviour data: simulated, or real files that `raw` or the environment variable names."""
 
-    format: Literal["ttl", "app"]
+    format: Literal[*FORMATS]
+    """File in data/formats/."""
     label: str | None = None
     """Name of real data in the table."""
     raw: str | None = None

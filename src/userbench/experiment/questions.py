@@ -16,7 +16,10 @@ from userbench.experiment.config import Fields
 from userbench.experiment.runs import ResolvedExperiment, with_inputs
 
 PACKAGE = Path(__file__).parents[1]
-CODE = ("catalogue.py", "method.py", "view.py", "methods/*.py", "views/*.py", "data/simulate.py")
+CODE = (
+    *("catalogue.py", "method.py", "view.py", "methods/*.py", "views/*.py"),
+    "data/simulation/world.py",
+)
 CACHE = Path(".snakemake", "userbench")
 
 

@@ -20,7 +20,7 @@ OF_A_CORPUS = (*MAKING, "references")
 # What a command with several parts does in each: the name of its rule.
 PARTS = {
     "ingest": {"behaviours": "behaviours", "task": "task"},
-    "draw": {"users": "user_split", "examples": "task_split"},
+    "draw_splits": {"users": "user_split", "examples": "task_split"},
 }
 # Ways to use a GPU, and what a CPU does instead.
 ON_A_CPU = {"precision": "fp32", "capture": "none"}

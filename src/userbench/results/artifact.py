@@ -1,9 +1,9 @@
-"""What every file we make has in common: written whole or not at all, and traceable.
+"""Atomic writes, and a provenance record beside every artefact.
 
 An artefact is written beside its final name and renamed, so a reader never sees half of it.
-`record` leaves `<name>.provenance.json` beside it: what made it, from what, where and in what time,
-with checksums of all of it: `check_recorded` compares, and `userbench audit` follows them from a
-table to the raw data.
+`record` writes `<name>.provenance.json`: the command, its inputs and outputs with checksums, the
+machine and the duration. `check_recorded` compares checksums, and `userbench audit` follows them
+from a table to the raw data.
 """
 
 import errno
@@ -25,14 +25,16 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 import userbench
 from userbench.errors import system_error
 
-# Not of the hardware: jobs that differ in them alone ran in the same environment.
+# Not part of the hardware: jobs that differ in these alone ran in the same environment.
 OF_A_JOB = ("SLURM_JOB_ID", "CUDA_VISIBLE_DEVICES")
 LIBRARIES = ("torch", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "safetensors")
 CHUNK = 1 << 20
-# In a folder of arrays: what they are, and how they were made (`data/arrays.py`).
+# Files of a folder of arrays (`data/arrays.py`): its content, and how it was made.
 CHECKSUMS, MANIFEST = "checksums.json", "manifest.json"
 SECONDS_OF_A_DAY = 86400
 HOST = socket.gethostname().replace(".", "-")
@@ -40,9 +42,10 @@ HOST = socket.gethostname().replace(".", "-")
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Give a temporary path (file or folder) that becomes `path` when the block ends well.
+    """Yield a temporary path (file or folder) that is renamed to `path` if the block succeeds.
 
-    Raises OSError, naming `path` and not the temporary one, where the system refuses to write it.
+    Raises:
+        OSError: the system refuses to write; it names `path` and not the temporary path.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{HOST}.{os.getpid()}.partial")
@@ -64,25 +67,22 @@ def atomic(path: Path) -> Iterator[Path]:
 
 
 def is_abandoned(partial: Path) -> bool:
-    """Whether whoever was writing a partial file was killed.
+    """Whether the process that was writing a partial file no longer exists.
 
-    Of a process on another host (a shared folder) that cannot be asked: it was, if the file is a
-    day old.
+    A process on another host that shares the folder cannot be checked: it counts as gone if the
+    file is a day old.
     """
     host, pid = partial.name.split(".")[-3:-1]
+    if host == HOST:
+        return not psutil.pid_exists(int(pid))
     try:
-        if host != HOST:
-            return time.time() - partial.stat().st_mtime > SECONDS_OF_A_DAY
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return True
-    except OSError:  # it has just gone; or the process is another user's
+        return time.time() - partial.stat().st_mtime > SECONDS_OF_A_DAY
+    except FileNotFoundError:  # renamed or deleted since it was listed
         return False
-    return False
 
 
 def delete(path: Path) -> None:
-    """Delete a file or a folder, if it is there."""
+    """Delete a file or a folder, if it exists."""
     if path.is_dir():
         shutil.rmtree(path)
     else:
@@ -90,7 +90,7 @@ def delete(path: Path) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """OSError where a file or folder of this name, there already or not, could not be written."""
+    """OSError where a file or folder of this name, old or new, could not be written."""
     folder = path
     while not folder.is_dir():
         folder = folder.parent
@@ -101,18 +101,18 @@ def check_writable(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
+    """Write a text file atomically."""
     with atomic(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON whole or not at all; floats keep all digits, paths are text, NaN is refused."""
+    """Write JSON atomically; floats keep all digits, paths become text, NaN is refused."""
     write_text(path, json.dumps(content, indent=1, allow_nan=False, default=os.fspath) + "\n")
 
 
 def sha256(path: Path) -> str:
-    """Checksum of a file, read in pieces."""
+    """SHA-256 of a file, read in pieces."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(CHUNK):
@@ -121,12 +121,12 @@ def sha256(path: Path) -> str:
 
 
 def fingerprints(paths: Iterable[Path]) -> dict[Path, str]:
-    """Checksum of the content of each of these files, and folders of arrays (`fingerprint`)."""
+    """Checksums of these files and folders of arrays (`fingerprint`)."""
     return {path: fingerprint(path) for path in paths}
 
 
 def fingerprint(path: Path) -> str:
-    """Checksum of a file; of a folder, that of what its checksums.json says of its arrays."""
+    """SHA-256 of a file; for a folder, that of the part `arrays` of its checksums.json."""
     if not path.is_dir():
         return sha256(path)
     arrays = json.loads((path / CHECKSUMS).read_text(encoding="utf-8"))["arrays"]
@@ -142,12 +142,12 @@ def record(
 ) -> None:
     """Write `<path>.provenance.json`: the resolved config, code, libraries, hardware and time.
 
-    `config` is everything the command was asked to do, its seed included; `inputs` what it read, by
-    `fingerprints`; `beside` what else it wrote; `facts` what it found. Paths are kept as seen from
-    the artefact's folder, so that results may be moved as a whole.
+    `config` holds all settings of the command, its seed included; `inputs` the `fingerprints` of
+    what it read; `beside` what else it wrote; `facts` further entries. Paths are relative to the
+    artefact's folder, so that results can be moved as a whole.
     """
 
-    def as_seen(checksums: dict[Path, str]) -> dict[str, str]:
+    def relative(checksums: dict[Path, str]) -> dict[str, str]:
         return {os.path.relpath(name, path.parent): checksums[name] for name in checksums}
 
     own = {"sha256": sha256(path)} if path.is_file() and "sha256" not in facts else {}
@@ -157,8 +157,8 @@ def record(
             "artefact": path.name,
             "config": config,
             **own,
-            "inputs": as_seen(inputs or {}),
-            "beside": as_seen(fingerprints(beside)),
+            "inputs": relative(inputs or {}),
+            "beside": relative(fingerprints(beside)),
             **facts,
             **environment(),
         },
@@ -166,46 +166,47 @@ def record(
 
 
 def provenance_path(path: Path) -> Path:
-    """Where the provenance record of an artefact lies."""
+    """Path of the provenance record of an artefact."""
     return path.with_name(path.name + ".provenance.json")
 
 
 def provenance_of(path: Path) -> dict[str, Any]:
     """The provenance record of an artefact; empty where it has none.
 
-    Raises ValueError, naming it, where it is not a JSON object.
+    Raises:
+        ValueError: the record is not a JSON object.
     """
     beside = provenance_path(path)
     if not beside.exists():
         return {}
     try:
-        told = json.loads(beside.read_bytes())
+        recorded = json.loads(beside.read_bytes())
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{beside}: damaged ({error}). {again(path, {})}") from None
-    if not isinstance(told, dict):
+    if not isinstance(recorded, dict):
         raise ValueError(f"{beside}: not a JSON object. {again(path, {})}")
-    return told
+    return recorded
 
 
 def check_recorded(path: Path) -> None:
-    """ValueError, with how to make it again, where a file is not the one its record speaks of.
+    """ValueError, with how to make it again, where a file is not the one in its record.
 
-    A file without a record, or of a record without a checksum, is let through.
+    A file without a record, or with a record without a checksum, is accepted.
     """
-    told = provenance_of(path)
-    if "sha256" in told and told["sha256"] != sha256(path):
+    recorded = provenance_of(path)
+    if "sha256" in recorded and recorded["sha256"] != sha256(path):
         what = "damaged: its checksum differs from its provenance record"
-        raise ValueError(f"{path}: {what}. {again(path, told)}")
+        raise ValueError(f"{path}: {what}. {again(path, recorded)}")
 
 
-def again(path: Path, told: dict[str, Any]) -> str:
-    """How to make an artefact again: what `told`, its record or manifest, says made it."""
-    call = f", or run: {shlex.join(told['command'])}" if "command" in told else ""
+def again(path: Path, recorded: dict[str, Any]) -> str:
+    """How to make an artefact again, by the command in its record or manifest."""
+    call = f", or run: {shlex.join(recorded['command'])}" if "command" in recorded else ""
     return f"Delete {path} and run the workflow again{call}"
 
 
 def environment() -> dict[str, Any]:
-    """Command, code and library versions, hardware, and seconds since this process started."""
+    """Command, versions of code and libraries, hardware, and seconds since this process started."""
     return {
         "command": [Path(sys.executable).name, *sys.orig_argv[1:]],
         "userbench": userbench.__version__,
@@ -220,7 +221,7 @@ def environment() -> dict[str, Any]:
 
 
 def given_by_scheduler() -> dict[str, dict[str, str]]:
-    """Slurm job and GPU of this process, as "job"; empty where nobody gave it any."""
+    """Slurm job and GPU of this process, as "job"; empty where no scheduler assigned any."""
     job = {name.lower(): os.environ[name] for name in OF_A_JOB if name in os.environ}
     return {"job": job} if job else {}
 
@@ -229,7 +230,7 @@ def given_by_scheduler() -> dict[str, dict[str, str]]:
 def git_state() -> dict[str, Any]:
     """Commit of the source tree and whether it was changed since; empty outside a checkout.
 
-    As it was when this process first asked: what runs was loaded before.
+    The first answer counts for the whole process: the code that runs was loaded before it.
     """
     here = Path(__file__).parent
 
@@ -255,18 +256,17 @@ def installed(name: str) -> str:
 
 
 def hardware() -> dict[str, Any]:
-    """The machine this process runs on; its GPU too, where torch is loaded and sees one."""
+    """The machine this process runs on; its GPU, too, where torch is loaded and sees one."""
     torch = sys.modules.get("torch")
     gpu = torch is not None and torch.cuda.is_available()
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return {
         "system": platform.platform(),
         "processor": models[0] if models else platform.processor(),
         "cores": os.cpu_count(),
-        "memory_gib": round(pages / 2**30, 1),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "gpu": torch.cuda.get_device_name() if gpu else None,
         "threads": torch.get_num_threads() if torch is not None else None,
     }
@@ -274,10 +274,11 @@ def hardware() -> dict[str, Any]:
 
 def seconds_since_start() -> float:
     """Wall time since this process began, the start of Python and its imports included."""
+    # Why not psutil: it knows the time of the boot in whole seconds, more than a short job takes.
     stat = Path("/proc/self/stat")
     if not stat.exists():  # not Linux
         return time.perf_counter()
     started_ticks = int(stat.read_text().rpartition(")")[2].split()[19])
     uptime = float(Path("/proc/uptime").read_text().split()[0])
-    # Why max: in a container uptime may begin after the start of the host, which ticks count from.
+    # Why max: in a container, uptime may begin after the boot of the host, which ticks count from.
     return max(0.0, uptime - started_ticks / os.sysconf("SC_CLK_TCK"))

@@ -1,13 +1,13 @@
-"""What a tested model said of every test example: a Parquet file beside each score file.
+"""Per-example test predictions: a Parquet file beside each score file.
 
-A row per example, in the order of the store: its number there (`example`), its `user`, and what the
-metrics of its kind of task are made of:
+A row per test example, in the order of the store: its number there (`example`), its `user`, and the
+columns that the metrics of its kind of task need:
 
 classification: `label`, `predicted` (the class), `correct`
-binary: `label`, `score` (how much more class 1 is believed in than class 0)
-top_n: `rank` (1 = best, as the metric counts ties), and `weight` where users count, not pairs
+binary: `label`, `score` (the logit of class 1 minus that of class 0)
+top_n: `rank` (1 = best, ties as the metric counts them), and `weight` where users count, not pairs
 
-A fit that failed has predicted nothing: its file has no rows.
+The file of a fit that failed has no rows.
 """
 
 import json
@@ -30,13 +30,13 @@ COLUMNS = {
 TYPES = {
     **{"example": "int32", "user": "int32", "label": "int16", "predicted": "int16"},
     **{"correct": "bool", "rank": "int32", "weight": "float64"},
-}  # a score keeps the precision in which it was measured
+}  # a score keeps the precision in which it was computed
 METADATA = b"userbench"
 ABOUT = ("run", "task", "corpus", "seed", "kind")
 
 
 class Predictions(NamedTuple):
-    """Which run, task, corpus and seed they are of, and of what kind; a row per test example."""
+    """The predictions of one run, task, corpus and seed; a row per test example."""
 
     run: str
     task: str
@@ -47,15 +47,17 @@ class Predictions(NamedTuple):
 
 
 def predictions_path(scores: Path) -> Path:
-    """Where the predictions behind a score file lie."""
+    """Path of the predictions of a score file."""
     return scores.with_suffix(".predictions.parquet")
 
 
 def write_predictions(path: Path, columns: dict[str, Any], about: dict[str, Any]) -> None:
-    """Write arrays of one length, whole or not at all; equal predictions give equal bytes.
+    """Write arrays of one length atomically; equal predictions give equal bytes.
 
-    `columns` are those of the kind, but for `correct`; `about` is any mapping that has ABOUT.
-    NotANumber, and nothing written, where a value is infinite or NaN.
+    `columns` are those of the kind, without `correct`; `about` is any mapping that has ABOUT.
+
+    Raises:
+        NotANumber: a value is infinite or NaN; nothing is written.
     """
     arrays = {name: np.asarray(values) for name, values in columns.items()}
     for name, array in arrays.items():
@@ -64,17 +66,17 @@ def write_predictions(path: Path, columns: dict[str, Any], about: dict[str, Any]
     if "predicted" in arrays:
         arrays["correct"] = arrays["predicted"] == arrays["label"]
     typed = {name: array.astype(TYPES.get(name, array.dtype)) for name, array in arrays.items()}
-    told = json.dumps({name: about[name] for name in ABOUT})
-    table = pa.table(typed).replace_schema_metadata({METADATA: told})
+    metadata = json.dumps({name: about[name] for name in ABOUT})
+    table = pa.table(typed).replace_schema_metadata({METADATA: metadata})
     with atomic(path) as partial:
         pq.write_table(table, partial, compression="zstd")
 
 
 def describe_predictions(path: Path) -> dict[str, Any]:
-    """What predictions are of (ABOUT), without reading them.
+    """The run, task, corpus, seed and kind of predictions, without reading their rows.
 
     Raises:
-        ValueError: naming the file, where `write_predictions` did not write it.
+        ValueError: `write_predictions` did not write this file.
     """
     try:
         metadata = pq.read_schema(path).metadata or {}
@@ -86,6 +88,6 @@ def describe_predictions(path: Path) -> dict[str, Any]:
 
 
 def read_predictions(path: Path) -> Predictions:
-    """Read what `write_predictions` wrote; ValueError as above, and for a wrong checksum."""
+    """Read a file of `write_predictions`; ValueError for another file, or a wrong checksum."""
     check_recorded(path)
     return Predictions(**describe_predictions(path), rows=pq.read_table(path).to_pandas())

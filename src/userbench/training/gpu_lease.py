@@ -1,85 +1,90 @@
-"""A GPU of this machine for one process: a lease on one of its places, so that no two share it.
+"""A lease on a GPU of this machine: training processes share the GPUs without sharing one.
 
-A place is a file that the process locks; the kernel unlocks it when the process ends, however that
-happens, so no lease is ever left behind. Leases are known to the processes of one user on one
-machine; what other users do, a lease cannot see. Under Slurm, Slurm has already given the GPU.
+A GPU has a number of slots. A slot is a file that one process locks; the kernel releases the lock
+when the process ends, even if it is killed. Leases work between the processes of one user on one
+machine; they do not see what other users run. Under Slurm, Slurm assigns the GPU.
 """
 
-import fcntl
 import logging
 import os
 import stat
 import time
 from pathlib import Path
-from typing import TextIO
+
+from filelock import FileLock, Timeout
 
 log = logging.getLogger("userbench")
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 PER_GPU = "USERBENCH_JOBS_PER_GPU"
-SECONDS_BETWEEN_LOOKS = 0.5
-# The file of the lease of this process, which must stay open.
-held: list[TextIO] = []
+SECONDS_BETWEEN_TRIES = 0.5
+# The lease of this process, held until it ends.
+held: list[FileLock] = []
 
 
 def lease_gpu(name: str, count: int) -> None:
     """Make one free GPU the only one that this process sees, before it starts to use CUDA.
 
-    `name` is what the user calls the device, `count` how many GPUs there are. Nothing is done where
-    the device is no GPU or has a number, or where Slurm or an earlier call has decided. Waits for a
-    place if need be; there are as many on a GPU as the variable USERBENCH_JOBS_PER_GPU says.
+    `name` is the device of the command line, `count` the number of GPUs. Does nothing where the
+    device is not a GPU or has a number, or where Slurm or an earlier call has decided. Waits for a
+    free slot; a GPU has as many as the variable USERBENCH_JOBS_PER_GPU says, by default one.
     """
-    given = "SLURM_JOB_ID" in os.environ and VISIBLE in os.environ
-    if count == 0 or name not in ("auto", "cuda") or given or held:
+    assigned = "SLURM_JOB_ID" in os.environ and VISIBLE in os.environ
+    if count == 0 or name not in ("auto", "cuda") or assigned or held:
         return
     visible = os.environ.get(VISIBLE)
     devices = [name.strip() for name in visible.split(",")] if visible else range(count)
     devices = [str(device) for device in devices][:count]
-    device, place = wait_for_place(devices, int(os.environ.get(PER_GPU, "1")), folder())
-    held.append(place)
+    device, slot = wait_for_slot(devices, int(os.environ.get(PER_GPU, "1")), folder())
+    held.append(slot)
     os.environ[VISIBLE] = device
 
 
-def wait_for_place(devices: list[str], per_gpu: int, where: Path) -> tuple[str, TextIO]:
-    """Lock a place on a device, the emptiest first; the file must be kept open for as long."""
-    told = False
+def wait_for_slot(devices: list[str], per_gpu: int, where: Path) -> tuple[str, FileLock]:
+    """Lock a slot of the device with the most free ones; returns the device and the lock."""
+    logged = False
     while True:
-        # Why by place: the second on a GPU is taken when the first of every GPU is.
+        # Why by slot: a GPU gets its second process only when every GPU has its first.
         for number in range(per_gpu):
             for device in devices:
-                place = lock(where / f"gpu-{device.replace('/', '-')}-{number}")
-                if place is not None:
-                    return device, place
-        if not told:
+                slot = try_lock(where / f"gpu-{device.replace('/', '-')}-{number}")
+                if slot is not None:
+                    return device, slot
+        if not logged:
             log.info(
-                "GPU %s: all %d places are taken; waiting for one (folder %s)",
+                "GPU %s: all %d slots are in use; waiting for one (folder %s)",
                 ", ".join(devices),
                 per_gpu * len(devices),
                 where,
             )
-            told = True
-        time.sleep(SECONDS_BETWEEN_LOOKS)
+            logged = True
+        time.sleep(SECONDS_BETWEEN_TRIES)
 
 
-def lock(path: Path) -> TextIO | None:
-    """The file, locked and open, or None where another process has it."""
-    file = path.open("a")
+def try_lock(path: Path) -> FileLock | None:
+    """The lock on a file, or None where another process holds it; symbolic links are refused."""
+    lock = FileLock(path, blocking=False, on_acquired=write_process_id)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
+        lock.acquire()
+    except Timeout:
         return None
-    # For whoever asks who has it; and so that a folder that is tidied up keeps the file.
-    file.truncate(0)
-    file.write(f"{os.getpid()}\n")
-    file.flush()
-    return file
+    return lock
+
+
+def write_process_id(descriptor: int) -> None:
+    """Write into a locked file which process holds it.
+
+    For users who look there, and so that cleaners of /tmp see a recent file.
+    """
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, f"{os.getpid()}\n".encode())
 
 
 def folder() -> Path:
-    """Where the leases of this user on this machine are.
+    """The folder of this user's leases on this machine; not in TMPDIR, which differs between jobs.
 
-    ValueError where someone else has made it. Not TMPDIR, which differs between jobs.
+    Raises:
+        ValueError: another user made it.
     """
     path = Path(f"/tmp/userbench-{os.getuid()}")
     path.mkdir(mode=0o700, exist_ok=True)

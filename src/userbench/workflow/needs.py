@@ -1,11 +1,12 @@
-"""What a job asks a cluster for: minutes and memory, by the plan of an experiment if it has one."""
+"""Minutes and memory that a job requests from a cluster, by the experiment's plan if it has one."""
 
 import json
 import math
 from pathlib import Path
 from typing import NamedTuple
 
-# A plan is of a few steps, at its best: so many times as long, and minutes for a node to start.
+# A plan extrapolates from a few steps, so its time and memory are multiplied; a node takes minutes
+# to start.
 SLACK, MINUTES_TO_START = 2, 15
 HEADROOM_MB = 1_000
 
@@ -17,7 +18,7 @@ class Needs(NamedTuple):
     megabytes: float
 
 
-# Where nothing was planned: several times what the paper's scale takes.
+# Without a plan: several times what the paper's scale takes.
 UNPLANNED = {
     "simulate": Needs(60, 8_000),
     "behaviours": Needs(60, 8_000),
@@ -34,9 +35,10 @@ Plan = dict[tuple[str, str, str], Needs]
 
 
 def read_plan(path: Path, config_files: str) -> Plan:
-    """Needs of one seed, by stage, run and corpus; empty where no plan was written.
+    """Needs of one seed, by stage, run and corpus; empty where there is no plan.
 
-    ValueError for a file that `userbench plan --json` did not write.
+    Raises:
+        ValueError: `userbench plan --json` did not write this file.
     """
     found: Plan = {}
     if not path.exists():
@@ -53,7 +55,7 @@ def read_plan(path: Path, config_files: str) -> Plan:
 
 
 def needs(plan: Plan, stage: str, run: str, corpus: str, seeds: int, attempt: int) -> Needs:
-    """What a job of `seeds` seeds, one after the other, asks for; more in each attempt."""
+    """Needs of a job of `seeds` seeds, one after the other; more in each attempt."""
     of_one = plan.get((stage, run, corpus))
     minutes, megabytes = UNPLANNED[stage]
     if of_one is not None:

@@ -1,10 +1,17 @@
-"""The real files of each corpus: where they are, and what is in them."""
+"""The real files of each corpus: where they are, and what is in them.
 
+A job that reads a raw file depends on its content, not on its path, its time or the files beside
+it. Checksums of large files are cached by path, size and time of change.
+"""
+
+import json
 import os
 from pathlib import Path
 
-from userbench.data.raw_content import raw_content
+from userbench.data.format import RawFile, find_file, is_named_after
+from userbench.data.raw_bytes import checksum
 from userbench.experiment.config import Corpus, Experiment
+from userbench.results.artifact import MANIFEST, write_json
 
 
 def raw_paths(config: Experiment, source: str) -> dict[str, str]:
@@ -28,13 +35,56 @@ def raw_paths(config: Experiment, source: str) -> dict[str, str]:
     return found
 
 
-def content_of(name: str, corpus: Corpus, raw: str, source: str, made: Path, memory: Path) -> str:
-    """The content of a raw file of a corpus, by which to tell whether `made` was made of it.
+def content_of(name: str, corpus: Corpus, raw: str, source: str, made: Path, cache: Path) -> str:
+    """SHA-256 of a raw file of a corpus, marked where ingesting it again would now be refused.
 
-    `memory` is where checksums of large files are kept. ValueError where there is no such file.
+    It would be where its checksum is not the expected one, or where more of its lines were left out
+    of the folder `made` than the config now allows. `cache` keeps the checksums of large files.
+
+    Raises:
+        ValueError: there is no such file, or more than one.
     """
-    allowed = (corpus.max_bad_rows, corpus.sha256)
     try:
-        return raw_content(Path(raw), corpus.format, source, made, *allowed, memory)
+        file = find_file(Path(raw), corpus.format, source)
+        content = cached_checksum(file, cache)
     except ValueError as problem:
         raise ValueError(f"corpora.{name}: {problem}") from None
+    names = [name for name in corpus.sha256 if is_named_after(file.source, name)]
+    expected = {corpus.sha256[name].lower() for name in names}
+    if expected - {content}:
+        return f"{content}, another one is expected"
+    if bad_rows_of(made, content) > corpus.max_bad_rows:
+        return f"{content}, too many bad lines"
+    return content
+
+
+def cached_checksum(file: RawFile, cache: Path) -> str:
+    """SHA-256 of a raw file; computed only if the file has changed since it was cached."""
+    path = file.path.absolute()
+    name = f"{path}/{file.member}" if file.member else str(path)
+    stat = path.stat()
+    is_now = [stat.st_size, stat.st_mtime_ns]
+    *was_then, content = read_cache(cache).get(name, [""])
+    if was_then != is_now:
+        content = checksum(file.path, file.member)
+        write_json(cache, {**read_cache(cache), name: [*is_now, content]})
+    return content
+
+
+def read_cache(cache: Path) -> dict[str, list]:
+    """Size, time and checksum by path; empty where the cache is missing or damaged."""
+    try:
+        known = json.loads(cache.read_bytes())
+        return {name: [*entry] for name, entry in known.items() if len(entry) == 3}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}
+
+
+def bad_rows_of(made: Path, content: str) -> int:
+    """Number of lines left out of a folder of arrays that was made of this content, else 0."""
+    try:
+        manifest = json.loads((made / MANIFEST).read_bytes())
+        (file,) = manifest["raw"].values()
+        return manifest["bad_rows"] if file["sha256"] == content else 0
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0

@@ -1,6 +1,6 @@
-"""Which source files a command is made of: as inputs of its jobs, an edit reruns what it can move.
+"""The source files of a command: as inputs of its jobs, so that an edit reruns what it can change.
 
-Nothing is executed, and no other file is read: a broken method that nobody uses stops nobody.
+Nothing is executed, and no other file is read: a broken method that no run uses stops nothing.
 """
 
 import importlib.util
@@ -9,14 +9,15 @@ from modulefinder import ModuleFinder
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]
-CONFORMANCE = "conformance"  # imports all of ours that a method of the user's may import
+CONFORMANCE = "conformance"  # imports all of this package that a user's own method may import
 
 
 @cache
 def sources(name: str) -> list[Path]:
-    """The files of `userbench.<name>` and of all that it imports of this package.
+    """The file of `userbench.<name>`, and those that it imports from this package.
 
-    ValueError for a file among them that is no Python.
+    Raises:
+        ValueError: a file among them is not Python.
     """
     finder = ModuleFinder([str(PACKAGE.parent)])
     try:
@@ -29,7 +30,7 @@ def sources(name: str) -> list[Path]:
 
 
 def part_sources(kind: str, name: str) -> list[Path]:
-    """The files of a method or of views; of a user's own, those of its folder and all of ours."""
+    """The files of a method or view; for a user's own, its folder and all that it may import."""
     if "." not in name:
         return sources(f"{kind}.{name}")
     own = Path(importlib.util.find_spec(name).origin)

@@ -1,7 +1,7 @@
-"""Draw the splits of a corpus: a part for each user, and for each example of a task; a command.
+"""Draw the splits of a corpus: a part for each user, or for each example of a task.
 
-python -m userbench.data.draw users --behaviours STORE/behaviours --seed 0 --out SPLITS/users
-python -m userbench.data.draw examples --examples STORE/tasks/age --by user --seed 0
+python -m userbench.data.draw_splits users --behaviours STORE/behaviours --seed 0 --out SPLITS/users
+python -m userbench.data.draw_splits examples --examples STORE/tasks/age --by user --seed 0
     --out SPLITS/tasks/age
 
 Users are 90% train and 10% validation, examples 60% train, 20% validation and 20% test.
@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from userbench.data import arrays
+from userbench.data.raw_bytes import check_raw
 from userbench.errors import command
 
 PRETRAIN_CUTS = (0.9,)
@@ -27,21 +28,21 @@ def write_user_split(behaviours: Path, seed: int, out: Path) -> None:
     """Write the part of each user of a store in pre-training."""
     started = time.perf_counter()
     check_request(seed, out)
-    arrays.check_raw(behaviours)
+    check_raw(behaviours)
     n_users = arrays.read_checksums(behaviours)["users"]
     parts = draw(n_users, PRETRAIN_CUTS, generator(seed, "pretrain"))
     write_parts("pretrain", parts, behaviours, out, {"seed": seed}, started)
 
 
 def write_task_split(examples: Path, by: str, seed: int, out: Path) -> None:
-    """Write the part of each example of a task, whose folder in the store is `examples`.
+    """Write the part of each example of a task; `examples` is its folder in the store.
 
-    `by` "interaction" draws examples, as the paper's code does: one user may be in several parts.
-    `by` "user" draws users: all examples of a user are in one part.
+    `by` "interaction" splits examples, as the authors' code does: a user can be in several parts.
+    `by` "user" splits users: all examples of a user are in one part.
     """
     started = time.perf_counter()
     check_request(seed, out)
-    arrays.check_raw(examples)
+    check_raw(examples)
     task, users = examples.name, arrays.example_users(examples)
     if by == "user":
         owners, owner = np.unique(users, return_inverse=True)
@@ -52,7 +53,7 @@ def write_task_split(examples: Path, by: str, seed: int, out: Path) -> None:
 
 
 def check_request(seed: int, out: Path) -> None:
-    """ValueError for a seed or a folder that cannot be."""
+    """ValueError for a negative seed, or for a folder that holds something else."""
     if seed < 0:
         raise ValueError(f"seed {seed} is negative. Give 0 or more")
     arrays.check_out(out)
@@ -66,15 +67,17 @@ def write_parts(
     settings: dict[str, Any],
     started: float,
 ) -> None:
-    """Write a split of what is in the folder `of`; ValueError when a part is empty."""
+    """Write a split of the users or examples in the folder `of`; ValueError for an empty part."""
     manifest = {**settings, "counts": count_parts(name, parts)}
     meaning = {"of": arrays.identity(of)}
-    arrays.write_arrays(out, {arrays.PARTS: parts}, meaning, manifest, inputs=[of], started=started)
+    arrays.write_arrays(
+        out, {arrays.PARTS_FILE: parts}, meaning, manifest, inputs=[of], started=started
+    )
 
 
 def generator(seed: int, name: str) -> np.random.Generator:
-    """A generator of its own for each name, so that no task's split depends on another's."""
-    # Deviation: the paper's code shuffles by Python's `random`, seeds 2309 (pre-training), 1730
+    """The random generator of a name: no task's split depends on another's."""
+    # Deviation: the authors' code shuffles by Python's `random`, seeds 2309 (pre-training), 1730
     # (labels), 1354 (click, like): other examples are in each part (ledger: exact_splits).
     digest = hashlib.sha256(name.encode()).digest()
     return np.random.default_rng([seed, int.from_bytes(digest[:8], "little")])
@@ -83,7 +86,7 @@ def generator(seed: int, name: str) -> np.random.Generator:
 def draw(
     n: int, cuts: tuple[float, ...], generator: np.random.Generator
 ) -> UInt8[np.ndarray, " n"]:
-    """Part of each of n examples: a random order, cut at int(cut * n) as the paper's code does."""
+    """Part of each of n examples: a random order, cut at int(cut * n) as in the authors' code."""
     parts = np.zeros(n, np.uint8)
     order = generator.permutation(n)
     for cut in cuts:

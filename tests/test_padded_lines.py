@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from userbench.data import raw
-from userbench.data.raw import FORMATS, BadRows, RawFile, Rows, find_file, read_rows
+from userbench.data import padded_lines
+from userbench.data.format import BadRows, RawFile, Rows, find_file
+from userbench.data.formats.ttl import SOURCES
+from userbench.data.padded_lines import read_rows
 
-STEMS = {name: source.stem for name, source in FORMATS["ttl"].items()}
+STEMS = {name: source.stem for name, source in SOURCES.items()}
 IDS = st.integers(1, 300) | st.integers(1, 2**31 - 1)
 
 
@@ -83,7 +85,7 @@ def test_equals_line_by_line(tmp_path_factory, data, rows, source, end, ended, w
     content = text_of(rows, tails, end, ended)
     path = place(tmp_path_factory.mktemp("raw"), content, where, STEMS[source])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(raw, "BLOCK", block)
+        patch.setattr(padded_lines, "BLOCK", block)
         file = find_file(path, "ttl", source)
         found = lists(list(read_rows(file, BadRows())))
     expected = [[item for item in row if item] for row in rows]
@@ -106,10 +108,11 @@ LINES = st.text("0123,-\r ;x\0é", max_size=12) | st.lists(
 @settings(max_examples=1000, deadline=None)
 def test_a_block_fails_if_and_only_if_a_line_does(lines, source, width):
     """If wrong: a bad line slips through the fast path, or a block fails for no reason."""
-    facts = FORMATS["ttl"][source]
+    facts = SOURCES[source]
     content = [line.encode() for line in lines]
-    rows = raw.parse(b"\n".join(content) + b"\n", width, facts, np.arange(len(lines)))
-    assert (rows is None) == any(raw.fault(line, facts, width) is not None for line in content)
+    rows = padded_lines.parse(b"\n".join(content) + b"\n", width, facts, np.arange(len(lines)))
+    faults = [padded_lines.fault(line, facts, width) for line in content]
+    assert (rows is None) == any(fault is not None for fault in faults)
 
 
 BAD_LINES = [
@@ -155,7 +158,7 @@ BAD_LINES = [
 @pytest.mark.parametrize(("source", "line", "reason"), BAD_LINES)
 def test_bad_line_is_named(tmp_path, monkeypatch, source, line, reason, block):
     """If wrong: a user with one bad line among millions does not learn where and what it is."""
-    monkeypatch.setattr(raw, "BLOCK", block)
+    monkeypatch.setattr(padded_lines, "BLOCK", block)
     tail = {"pretrain": b"", "age": b",,1", "click": b",,4,5"}[source]
     good = b"0,1,2" + tail
     path = tmp_path / f"{STEMS[source]}.csv"
@@ -206,7 +209,7 @@ def test_bad_file(tmp_path, content, reason):
 
 def test_endless_line_needs_little_memory(tmp_path, monkeypatch):
     """If wrong: a file without line ends fills the memory, or hides the lines after it."""
-    monkeypatch.setattr(raw, "BLOCK", 1 << 16)
+    monkeypatch.setattr(padded_lines, "BLOCK", 1 << 16)
     path = tmp_path / "original_desen_pretrain.csv"
     path.write_bytes(b"1,2,3\n" + b"1," * (16 << 20) + b"1\n4,5,6\n")
     bad = BadRows(1)
@@ -221,11 +224,11 @@ def test_endless_line_needs_little_memory(tmp_path, monkeypatch):
 
 def test_line_limit_does_not_depend_on_blocks(tmp_path, monkeypatch):
     """If wrong: whether a long line is accepted depends on where the blocks are cut."""
-    monkeypatch.setattr(raw, "LINE_LIMIT", 9)
+    monkeypatch.setattr(padded_lines, "LINE_LIMIT", 9)
     path = tmp_path / "original_desen_pretrain.csv"
     path.write_bytes(b"1,2\n1234,5678\n12345,6789\r\n3,4\n")
     for block in range(1, 40):
-        monkeypatch.setattr(raw, "BLOCK", block)
+        monkeypatch.setattr(padded_lines, "BLOCK", block)
         bad = BadRows(1)
         found = lists(list(read_rows(find_file(tmp_path, "ttl", "pretrain"), bad)))
         assert [line for _, _, line in found] == [1, 2, 4]
@@ -235,7 +238,7 @@ def test_line_limit_does_not_depend_on_blocks(tmp_path, monkeypatch):
 @pytest.mark.parametrize("block", [1, 7, 1 << 20])
 def test_bad_rows_are_skipped_up_to_the_limit(tmp_path, monkeypatch, block):
     """If wrong: a skipped line is not recorded, a good one is lost, or the limit does not hold."""
-    monkeypatch.setattr(raw, "BLOCK", block)
+    monkeypatch.setattr(padded_lines, "BLOCK", block)
     path = tmp_path / "original_desen_age.csv"
     path.write_bytes(b"x,2,,1\n0,2,,1\n1,2,,2\n0,2,,900\n0,7,,3\n")
     file = find_file(tmp_path, "ttl", "age")
@@ -257,49 +260,6 @@ def test_bad_rows_count_over_all_files(tmp_path):
         list(read_rows(find_file(tmp_path, "ttl", "gender"), bad))
 
 
-@pytest.mark.parametrize(
-    ("name", "fits"),
-    [
-        ("original_desen_age.csv", True),
-        ("original_desen_age_3.csv", True),
-        ("original_desen_age (1).csv", True),
-        ("original_desen_agegroup.csv", False),
-        ("my_original_desen_age.csv", False),
-        ("original_desen_age.csv.gz", False),
-    ],
-)
-def test_file_names(name, fits):
-    """If wrong: a copy with a suffix is not found, or another file is taken for it."""
-    assert raw.is_named_after(FORMATS["ttl"]["age"], name) == fits
-
-
-def test_no_name_fits_two_sources():
-    """If wrong: one file would serve as two sources."""
-    for sources in FORMATS.values():
-        for source in sources.values():
-            fitting = [s for s in sources.values() if raw.is_named_after(s, f"{source.stem}_3.csv")]
-            assert fitting == [source]
-
-
-def test_what_cannot_be_found(tmp_path):
-    """If wrong: a wrong path ends in a traceback, or in a file chosen at random."""
-    with pytest.raises(ValueError, match="does not exist"):
-        find_file(tmp_path / "nowhere", "ttl", "age")
-    with pytest.raises(ValueError, match="holds no original_desen_age.csv"):
-        find_file(tmp_path, "ttl", "age")
-    with pytest.raises(ValueError, match="unknown format 'csv'"):
-        find_file(tmp_path, "csv", "age")
-    with pytest.raises(ValueError, match="no source 'height'. Choose one of: pretrain, age"):
-        find_file(tmp_path, "ttl", "height")
-    (tmp_path / "original_desen_age.csv").write_bytes(b"1,,1\n")
-    with pytest.raises(ValueError, match="neither a folder nor a zip"):
-        find_file(tmp_path / "original_desen_age.csv", "ttl", "age")
-    (tmp_path / "old").mkdir()
-    (tmp_path / "old" / "original_desen_age_3.csv").write_bytes(b"1,,1\n")
-    with pytest.raises(ValueError, match="more than one file is named.*old.*Remove all but one"):
-        find_file(tmp_path, "ttl", "age")
-
-
 @pytest.mark.parametrize("damage", ["flipped", "cut"])
 def test_damaged_zip(tmp_path, damage):
     """If wrong: a download that broke off is read as data or ends in a traceback."""
@@ -317,16 +277,9 @@ def test_damaged_zip(tmp_path, damage):
         list(read_rows(find_file(path, "ttl", "pretrain"), BadRows(10**6)))
 
 
-def test_folder_instead_of_file(tmp_path):
-    """If wrong: a folder that bears a file's name hides the file."""
-    (tmp_path / "original_desen_age.csv").mkdir()
-    (tmp_path / "original_desen_age.csv" / "original_desen_age_1.csv").write_bytes(b"1,,1\n")
-    assert find_file(tmp_path, "ttl", "age").name == "original_desen_age_1.csv"
-
-
 def test_unreadable_file(tmp_path):
     """If wrong: a file that vanishes between finding and reading ends in a traceback."""
-    file = RawFile(tmp_path / "gone.csv", "", FORMATS["ttl"]["age"])
+    file = RawFile(tmp_path / "gone.csv", "", SOURCES["age"])
     with pytest.raises(ValueError, match=r"gone\.csv: cannot be read \(No such file"):
         list(read_rows(file, BadRows()))
 

@@ -1,177 +1,33 @@
-"""Raw TTL and App files -> NumPy rows, block by block.
+"""Lines of item ids with zeros on the left -> rows, block by block: the files of TTL and App.
 
-A line is `x_1,...,x_n` (oldest to newest, zeros on the left), in task files followed by `,,` and
-a label or targets. A block of good lines is parsed at once; only a block with a bad line is gone
-through line by line, to say which line is bad and why.
+A line is `x_1,...,x_n`, oldest to newest, and in task files `,,` with a label or targets. A block
+without a bad line is parsed at once; a block with one is read line by line, to say which line is
+bad and why.
 """
 
 import hashlib
-import lzma
-import re
-import struct
-import zipfile
-import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, BinaryIO, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Int32, Int64
+from jaxtyping import Int64
+
+from userbench.data.format import INT32_MAX, BadRows, RawFile, Rows, Source
+from userbench.data.ragged import offsets_of
+from userbench.data.raw_bytes import explained, open_raw
 
 BLOCK = 4 << 20  # bytes read at once; parsing larger blocks is slower, they leave the cache
 LINE_LIMIT = 1 << 20  # bytes; a line of 100 ids has at most 1,100
-INT32_MAX = 2**31 - 1
 BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 OTHER_SEPARATORS = b";\t |"
-# What zipfile and its decompressors raise of damaged bytes; a name may be empty, or no UTF-8.
-ZIP_FAULTS = (
-    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
-    *(EOFError, RuntimeError, OverflowError, LookupError, ValueError),
-)
-
-
-class Source(NamedTuple):
-    """One kind of raw file: the stem of its name, what follows the sequence, its legal range."""
-
-    stem: str
-    tail: Literal["none", "label", "targets"]
-    low: int = 1
-    high: int = INT32_MAX
-
-
-FORMATS = {
-    "ttl": {
-        "pretrain": Source("original_desen_pretrain", "none"),
-        "age": Source("original_desen_age", "label", 1, 255),
-        "life_status": Source("original_desen_lifestatus", "label", 1, 255),
-        "gender": Source("original_desen_gender", "label", 1, 255),
-        "click": Source("original_desen_finetune_click_nouserID", "targets"),
-        "like": Source("original_desen_finetune_like_nouserID", "targets"),
-    },
-    "app": {
-        "pretrain": Source("app_pretrain", "none"),
-        "gender": Source("app_gender", "label", 0, 1),
-        "cvr": Source("app_cvr", "label", 0, 1),
-    },
-}
-
-
-class Rows(NamedTuple):
-    """Consecutive rows of a file: items without padding, tails (label or targets), line numbers."""
-
-    items: Int32[np.ndarray, " interactions"]
-    offsets: Int64[np.ndarray, " bounds"]  # row i holds items[offsets[i] : offsets[i + 1]]
-    tail_values: Int32[np.ndarray, " tails"]
-    tail_offsets: Int64[np.ndarray, " bounds"]
-    lines: Int64[np.ndarray, " rows"]
-
-
-class BadRow(NamedTuple):
-    """A line that was left out, and why."""
-
-    file: str
-    line: int
-    reason: str
-
-
-@dataclass
-class BadRows:
-    """The bad lines of a corpus, over all its files; one more than `limit` is an error."""
-
-    limit: int = 0
-    rows: list[BadRow] = field(default_factory=list)
-
-    def add(self, file: str, line: int, reason: str) -> None:
-        """Record a bad line; ValueError when it is one too many."""
-        self.rows.append(BadRow(file, line, reason))
-        if len(self.rows) > self.limit:
-            surplus = f" ({len(self.rows)} bad lines, {self.limit} allowed)" if self.limit else ""
-            raise ValueError(f"{file}:{line}: {reason}{surplus}")
-
-
-@dataclass
-class RawFile:
-    """A raw file in a folder or inside a zip; size and checksum are known once it was read."""
-
-    path: Path
-    member: str  # name inside the zip `path`; empty for a plain file
-    source: Source
-    size: int = 0
-    sha256: str = ""
-    modified: int = 0  # when it was read; nanoseconds since 1970
-
-    @property
-    def name(self) -> str:
-        """File name without folders."""
-        return Path(self.member or self.path).name
-
-    def described(self) -> dict[str, Any]:
-        """What a manifest says of the file, once it was read."""
-        return {
-            "name": self.name,
-            "path": str(self.path),
-            "member": self.member,
-            "modified": self.modified,
-            "size": self.size,
-            "sha256": self.sha256,
-        }
-
-    def __str__(self) -> str:
-        """Path, that of the zip included; in one line whatever signs a name has."""
-        path = f"{self.path}/{self.member}" if self.member else str(self.path)
-        return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in path)
-
-
-def find_source(format: str, source: str) -> Source:
-    """Facts about one source of a format; ValueError when either name is unknown."""
-    if format not in FORMATS:
-        raise ValueError(f"unknown format {format!r}. Choose one of: {', '.join(FORMATS)}")
-    if source not in FORMATS[format]:
-        known = ", ".join(FORMATS[format])
-        raise ValueError(f"format {format!r} has no source {source!r}. Choose one of: {known}")
-    return FORMATS[format][source]
-
-
-def find_file(raw: Path, format: str, source: str) -> RawFile:
-    """Find a source's file in a folder or a zip, at any depth, whatever suffix its stem has.
-
-    ValueError when `raw` is neither folder nor zip, or holds no such file or more than one.
-    """
-    facts = find_source(format, source)
-    if raw.is_dir():
-        found = [RawFile(path, "", facts) for path in sorted(raw.rglob("*.csv")) if path.is_file()]
-    elif zipfile.is_zipfile(raw):
-        with explained(raw), zipfile.ZipFile(raw) as archive:
-            members = [member.filename for member in archive.infolist() if not member.is_dir()]
-            found = [RawFile(raw, member, facts) for member in sorted(members)]
-    elif raw.exists():
-        raise ValueError(f"{raw}: neither a folder nor a zip. Pass the folder of the raw files")
-    else:
-        raise ValueError(f"{raw}: does not exist. Pass the folder or zip of the raw files")
-    found = [file for file in found if is_named_after(facts, file.name)]
-    if not found:
-        raise ValueError(f"{raw}: holds no {facts.stem}.csv. Pass the folder or zip that has it")
-    if len(found) > 1:
-        names = " and ".join(str(file) for file in found)
-        raise ValueError(
-            f"{raw}: more than one file is named {facts.stem}: {names}. Remove all but one"
-        )
-    return found[0]
-
-
-def is_named_after(source: Source, name: str) -> bool:
-    """Whether a file name is the source's stem, with or without a suffix such as `_3`."""
-    return re.fullmatch(rf"{re.escape(source.stem)}([^A-Za-z].*)?\.csv", name) is not None
 
 
 def read_rows(file: RawFile, bad: BadRows) -> Iterator[Rows]:
     """Read a file in blocks of rows, in file order; bad lines go to `bad` and are left out.
 
-    ValueError names file and line of the first bad line too many; also for a file that is empty
-    or cannot be read.
+    Raises:
+        ValueError: there are too many bad lines (it names the first one too many), or the file is
+            empty or cannot be read.
     """
     width = None  # columns of the sequence: those of the first good line
     line = 1
@@ -214,46 +70,13 @@ def read_blocks(file: RawFile) -> Iterator[bytes]:
                 yield rest + chunk[:cut]
                 rest = chunk[cut:]
             else:
-                # Why: bounds memory; what is left of an endless line is still too long.
+                # Why: bounds memory; the rest that is kept of an endless line is still too long.
                 rest = (rest + chunk)[: LINE_LIMIT + 2]
     if not size:
         raise ValueError(f"{file}:1: the file is empty. Fetch it again")
     if rest:
         yield rest + b"\n"
     file.size, file.sha256 = size, digest.hexdigest()
-
-
-@contextmanager
-def open_raw(path: Path, member: str) -> Iterator[BinaryIO]:
-    """Bytes of a raw file; a zip's member is unpacked on the fly."""
-    if member:
-        with zipfile.ZipFile(path) as archive, archive.open(member) as stream:
-            yield stream
-    else:
-        with path.open("rb") as stream:
-            yield stream
-
-
-def checksum(path: Path, member: str) -> str:
-    """SHA-256 of a raw file as it is now; empty where the zip has no such member any more."""
-    with explained(path):
-        try:
-            with open_raw(path, member) as stream:
-                return hashlib.file_digest(stream, "sha256").hexdigest()
-        except KeyError:
-            return ""
-
-
-@contextmanager
-def explained(file: RawFile | Path) -> Iterator[None]:
-    """Turn what a file that cannot be read raises into a ValueError that names it."""
-    try:
-        yield
-    except ZIP_FAULTS as error:
-        raise ValueError(f"{file}: not a readable zip ({error}). Fetch it again") from error
-    except OSError as error:  # that of a damaged bzip2 stream has no number
-        reason = error.strerror or error
-        raise ValueError(f"{file}: cannot be read ({reason}). Check the file") from error
 
 
 def parse(
@@ -317,18 +140,13 @@ def parse(
     )
 
 
-def offsets_of(lengths: Int64[np.ndarray, " rows"]) -> Int64[np.ndarray, " bounds"]:
-    """Where each row begins and ends in a flat array of rows of these lengths."""
-    return np.concatenate([[0], np.cumsum(lengths)])
-
-
 def sequence_width(line: bytes) -> int:
     """Columns of a line before `,,`."""
     return line.partition(b",,")[0].count(b",") + 1
 
 
 def fault(line: bytes, source: Source, width: int | None) -> str | None:
-    """What is wrong with a line, and the remedy; None for a good line.
+    """The fault of a line, and the remedy; None for a good line.
 
     `width` is the number of columns of the sequences before it, None if there are none yet.
     """
@@ -382,7 +200,7 @@ def fault(line: bytes, source: Source, width: int | None) -> str | None:
 
 
 def number_fault(field: bytes, low: int, high: int) -> str | None:
-    """What is wrong with a field that shall be an integer in low..high; None for a good one."""
+    """The fault of a field that should be an integer in low..high; None for a good one."""
     if not field:
         return "is empty. Check that the line is whole"
     if not field.removeprefix(b"-").isdigit():
