@@ -1,5 +1,7 @@
 # Code is an input: an edit reruns exactly the jobs whose numbers it can move.
-# Snakemake does not watch imported modules. `snakemake --touch` declares an edit harmless.
+# Snakemake does not watch imported modules. `snakemake --touch` declares an edit harmless. In one call,
+# Snakemake reruns whatever comes after a job that reruns: after an edit of what reads raw files, ask
+# for the checksums.json of the data first, and nothing that reads equal arrays runs again.
 from userbench.workflow.sources import part_sources, sources
 
 
