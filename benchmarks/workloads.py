@@ -16,6 +16,7 @@ from userbench.data.splits import TRAIN
 from userbench.data.store import Batch
 from userbench.method import PretrainMethod, configure, load_method
 from userbench.model.encoder import EncoderConfig, UserEncoder
+from userbench.model.evaluation import evaluate
 from userbench.model.tasks import Task, build_head
 from userbench.training.optimizer import Adam
 from userbench.view import Pair, Views
@@ -194,11 +195,11 @@ def our_evaluation(setting: Setting) -> Workload:
     """`userbench.model.evaluation.evaluate` on the picked (user, target) pairs."""
     watch = setting.watch
     model = our_model(setting)
-    evaluate = model["head"].evaluate
+    evaluate_head = model["head"].evaluate
 
     def timed(users: Tensor, picked: Tensor) -> dict[str, Tensor]:
         watch.lap("forward")
-        return evaluate(users, picked)
+        return evaluate_head(users, picked)
 
     model["head"].evaluate = timed
 

@@ -237,9 +237,9 @@ def jobs_of(group: int) -> dict[int, str]:
                 continue
         except OSError:  # it has just ended
             continue
-        module = words[words.index("-m") + 1]
-        if module.startswith("userbench."):
-            found[pid] = " ".join([module.removeprefix("userbench."), *places(words)])
+        package, command, *_ = [*words[words.index("-m") + 1 :], "", ""]
+        if package == "userbench":
+            found[pid] = " ".join([command, *places(words)])
     return found
 
 

@@ -295,7 +295,7 @@ def devices_of(folder: Path) -> dict[str, set[str]]:
     for stage in ("pretrain", "finetune"):
         for path in (folder / "results/smoke" / stage).rglob("*.provenance.json"):
             told = json.loads(path.read_text(encoding="utf-8"))
-            if "references" not in " ".join(told["command"]):
+            if "baselines" not in told["command"]:
                 job = told.get("job", {})
                 number = job.get("slurm_job_id", "none")
                 device = job.get("cuda_visible_devices", "none")

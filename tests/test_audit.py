@@ -295,7 +295,7 @@ def test_a_record_cannot_make_the_audit_write_elsewhere(results, tmp_path):
     with pytest.raises(ValueError, match="did not write it"):
         run_again(elsewhere, path, tmp_path)
     with pytest.raises(ValueError, match="not of a table"):
-        run_again(["python", "-m", "userbench.data.simulate", "--out", str(mark)], path, tmp_path)
+        run_again(["python", "-m", "userbench", "simulate", "--out", str(mark)], path, tmp_path)
 
 
 def test_doubts_are_notes(results):

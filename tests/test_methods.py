@@ -1,6 +1,6 @@
 """The conformance checks on every file in methods/: a new file is tested without further code.
 
-`python -m userbench.conformance` runs the same checks on a method outside of this package.
+`python -m userbench conformance` runs the same checks on a method outside of this package.
 """
 
 import random

@@ -12,7 +12,7 @@ from test_loops import SMALL
 from test_workflow import config, job_counts, snakemake
 
 TRAIN = (
-    "exec python -m userbench.pretrain --store results/x/data/ttl"
+    "exec python -m userbench pretrain --store results/x/data/ttl"
     " --splits results/x/splits/user/ttl --hold-out age"
     ' --method {run} --set \'{{"views": {{"generator": "results/x/g.st"}}}}\' --init {init}'
     " --keep 1 3 --seed {seed} --out results/x/pretrain/{run}/ttl/seed{seed}"
@@ -20,16 +20,16 @@ TRAIN = (
 )
 SAID = """
 Job 3: Read the raw files
-Shell command: python -m userbench.data.ingest behaviours --raw results/x/raw \
+Shell command: python -m userbench ingest behaviours --raw results/x/raw \
 --out {store}/behaviours > log
 
-Shell command: python -m userbench.data.ingest task --raw results/x/raw --source age \
+Shell command: python -m userbench ingest task --raw results/x/raw --source age \
 --behaviours {store}/behaviours --out {store}/tasks/age > log
 
-Shell command: python -m userbench.data.draw_splits users --behaviours {store}/behaviours \
+Shell command: python -m userbench split users --behaviours {store}/behaviours \
 --out {splits}/users > log
 
-Shell command: python -m userbench.data.draw_splits examples --examples {store}/tasks/age \
+Shell command: python -m userbench split examples --examples {store}/tasks/age \
 --out {splits}/tasks/age > log
 
 Shell command: cp results/x/table2.csv results/ 2> log
@@ -88,7 +88,7 @@ def test_every_candidate_is_planned(tiny, monkeypatch, more, candidates):
         task = {"name": name, "kind": "classification", "lr": 0.01, "batch_size": 64, "epochs": 1}
         words += ["--task", json.dumps({**task, "out": f"{name}.json"})]
     assert probes.probe_finetune([*words, *more], 1.0)[0] == 2 * 10.0 * candidates
-    keys = {probes.key_of(Job("userbench.finetune", [*words, *some])) for some in ([], more)}
+    keys = {probes.key_of(Job("finetune", [*words, *some])) for some in ([], more)}
     assert len(keys) == 1 + bool(more)  # or one of both would have the cost of the other
 
 
@@ -234,15 +234,15 @@ def test_steps_are_timed_alone_and_beside_each_other(tiny):
     size = ["--epochs", "1", "--batch-size", "64", "--keep", "1", "--out", "nowhere"]
     of = Corpus(tiny / "store", {"drawn": tiny / "splits"}, 1.0, {})
     words = [*data, "--method", "mlm", "--seed", "0", "--device", "cpu", *size]
-    trained = Job("userbench.pretrain", words)
+    trained = Job("pretrain", words)
     assert seconds_per_step(trained, of) > 0
     assert seconds_per_step(trained, of, processes=2) > 0
     task = {"name": "age", "kind": "classification", "lr": 0.01, "batch_size": 64, "epochs": 1}
     words = [*data, "--run", "x", "--seed", "0", "--device", "cpu", "--task", json.dumps(task)]
-    assert seconds_per_step(Job("userbench.finetune", words), of) > 0
+    assert seconds_per_step(Job("finetune", words), of) > 0
     with pytest.raises(ValueError, match="finetune of x: its steps cannot be timed"):
         broken = Corpus(tiny / "store", {"drawn": tiny / "absent"}, 1.0, {})
-        seconds_per_step(Job("userbench.finetune", words), broken, processes=2)
+        seconds_per_step(Job("finetune", words), broken, processes=2)
 
 
 def test_page_names_the_largest_first():
@@ -336,8 +336,8 @@ def test_what_is_there_of_splits_is_taken_and_the_rest_is_made(tiny, tmp_path):
 
     store, splits, again = (str(tiny / name) for name in ("store", "splits", "splits/tasks/again"))
     one = ["examples", "--examples", f"{store}/tasks/age", "--by", "user", "--seed", "0"]
-    drawn = Job("userbench.data.draw_splits", [*one, "--out", again])
-    read = Job("userbench.data.neighbours", ["--store", store, "--splits", splits, "--top", "2"])
+    drawn = Job("split", [*one, "--out", again])
+    read = Job("neighbours", ["--store", store, "--splits", splits, "--top", "2"])
     read = replace(read, words=[*read.words, "--out", str(tiny / "neighbours")])
     made = made_from([drawn, read], [drawn, read], tmp_path, store, {})
     assert made.store == tiny / "store" and set(made.costs) == {again, str(tiny / "neighbours")}

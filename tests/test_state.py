@@ -450,7 +450,7 @@ def started(tiny, folder, *flags):
     words = [*data_flags(tiny), "--method", "mlm", *LONGER]
     words += ["--out", str(folder / "out"), "--state", str(folder / "state"), *flags]
     return subprocess.Popen(
-        [sys.executable, "-m", "userbench.pretrain", *words],
+        [sys.executable, "-m", "userbench", "pretrain", *words],
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"},

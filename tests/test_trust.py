@@ -281,8 +281,8 @@ def test_texts_of_a_config_reach_their_command_whole(checkout):
     words = changed_config(checkout, runs=runs, tasks=smoke["tasks"], seeds=[0])
     status, said = snakemake(checkout, "-n", "-p", *words, "results/table2.csv")
     assert status == 0, said
-    commands = re.findall(r"python -m userbench\..*", said)
-    assert len({line.split()[2] for line in commands}) >= 6
+    commands = re.findall(r"python -m userbench[. ].*", said)
+    assert len({" ".join(line.split()[2:4]) for line in commands}) >= 6
     script = ["python() { printf '%s\\0' \"$@\" >> words; printf '\\0' >> words; }"]
     script += [line[: line.rindex(" > ")] for line in commands]
     subprocess.run(["bash", "-euo", "pipefail", "-c", "\n".join(script)], cwd=checkout, check=True)

@@ -244,7 +244,7 @@ def test_a_run_without_pretraining_has_as_many_candidates(checkout, checkpoint, 
     status, said = snakemake(checkout, "-n", "-p", *words, "results/table2.csv")
     assert status == 0, said
     tuned = re.findall(r"userbench\.finetune .* --run (\w+) .*", said)
-    lines = [line for line in said.splitlines() if "userbench.finetune " in line]
+    lines = [line for line in said.splitlines() if "userbench finetune " in line]
     assert len(tuned) == len(lines) == 10 * 2
     for run, line in zip(tuned, lines, strict=True):
         of_checkpoints = re.findall(r"epoch\d\.safetensors", line)
@@ -311,7 +311,7 @@ def test_figure_5_encodes_as_the_config_says(checkout):
         words = config(checkout, seeds=[0], similarity={**study, **keys}, protocol=protocol)
         status, said = snakemake(checkout, "-n", "-p", *words, "results/figure5.pdf")
         assert status == 0, said
-        measured = [line for line in said.splitlines() if "userbench.similarity " in line]
+        measured = [line for line in said.splitlines() if "userbench similarity " in line]
         assert len(measured) == 2
         assert all(flags in line for line in measured)
         assert all('"attention_dropout": false' in line for line in measured)

@@ -1,17 +1,38 @@
-"""`userbench <command>`: what is asked of the suite beside running its workflow."""
+"""`userbench <command>`, or `python -m userbench <command>`: all commands of the suite."""
 
+import ast
 import importlib
 import signal
 import sys
+from pathlib import Path
 
+# Commands by group, each with the module whose `main` it calls.
 COMMANDS = {
-    "audit": ("report.audit", "whether every number of the results can be traced to its origin"),
-    "check": ("experiment.check", "whether a config can be run, and if not, which key is wrong"),
-    "methods": ("catalogue", "methods and views, their fields and defaults"),
-    "plan": ("plan.command", "what a run of the workflow will cost, before anything is spent"),
-    "schema": ("experiment.schema", "the JSON schema of a config, for editors"),
-    "verify": ("report.verify", "which figures of the paper the results reproduce"),
+    "Data": {
+        "simulate": "data.simulate",
+        "ingest": "data.ingest",
+        "split": "data.draw_splits",
+        "neighbours": "data.neighbours",
+    },
+    "Training and testing": {
+        "pretrain": "pretrain",
+        "finetune": "finetune",
+        "similarity": "similarity",
+        "baselines": "baselines",
+    },
+    "Configs and methods": {
+        "check": "experiment.check",
+        "schema": "experiment.schema",
+        "methods": "catalogue",
+        "conformance": "conformance",
+        "plan": "plan.command",
+    },
+    "Results": {
+        "audit": "report.audit",
+        "verify": "report.verify",
+    },
 }
+HERE = Path(__file__).parent
 
 
 def main() -> None:
@@ -19,11 +40,30 @@ def main() -> None:
     # Why: `userbench verify | head` is to end as other commands do when nobody reads on.
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    name, rest = (sys.argv[1], sys.argv[2:]) if len(sys.argv) > 1 else ("", [])
-    if name not in COMMANDS:
-        told = "\n".join(f"  {command}: {what}" for command, (_, what) in COMMANDS.items())
-        sys.exit(f"usage: userbench <command> ...\n{told}")
-    importlib.import_module(f"userbench.{COMMANDS[name][0]}").main(rest)
+    name, *words = sys.argv[1:] or ["--help"]
+    modules = {name: module for group in COMMANDS.values() for name, module in group.items()}
+    if name in ("-h", "--help"):
+        print(overview())
+    elif name not in modules:
+        sys.exit(f"error: no command {name!r}. `userbench --help` lists all commands")
+    else:
+        importlib.import_module(f"userbench.{modules[name]}").main(words)
+
+
+def overview() -> str:
+    """All commands in their groups, each with the first line of its module's docstring."""
+    lines = ["usage: userbench <command> ...", ""]
+    for group, commands in COMMANDS.items():
+        lines.append(group)
+        lines += [f"  {name:<12} {summary(module)}" for name, module in commands.items()]
+        lines.append("")
+    return "\n".join([*lines, "userbench <command> --help names the flags of one."])
+
+
+def summary(module: str) -> str:
+    """The first line of a module's docstring; the module is not imported, which may load torch."""
+    source = (HERE / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8")
+    return ast.get_docstring(ast.parse(source)).partition("\n")[0]
 
 
 if __name__ == "__main__":

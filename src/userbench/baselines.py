@@ -1,6 +1,6 @@
-"""Two simple baselines with which a pre-trained model should be compared: a command.
+"""Score two simple baselines, bag of items and popularity.
 
-python -m userbench.baselines --store DATA --splits SPLITS --max-length 150 --seed 0
+userbench baselines --store DATA --splits SPLITS --max-length 150 --seed 0
     --task '{"name": "age", "kind": "classification", "metric": "accuracy", "out": "age.json"}'
     --task '{"name": "age", .., "history": "whole", "out": "long/age.json"}'
     --task '{"name": "click", "kind": "top_n", "metric": "ndcg@10", "out": "click.json"}'
@@ -26,6 +26,8 @@ from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
+from userbench import command_line
+from userbench.command_line import at_least, json_object
 from userbench.data.arrays import behaviours_folder, read_array
 from userbench.data.splits import TEST, TRAIN, VALIDATION, check_task_splits, load_split, task_data
 from userbench.data.store import (
@@ -35,7 +37,7 @@ from userbench.data.store import (
     load_labels,
     load_targets,
 )
-from userbench.errors import at_least, command, json_object
+from userbench.errors import command
 from userbench.model.metrics import CUTOFFS, TIES, gains, metrics_of
 from userbench.model.tasks import LEGAL, Ranking, Task
 from userbench.results.artifact import fingerprints, record, write_json
@@ -85,15 +87,16 @@ class Baseline(NamedTuple):
 @command
 def main(argv: list[str] | None = None) -> None:
     """Score every task."""
-    parser = argparse.ArgumentParser(prog="python -m userbench.baselines", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = command_line.parser("baselines", __doc__)
     parser.add_argument("--store", type=Path, required=True, help="array store of the corpus")
     parser.add_argument("--splits", type=Path, required=True, help="folder of split files")
     parser.add_argument(
         "--max-length", type=at_least(1), required=True, help="latest items that an encoder reads"
     )
     parser.add_argument("--task", type=json_object, action="append", required=True, help="as JSON")
-    parser.add_argument("--seed", type=at_least(0), required=True)
+    parser.add_argument(
+        "--seed", type=at_least(0), required=True, help="written to the score files"
+    )
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     tasks = [read_task(task) for task in args.task]
@@ -310,7 +313,3 @@ def write_scores(
     record(out, config, inputs, beside=[predictions_path(out)])
     found = {score["metric"]: round(score["value"], 4) for score in scores[len(scores) // 2 :]}
     log.info("%s %s %s: test %s", task.name, baseline.run, baseline.settings, found)
-
-
-if __name__ == "__main__":
-    main()

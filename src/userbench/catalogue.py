@@ -1,4 +1,4 @@
-"""Fields, defaults and notes of methods and augmentation strategies (views), as a command.
+"""List methods and augmentation strategies (views), their fields and defaults.
 
 userbench methods [NAME...]
 userbench methods --json < questions.json
@@ -8,7 +8,6 @@ With --json, it checks the parts of a config that only the methods' own code can
 "worlds": {"ttl": {"format": "ttl", "users": 100, "overrides": {"noise": 0.1}}}}
 """
 
-import argparse
 import ast
 import json
 import sys
@@ -17,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from userbench import command_line
 from userbench.data.simulation.world import choose_world, numbers
 from userbench.errors import command, one_line
 from userbench.method import configure, load_method
@@ -96,7 +96,7 @@ def summary(path: Path) -> str:
 @command
 def main(argv: list[str] | None = None) -> None:
     """List methods and views, show the fields of some, or check parts of a config."""
-    parser = argparse.ArgumentParser(prog="userbench methods", description=__doc__.splitlines()[0])
+    parser = command_line.parser("methods", __doc__)
     parser.add_argument(
         "names", nargs="*", help="methods or views whose fields to show; default: list all"
     )
@@ -118,7 +118,3 @@ def main(argv: list[str] | None = None) -> None:
             print(describe("method", name))
         elif name not in names_in("methods") + names_in("views"):
             raise ValueError(f"no method or view {name!r}. `userbench methods` lists them")
-
-
-if __name__ == "__main__":
-    main()

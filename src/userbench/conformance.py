@@ -1,12 +1,11 @@
-"""Conformance checks of a pre-training method on a toy corpus, and a command that runs them.
+"""Check on a toy corpus that a pre-training method keeps its contract.
 
-python -m userbench.conformance my_package.my_method --set '{"temperature": 0.1}'
+userbench conformance my_package.my_method --set '{"temperature": 0.1}'
 
 It prints one line per check; the exit status is not 0 if one fails. The tests run the same checks
 on every file in methods/.
 """
 
-import argparse
 import re
 import sys
 import tempfile
@@ -23,8 +22,10 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from userbench import command_line
+from userbench.command_line import json_object
 from userbench.data.store import BehaviourStore
-from userbench.errors import command, json_object, one_line
+from userbench.errors import command, one_line
 from userbench.method import Objective, PretrainMethod, TrainingConfig, configure, load_method
 from userbench.model.encoder import EncoderConfig, UserEncoder
 from userbench.training.checkpoint import save, start_from, trained_tensors
@@ -47,7 +48,7 @@ class Case(NamedTuple):
 @command
 def main(argv: list[str] | None = None) -> None:
     """Run every check on one method; SystemExit if one fails."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_line.parser("conformance", __doc__)
     parser.add_argument("method", help="file in methods/, or a dotted module")
     parser.add_argument("--set", type=json_object, default={}, help="fields of its Config, as JSON")
     args = parser.parse_args(argv)
@@ -307,7 +308,3 @@ CHECKS: tuple[Callable[[Case], str], ...] = (
     padding_changes_no_vector,
     resumed_training_is_identical,
 )
-
-
-if __name__ == "__main__":
-    main()

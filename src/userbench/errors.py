@@ -5,10 +5,8 @@ An error of the user is a ValueError whose text names file and remedy. For what 
 command that hangs is ended after `USERBENCH_LIMIT_MINUTES`, its stack on stderr.
 """
 
-import argparse
 import errno
 import faulthandler
-import json
 import os
 import re
 import signal
@@ -128,25 +126,3 @@ def time_limit() -> Iterator[None]:
         signal.setitimer(signal.ITIMER_REAL, 0)
         faulthandler.cancel_dump_traceback_later()
         signal.signal(signal.SIGALRM, before)
-
-
-def at_least(least: int) -> Callable[[str], int]:
-    """A type for argparse: a whole number of `least` or more."""
-
-    def number(text: str) -> int:
-        if not re.fullmatch(r"-?[0-9]{1,18}", text) or int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text!r} is no whole number of {least} or more")
-        return int(text)
-
-    return number
-
-
-def json_object(text: str) -> dict[str, Any]:
-    """A type for argparse: a JSON object."""
-    try:
-        content = json.loads(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not JSON: {error}") from None
-    if not isinstance(content, dict):
-        raise argparse.ArgumentTypeError(f'{text!r} is no JSON object, like {{"name": 1}}')
-    return content

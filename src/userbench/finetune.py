@@ -1,6 +1,6 @@
-"""Fine-tune a pre-trained encoder on downstream tasks: a command.
+"""Fine-tune a pre-trained encoder on downstream tasks and test it.
 
-python -m userbench.finetune --store DATA --splits SPLITS --run adaptssr --seed 0
+userbench finetune --store DATA --splits SPLITS --run adaptssr --seed 0
     --method adaptssr --init epoch1.safetensors epoch20.safetensors
     --task '{"name": "age", "kind": "classification", "lr": 2e-4, "batch_size": 128, "epochs": 5,
     "out": "age.json"}'
@@ -26,11 +26,13 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 from tqdm import tqdm
 
+from userbench import command_line
+from userbench.command_line import at_least, json_object
 from userbench.data.arrays import behaviours_folder
 from userbench.data.labelled import Split, labelled_split
 from userbench.data.splits import check_task_splits, order_of_labelled, task_data
 from userbench.data.store import Batch, BehaviourStore, LabelledExamples, TargetExamples
-from userbench.errors import NotANumber, at_least, command, json_object
+from userbench.errors import NotANumber, command
 from userbench.method import configure, encoder_sizes, load_method
 from userbench.model.encoder import UserEncoder, pick_device
 from userbench.model.evaluation import evaluate, predict
@@ -169,7 +171,7 @@ class Progress(SavedProgress):
 
 def flags() -> argparse.ArgumentParser:
     """The flags of the command."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_line.parser("finetune", __doc__)
     parser.add_argument("--store", type=Path, required=True, help="array store of the corpus")
     parser.add_argument("--splits", type=Path, required=True, help="folder of split files")
     parser.add_argument("--run", required=True, help="name of the run in the score files")
@@ -438,7 +440,3 @@ def left_out(problem: NotANumber, task: Task, place: str, options: Options) -> s
     reason = f"task {task.name}, run {options.run}, seed {options.seed}, {place}: {problem}"
     log.warning("failed: %s", reason)
     return reason
-
-
-if __name__ == "__main__":
-    main()

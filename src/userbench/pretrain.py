@@ -1,6 +1,6 @@
-"""Pre-train an encoder by one method: a command.
+"""Pre-train an encoder by one method.
 
-python -m userbench.pretrain --store DATA --splits SPLITS --method adaptssr --init mlm.safetensors
+userbench pretrain --store DATA --splits SPLITS --method adaptssr --init mlm.safetensors
     --epochs 20 --batch-size 128 --seed 0 --keep 1 20 --out FOLDER
 
 Several seeds are trained one after the other; `{seed}` in `--out`, `--init`, `--set` and `--state`
@@ -21,6 +21,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from tqdm import tqdm
 
+from userbench import command_line
+from userbench.command_line import at_least, json_object
 from userbench.data.held_out import (
     Parts,
     pretraining_parts,
@@ -37,7 +39,7 @@ from userbench.data.splits import (
     user_data,
 )
 from userbench.data.store import Batch, BehaviourStore
-from userbench.errors import at_least, command, json_object
+from userbench.errors import command
 from userbench.method import PretrainMethod, configure, encoder_sizes, load_method
 from userbench.model.encoder import EncoderConfig, UserEncoder, counted_rows, pick_device
 from userbench.model.losses import finite
@@ -133,14 +135,14 @@ class SetUp(NamedTuple):
 
 def flags() -> argparse.ArgumentParser:
     """The flags of the command."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_line.parser("pretrain", __doc__)
     parser.add_argument("--store", type=Path, required=True, help="array store of the corpus")
     parser.add_argument("--splits", type=Path, required=True, help="folder of split files")
     parser.add_argument("--method", required=True, help="file in methods/, or a dotted module")
     parser.add_argument("--set", type=json_object, default={}, help="fields of its Config, as JSON")
     parser.add_argument("--encoder", type=json_object, default={}, help="encoder sizes, as JSON")
     parser.add_argument("--init", type=Path, help="checkpoint to start from")
-    parser.add_argument("--epochs", type=at_least(1), required=True)
+    parser.add_argument("--epochs", type=at_least(1), required=True, help="passes over the users")
     parser.add_argument("--batch-size", type=at_least(2), required=True, help="users in a step")
     parser.add_argument("--order", default="reshuffled", help="of users: reshuffled or fixed")
     parser.add_argument("--item-table", default="dense", help="its Adam: dense or lazy")
@@ -399,7 +401,3 @@ def log_epoch(options: Options, progress: Progress, users_per_second: float) -> 
         *(options.seed, progress.epoch, options.epochs, train["loss"], ", ".join(found)),
         users_per_second,
     )
-
-
-if __name__ == "__main__":
-    main()

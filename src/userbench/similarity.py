@@ -1,6 +1,6 @@
-"""How alike a user's vectors stay under augmentation, of a trained encoder: a command.
+"""Measure how similar a user's vectors stay under augmentation, of a trained encoder.
 
-python -m userbench.similarity --store DATA --splits SPLITS --run adaptssr --method adaptssr
+userbench similarity --store DATA --splits SPLITS --run adaptssr --method adaptssr
     --checkpoint epoch20.safetensors --seed 0 --out seed0.parquet
 
 The three tiers of AdaptSSR (Yu et al., NeurIPS 2023, Figure 5), of users whom pre-training held
@@ -27,9 +27,11 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from userbench import command_line
+from userbench.command_line import at_least, json_object
 from userbench.data.splits import VALIDATION, check_user_split, load_user_split, user_data
 from userbench.data.store import BehaviourStore
-from userbench.errors import at_least, command, json_object
+from userbench.errors import command
 from userbench.fields import check_fields
 from userbench.method import TrainingConfig, configure, encoder_sizes, load_method
 from userbench.model.augment import crop, mask, reorder
@@ -53,19 +55,19 @@ UNDER_DROPOUT = {
 
 def flags() -> argparse.ArgumentParser:
     """The flags of the command."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_line.parser("similarity", __doc__)
     parser.add_argument("--store", type=Path, required=True, help="array store of the corpus")
     parser.add_argument("--splits", type=Path, required=True, help="folder of split files")
     parser.add_argument("--run", required=True, help="name of the run in the file")
     parser.add_argument("--method", required=True, help="method that trained the checkpoint")
     parser.add_argument("--set", type=json_object, default={}, help="fields of its Config, as JSON")
     parser.add_argument("--encoder", type=json_object, default={}, help="encoder sizes, as JSON")
-    parser.add_argument("--checkpoint", type=Path, required=True)
+    parser.add_argument("--checkpoint", type=Path, required=True, help="of the encoder")
     parser.add_argument(
         "--encode",
         choices=list(UNDER_DROPOUT),
         default="evaluation",
-        help="all but the dropout twin in evaluation mode (default), or all in training mode",
+        help="mode: evaluation but for the dropout twin, or training for all vectors",
     )
     parser.add_argument(
         "--dropout",
@@ -76,7 +78,7 @@ def flags() -> argparse.ArgumentParser:
     parser.add_argument("--views", type=json_object, default={}, help="ratios, as JSON")
     parser.add_argument("--users", type=int, default=2000, help="at most so many held-out users")
     parser.add_argument("--draws", type=at_least(1), default=4, help="augmentations of each user")
-    parser.add_argument("--seed", type=at_least(0), required=True)
+    parser.add_argument("--seed", type=at_least(0), required=True, help="of the draws")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:<n>")
     parser.add_argument("--out", type=Path, required=True, help="parquet file to write")
     return parser
@@ -198,7 +200,3 @@ def directions(
             encoded = encoder(torch.cat([items[name] for name in names]))
             vectors |= zip(names, F.normalize(encoded, dim=-1).chunk(len(names)), strict=True)
     return {name: vectors[name] for name in items}
-
-
-if __name__ == "__main__":
-    main()

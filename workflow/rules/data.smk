@@ -30,7 +30,7 @@ rule simulate:
     message:
         "Simulate the raw files of {wildcards.corpus}"
     shell:
-        "python -m userbench.data.simulate --format {params.format} --users {params.users}"
+        "python -m userbench simulate --format {params.format} --users {params.users}"
         " --items {params.n_items} --seed {params.seed} --set {params.world:q} --out {output}"
         " > {log} 2>&1"
 
@@ -60,7 +60,7 @@ rule behaviours:
     message:
         "Read the pre-training file of {wildcards.corpus} into {params.out}"
     shell:
-        "python -m userbench.data.ingest behaviours --format {params.format} --raw {params.raw:q}"
+        "python -m userbench ingest behaviours --format {params.format} --raw {params.raw:q}"
         " --max-bad-rows {params.max_bad_rows} --sha256 {params.checksums:q}"
         " --out {params.out} > {log} 2>&1"
 
@@ -93,7 +93,7 @@ rule task:
     message:
         "Read the examples of task {wildcards.task} into {params.out}"
     shell:
-        "python -m userbench.data.ingest task --format {params.format} --raw {params.raw:q}"
+        "python -m userbench ingest task --format {params.format} --raw {params.raw:q}"
         " --source {params.source:q} --behaviours {params.behaviours}"
         " --max-bad-rows {params.max_bad_rows} --sha256 {params.checksums:q}"
         " --out {params.out} > {log} 2>&1"
@@ -121,7 +121,7 @@ rule user_split:
     message:
         "Split the users of {wildcards.corpus}"
     shell:
-        "python -m userbench.data.draw_splits users --behaviours {params.behaviours}"
+        "python -m userbench split users --behaviours {params.behaviours}"
         " --seed {params.seed} --out {params.out} > {log} 2>&1"
 
 
@@ -147,7 +147,7 @@ rule task_split:
     message:
         "Split the examples of task {wildcards.task}"
     shell:
-        "python -m userbench.data.draw_splits examples --examples {params.examples}"
+        "python -m userbench split examples --examples {params.examples}"
         " --by {wildcards.by} --seed {params.seed} --out {params.out} > {log} 2>&1"
 
 
@@ -175,5 +175,5 @@ rule neighbours:
     message:
         "Find the neighbours of every item of {wildcards.corpus}"
     shell:
-        "python -m userbench.data.neighbours --store {params.store} --splits {params.splits}"
+        "python -m userbench neighbours --store {params.store} --splits {params.splits}"
         " --top {params.top} --out {params.out} > {log} 2>&1"

@@ -52,7 +52,7 @@ for corpus_name in CORPORA:
             "Fine-tune {wildcards.run}, seed {params.seeds} (follow: tail -f {log})"
         # Why exec: a signal reaches the training, not a shell around it.
         shell:
-            "exec python -m userbench.finetune --store {params.store} --splits {params.splits}"
+            "exec python -m userbench finetune --store {params.store} --splits {params.splits}"
             " --run {wildcards.run} {params.method:q} {params.init} {params.starts}"
             " --encoder {params.encoder:q}"
             " --seed {params.seeds} {params.loop} {params.test}"
@@ -60,7 +60,7 @@ for corpus_name in CORPORA:
 
     rule:
         name:
-            f"references_{corpus_name}"
+            f"baselines_{corpus_name}"
         input:
             behaviours=BEHAVIOURS.format(corpus=corpus_name),
             examples=task_files(EXAMPLES, corpus_name),
@@ -77,7 +77,7 @@ for corpus_name in CORPORA:
             "../../environment.yml"
         threads: 1
         resources:
-            **needs("references", corpus_name),
+            **needs("baselines", corpus_name),
         params:
             store=subpath(input.behaviours, ancestor=2),
             splits=lambda w, corpus=corpus_name: f"{OUT}/splits/{CONFIG.protocol.split}/{corpus}",
@@ -85,7 +85,7 @@ for corpus_name in CORPORA:
             max_length=CONFIG.encoder.max_length,
             seed=SEEDS[0],
         message:
-            "Score the simple references (bag of items, popularity)"
+            "Score the simple baselines (bag of items, popularity)"
         shell:
-            "python -m userbench.baselines --store {params.store} --splits {params.splits}"
+            "python -m userbench baselines --store {params.store} --splits {params.splits}"
             " --max-length {params.max_length} --seed {params.seed} {params.tasks:q} > {log} 2>&1"

@@ -49,7 +49,7 @@ rule pretrain:
         "Pre-train {wildcards.run} on {wildcards.corpus}, seed {params.seeds} (follow: tail -f {log})"
     # Why exec: a signal reaches the training, not a shell around it.
     shell:
-        "exec python -m userbench.pretrain --store {params.store} --splits {params.splits}"
+        "exec python -m userbench pretrain --store {params.store} --splits {params.splits}"
         " --method {params.method} --set {params.overrides:q} {params.init}"
         " --encoder {params.encoder:q} --epochs {params.epochs}"
         " --batch-size {params.batch_size} {params.loop} {params.hold_out} --keep {params.keep}"

@@ -33,7 +33,7 @@ rule similarity:
     message:
         "Measure the similarities of {wildcards.run} on {wildcards.corpus}, seed {wildcards.seed}"
     shell:
-        "python -m userbench.similarity --store {params.store} --splits {params.splits}"
+        "python -m userbench similarity --store {params.store} --splits {params.splits}"
         " --run {wildcards.run} {params.method:q} --checkpoint {input.checkpoint}"
         " --encoder {params.encoder:q} {params.measured:q} --seed {wildcards.seed} --device {params.device}"
         " --out {output.parquet} > {log} 2>&1"

@@ -1,13 +1,12 @@
 """Draw the splits of a corpus: a part for each user, or for each example of a task.
 
-python -m userbench.data.draw_splits users --behaviours STORE/behaviours --seed 0 --out SPLITS/users
-python -m userbench.data.draw_splits examples --examples STORE/tasks/age --by user --seed 0
+userbench split users --behaviours STORE/behaviours --seed 0 --out SPLITS/users
+userbench split examples --examples STORE/tasks/age --by user --seed 0
     --out SPLITS/tasks/age
 
 Users are 90% train and 10% validation, examples 60% train, 20% validation and 20% test.
 """
 
-import argparse
 import hashlib
 import time
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
+from userbench import command_line
 from userbench.data import arrays
 from userbench.data.raw_bytes import check_raw
 from userbench.errors import command
@@ -105,22 +105,20 @@ def count_parts(name: str, part: UInt8[np.ndarray, " n"]) -> dict[str, int]:
 @command
 def main(argv: list[str] | None = None) -> None:
     """Write one split."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_line.parser("split", __doc__)
     commands = parser.add_subparsers(dest="what", required=True)
     users = commands.add_parser("users", help="of the users, for pre-training")
     users.add_argument("--behaviours", type=Path, required=True, help="folder of the users")
     examples = commands.add_parser("examples", help="of the examples of a task")
     examples.add_argument("--examples", type=Path, required=True, help="folder of the task")
-    examples.add_argument("--by", choices=["interaction", "user"], required=True)
+    examples.add_argument(
+        "--by", choices=["interaction", "user"], required=True, help="what is drawn"
+    )
     for one in (users, examples):
-        one.add_argument("--seed", type=int, required=True)
+        one.add_argument("--seed", type=int, required=True, help="of the draw")
         one.add_argument("--out", type=Path, required=True, help="folder to write")
     args = parser.parse_args(argv)
     if args.what == "examples":
         write_task_split(args.examples, args.by, args.seed, args.out)
     else:
         write_user_split(args.behaviours, args.seed, args.out)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,14 +1,13 @@
-"""Raw files -> folders of arrays (`data/arrays.py`): behaviours, or the examples of a task.
+"""Read a raw file into arrays: behaviours, or the examples of a task.
 
-python -m userbench.data.ingest behaviours --format ttl --raw RAW --out STORE/behaviours
-python -m userbench.data.ingest task --format ttl --raw RAW --source click
+userbench ingest behaviours --format ttl --raw RAW --out STORE/behaviours
+userbench ingest task --format ttl --raw RAW --source click
     --behaviours STORE/behaviours --out STORE/tasks/click
 
 Each call reads one raw file, by its format (`data/formats/`). A task is joined to the users in the
 arrays, not in the pre-training file. `bad_rows.tsv` lists the lines that were left out, and why.
 """
 
-import argparse
 import json
 import sys
 import time
@@ -20,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Int32, Int64
 
+from userbench import command_line
 from userbench.data import arrays as on_disk
 from userbench.data import ragged
 from userbench.data.corpus import Corpus, find_users, first_user, sorted_by_hash
@@ -310,14 +310,14 @@ def string_mapping(flag: str, text: str) -> dict[str, str]:
 @command
 def main(argv: list[str] | None = None) -> None:
     """Write one folder of the array store from a raw file."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_line.parser("ingest", __doc__)
     commands = parser.add_subparsers(dest="what", required=True)
     behaviours = commands.add_parser("behaviours", help="users and their items")
     task = commands.add_parser("task", help="examples of a task, named as the folder that it gets")
     task.add_argument("--source", required=True, help="which raw file it reads, e.g. age")
     task.add_argument("--behaviours", type=Path, required=True, help="folder of its users")
     for one in (behaviours, task):
-        one.add_argument("--format", required=True, choices=format_names())
+        one.add_argument("--format", required=True, choices=format_names(), help="of raw files")
         one.add_argument("--raw", type=Path, required=True, help="folder or zip of the raw files")
         one.add_argument("--out", type=Path, required=True, help="folder to write")
         one.add_argument("--max-bad-rows", type=int, default=0, help="lines that may be skipped")
@@ -328,7 +328,3 @@ def main(argv: list[str] | None = None) -> None:
         write_task(args.raw, args.format, args.source, args.behaviours, args.out, *allowed)
     else:
         write_behaviours(args.raw, args.format, args.out, *allowed)
-
-
-if __name__ == "__main__":
-    main()

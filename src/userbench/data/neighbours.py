@@ -1,4 +1,4 @@
-"""Item neighbours by ItemCF-IUF: the items most often behaved on by the same users.
+"""Find item neighbours by ItemCF-IUF: the items most often behaved on by the same users.
 
     Cor(i, j) = 1 / sqrt(N(i) N(j)) * sum_{u: i, j in I_u} 1 / ln(1 + |I_u|),  i != j
 
@@ -11,7 +11,6 @@ correlation of CoSeRec (Liu et al., arXiv 2108.06479), over the training users o
     manifest.json   settings, counts
 """
 
-import argparse
 import logging
 import time
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from jaxtyping import Float, Float32, Int, Int32, Int64
 from scipy import sparse
 from tqdm import tqdm
 
+from userbench import command_line
 from userbench.data import arrays as on_disk
 from userbench.data import splits
 from userbench.data.ragged import offsets_of
@@ -247,7 +247,7 @@ def load_neighbours(folder: Path) -> Neighbours:
 @command
 def main(argv: list[str] | None = None) -> None:
     """Write the neighbours of a store's items."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_line.parser("neighbours", __doc__)
     parser.add_argument("--store", type=Path, required=True, help="folder of the array store")
     parser.add_argument("--splits", type=Path, required=True, help="folder of its splits")
     parser.add_argument("--top", type=int, required=True, help="neighbours per item")
@@ -255,7 +255,3 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     write_neighbours(args.store, args.splits, args.top, args.out)
-
-
-if __name__ == "__main__":
-    main()

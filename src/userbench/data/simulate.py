@@ -1,4 +1,4 @@
-"""Simulated users as raw TTL or App files of any size, for tests and dry runs.
+"""Simulate users, as raw TTL or App files of any size.
 
 A user has attributes (age, life status, gender) and a few interests, which the attributes make
 more or less likely. Behaviours come in sessions of one interest; an interest is a cluster of items
@@ -9,11 +9,11 @@ parameter changes, and what is left out.
 `world.json` beside the raw files marks the data as simulated.
 """
 
-import argparse
 import json
 from dataclasses import asdict
 from pathlib import Path
 
+from userbench import command_line
 from userbench.data.simulation.raw_files import write_raw_files
 from userbench.data.simulation.world import FULL_SCALE, Value, choose_world, numbers
 from userbench.errors import command
@@ -32,12 +32,9 @@ def parse_change(text: str) -> tuple[str, Value]:
 @command
 def main(argv: list[str] | None = None) -> None:
     """Write the raw files of a simulated corpus."""
-    parser = argparse.ArgumentParser(
-        prog="python -m userbench.data.simulate",
-        description="Write raw TTL or App files of a simulated world into a folder.",
-    )
-    parser.add_argument("--format", choices=FULL_SCALE, required=True)
-    parser.add_argument("--users", type=int, required=True)
+    parser = command_line.parser("simulate", __doc__)
+    parser.add_argument("--format", choices=FULL_SCALE, required=True, help="of the raw files")
+    parser.add_argument("--users", type=int, required=True, help="how many")
     parser.add_argument("--items", type=int, help="catalogue size; by default to scale with users")
     parser.add_argument(
         "--set",
@@ -47,8 +44,8 @@ def main(argv: list[str] | None = None) -> None:
         metavar="NAME=VALUE",
         help="parameters of the world; see docs/simulated-world.md",
     )
-    parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seed", type=int, required=True, help="of the world")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write")
     args = parser.parse_args(argv)
     changes = dict(parse_change(text) for text in args.set)
     if args.items is not None:
@@ -56,7 +53,3 @@ def main(argv: list[str] | None = None) -> None:
     world = choose_world(args.format, args.users, **changes)
     write_raw_files(args.format, world, args.users, args.seed, args.out)
     artifact.record(args.out, {**vars(args), "world": asdict(world)})
-
-
-if __name__ == "__main__":
-    main()

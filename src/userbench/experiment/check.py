@@ -1,4 +1,4 @@
-"""Whether a config can be run: every mistake that can be known from it, before anything runs.
+"""Check whether a config can be run, before anything runs.
 
 userbench check workflow/config/default.yaml
 
@@ -6,7 +6,6 @@ Prints what the config runs, or its first mistake in one line: file, key and rem
 are merged as Snakemake merges them: of a key that several have, the last one counts.
 """
 
-import argparse
 import difflib
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from userbench import command_line
 from userbench.errors import command, one_line
 from userbench.experiment.config import Experiment, Fields
 from userbench.experiment.files import check_keys_are_texts, check_keys_once, read_configs
@@ -145,7 +145,7 @@ def model_at(place: Iterable[Any]) -> type[BaseModel]:
 @command
 def main(argv: list[str] | None = None) -> None:
     """Check the config that the files make together."""
-    parser = argparse.ArgumentParser(prog="userbench check", description=__doc__.splitlines()[0])
+    parser = command_line.parser("check", __doc__)
     parser.add_argument("config", type=Path, nargs="+", help="YAML; of several files, one config")
     parser.add_argument(
         "--no-methods", action="store_true", help="do not ask methods about their fields (faster)"

@@ -1,11 +1,11 @@
-"""The JSON schema of a config: editors that read YAML complete and check keys by it.
+"""Print the JSON schema of a config, by which editors complete and check keys.
 
 userbench schema > config.schema.json
 """
 
-import argparse
 import json
 
+from userbench import command_line
 from userbench.errors import command
 from userbench.experiment.config import Experiment
 
@@ -13,5 +13,5 @@ from userbench.experiment.config import Experiment
 @command
 def main(argv: list[str] | None = None) -> None:
     """Print the schema."""
-    argparse.ArgumentParser(prog="userbench schema", description=__doc__).parse_args(argv)
+    command_line.parser("schema", __doc__).parse_args(argv)
     print(json.dumps(Experiment.model_json_schema(), indent=2))

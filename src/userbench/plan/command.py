@@ -1,4 +1,4 @@
-"""What a run of the workflow will cost, before anything is spent on it.
+"""Print what a run of the workflow will cost, before anything is spent.
 
 userbench plan --config workflow/config/default.yaml --cores 8
 
@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 
+from userbench import command_line
 from userbench.errors import command
 from userbench.plan.jobs import TRAINING, Job, jobs_left, on_a_cpu
 from userbench.plan.probes import Cost, Measured, measured
@@ -28,7 +29,7 @@ ROWS_SHOWN = 20
 @command
 def main(argv: list[str] | None = None) -> None:
     """Print the plan."""
-    parser = argparse.ArgumentParser(prog="userbench plan", description=__doc__.splitlines()[0])
+    parser = command_line.parser("plan", __doc__)
     parser.add_argument(
         "--config",
         type=Path,

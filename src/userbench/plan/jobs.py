@@ -16,11 +16,11 @@ OUTPUT_FLAGS = ("out", "csv", "md", "tex", "html")
 TRAINING = ("pretrain", "finetune")
 READING, SPLITTING = ("behaviours", "task"), ("user_split", "task_split")
 MAKING = ("simulate", *READING, *SPLITTING, "neighbours")
-OF_A_CORPUS = (*MAKING, "references")
+OF_A_CORPUS = (*MAKING, "baselines")
 # What a command with several parts does in each: the name of its rule.
 PARTS = {
     "ingest": {"behaviours": "behaviours", "task": "task"},
-    "draw_splits": {"users": "user_split", "examples": "task_split"},
+    "split": {"users": "user_split", "examples": "task_split"},
 }
 # Ways to use a GPU, and what a CPU does instead.
 ON_A_CPU = {"precision": "fp32", "capture": "none"}
@@ -30,14 +30,14 @@ ON_A_CPU = {"precision": "fp32", "capture": "none"}
 class Job:
     """One command of the workflow."""
 
-    module: str
+    command: str
     words: list[str] = field(repr=False)
 
     @property
     def stage(self) -> str:
-        """What the command does, by the name of its module or of the part of it that is called."""
-        name = self.module.removeprefix("userbench.").removeprefix("data.")
-        return PARTS[name][self.words[0]] if name in PARTS else name
+        """What the command does, by its name or that of its part."""
+        parts = PARTS.get(self.command)
+        return parts[self.words[0]] if parts else self.command
 
     @property
     def flags(self) -> dict[str, list[str]]:
@@ -178,5 +178,5 @@ def parse_jobs(said: str) -> Iterator[Job]:
     """The commands that a dry run prints."""
     for line in re.findall(r"^Shell command: (?:exec )?(.*)$", said, re.MULTILINE):
         words = shlex.split(line.partition(" > ")[0])
-        if words[:2] == ["python", "-m"]:
-            yield Job(words[2], words[3:])
+        if words[:3] == ["python", "-m", "userbench"]:
+            yield Job(words[3], words[4:])

@@ -193,7 +193,7 @@ def made_from(
     for job in making:
         words = [moved(word, places) for word in job.words]
         few = {"users": str(users)} if job.stage == "simulate" else {}
-        seconds, memory = run_alone("-m", job.module, *changed(words, **few))
+        seconds, memory = run_alone("-m", "userbench", job.command, *changed(words, **few))
         out = job.outputs[0]
         costs[out] = Cost(seconds, memory, size_of(Path(moved(out, places))))
     return Corpus(Path(moved(path, places)), {p: Path(moved(p, places)) for p in drawn}, 1.0, costs)
@@ -397,8 +397,8 @@ def without_files(settings: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def probe_references(words: list[str], scale: float) -> tuple[float, float]:
-    """Seconds of the simple references on the small corpus, scaled."""
+def probe_baselines(words: list[str], scale: float) -> tuple[float, float]:
+    """Seconds of the simple baselines on the small corpus, scaled."""
     with tempfile.TemporaryDirectory() as folder:
         tasks = [json.loads(word) for word in words if word.startswith("{")]
         others = [word for word in words if word != "--task" and not word.startswith("{")]
@@ -433,7 +433,7 @@ PROBES = {
     "pretrain": probe_pretrain,
     "finetune": probe_finetune,
     "similarity": probe_similarity,
-    "references": probe_references,
+    "baselines": probe_baselines,
 }
 
 

@@ -474,7 +474,7 @@ def main(argv: list[str] | None = None) -> None:
     """Audit, print what was found, and end with status 1 where anything cannot be traced."""
     parser = argparse.ArgumentParser(prog="userbench audit", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("folder", type=Path, nargs="?", default=Path("results"))
+    parser.add_argument("folder", type=Path, nargs="?", default=Path("results"), help="of results")
     parser.add_argument("--json", type=Path, help="file for the findings, as JSON")
     parser.add_argument("--csv", type=Path, help="file for the findings, as CSV")
     args = parser.parse_args(argv)

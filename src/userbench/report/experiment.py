@@ -12,7 +12,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from userbench.errors import command, json_object
+from userbench.command_line import json_object
+from userbench.errors import command
 from userbench.experiment.check import read_experiment, resolve_checked
 from userbench.experiment.layouts import STUDIES, ExperimentFile, Layouts, experiment_file
 from userbench.report.files import Text, check, parse_json

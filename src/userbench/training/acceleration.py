@@ -23,8 +23,12 @@ STAGES = 20
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """The flags of both loops that choose how a GPU is used."""
-    parser.add_argument("--precision", default="fp32", help=", ".join(PRECISIONS))
-    parser.add_argument("--capture", default="none", help=", ".join(CAPTURES))
+    parser.add_argument(
+        "--precision", default="fp32", help=f"of the encoder: {', '.join(PRECISIONS)}"
+    )
+    parser.add_argument(
+        "--capture", default="none", help=f"of a step on a GPU: {', '.join(CAPTURES)}"
+    )
 
 
 def accelerate(

@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from userbench.errors import at_least, describe_error
+from userbench.command_line import at_least
+from userbench.errors import describe_error
 from userbench.results.artifact import check_writable
 from userbench.training.identity import identity
 from userbench.training.state import SECONDS_BETWEEN_SAVES, TrainingState
@@ -28,7 +29,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--state", type=Path, help="folder from which a stopped training resumes")
     parser.add_argument(
-        "--save-every", type=float, default=SECONDS_BETWEEN_SAVES, metavar="SECONDS"
+        "--save-every",
+        type=float,
+        default=SECONDS_BETWEEN_SAVES,
+        metavar="SECONDS",
+        help="between two saved states",
     )
 
 

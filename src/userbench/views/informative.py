@@ -53,7 +53,7 @@ class Options(ViewOptions):
     short_length: int = 4
     """Up to this many behaviours: substitute, insert or mask; above, all five. -1: always all."""
     neighbours: str | None = None
-    """Folder written by `python -m userbench.data.neighbours`; None: computed before training."""
+    """Folder written by `python -m userbench neighbours`; None: computed before training."""
     hybrid_from: Progress | None = None
     """Share of training after which neighbours may also come from the item table being trained;
     the code's default schedule is 0.53. None: never, which is also its schedule for Yelp."""

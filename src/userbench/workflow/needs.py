@@ -26,7 +26,7 @@ UNPLANNED = {
     "user_split": Needs(60, 8_000),
     "task_split": Needs(60, 8_000),
     "neighbours": Needs(120, 8_000),
-    "references": Needs(120, 8_000),
+    "baselines": Needs(120, 8_000),
     "pretrain": Needs(24 * 60, 8_000),
     "finetune": Needs(24 * 60, 8_000),
     "similarity": Needs(60, 8_000),
