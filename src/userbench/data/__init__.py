@@ -1,0 +1,1 @@
+"""Raw files to arrays, and arrays to batches."""

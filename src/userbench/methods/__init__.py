@@ -1,0 +1,1 @@
+"""One file per pre-training method, named after its paper's method."""

@@ -14,7 +14,7 @@ from userbench.data.store import Batch, BehaviourStore
 from userbench.fields import Count, Ratio
 from userbench.method import Objective, PretrainMethod, TrainingConfig
 from userbench.model.encoder import UserEncoder
-from userbench.model.item_softmax import ItemSoftmax, masked_predictions
+from userbench.model.item_softmax import ItemSoftmax, masked_items
 from userbench.model.losses import BiasStart, unigram_loss
 
 
@@ -54,7 +54,7 @@ class Method(PretrainMethod):
         Logs `unigram`, the loss of the items' frequencies alone on the same behaviours: where the
         loss is not below it, the encoder has learnt what is popular and nothing about its users.
         """
-        masked = masked_predictions(self.encoder, batch, self.config.mask_ratio)
+        masked = masked_items(self.encoder, batch, self.config.mask_ratio)
         loss = self.softmax(*masked, self.encoder, self.bias)
         return Objective(
             loss, {"unigram": unigram_loss(masked.targets, self.softmax.log_frequency)}

@@ -18,7 +18,7 @@ from userbench.fields import Count, Ratio
 from userbench.method import Objective, PretrainMethod, TrainingConfig
 from userbench.model.augment import places_of
 from userbench.model.encoder import Packed, UserEncoder, initialise
-from userbench.model.item_softmax import ItemSoftmax, Predictions, masked_predictions, predictions
+from userbench.model.item_softmax import ItemSoftmax, ItemTargets, item_targets, masked_items
 from userbench.model.losses import BiasStart
 
 
@@ -88,14 +88,14 @@ class Method(PretrainMethod):
     def forward(self, batch: Batch, progress: float) -> Objective:
         """L = mean of CE(h E^T + b, item) over the predicted behaviours of the batch."""
         if self.config.predict == "masked":
-            asked = masked_predictions(self.encoder, batch, self.config.mask_ratio)
+            asked = masked_items(self.encoder, batch, self.config.mask_ratio)
         else:
-            asked = next_predictions(self.encoder, batch)
+            asked = next_items(self.encoder, batch)
         return Objective(self.softmax(*asked, self.encoder, self.bias))
 
 
-def next_predictions(encoder: UserEncoder, batch: Batch) -> Predictions:
+def next_items(encoder: UserEncoder, batch: Batch) -> ItemTargets:
     """Every behaviour but the first, from the hidden state of the one before it."""
     hidden = encoder.hidden(batch.items, batch.bounds)[:, :-1]
     following = batch.items[:, 1:]
-    return predictions(hidden, following, places_of(following != 0, batch.at_most(1.0)))
+    return item_targets(hidden, following, places_of(following != 0, batch.at_most(1.0)))

@@ -1,0 +1,1 @@
+"""Tensor code: the encoder, augmentations, losses, heads and metrics."""

@@ -13,25 +13,25 @@ from userbench.model.encoder import Hidden, Items, UserEncoder, UserVectors
 from userbench.model.losses import item_softmax, log_frequency, sampled_item_softmax
 
 
-class Predictions(NamedTuple):
+class ItemTargets(NamedTuple):
     """Hidden states and the item that each is to predict; 0: none."""
 
     states: Float[Tensor, "predictions dim"]
     targets: Int[Tensor, " predictions"]
 
 
-def predictions(hidden: Hidden, items: Items, places: Int[Tensor, " predictions"]) -> Predictions:
+def item_targets(hidden: Hidden, items: Items, places: Int[Tensor, " predictions"]) -> ItemTargets:
     """Items at some places (`augment.places_of`), each from the hidden state there."""
     states = hidden.flatten(0, 1).index_select(0, places.clamp(max=items.numel() - 1))
-    return Predictions(states, F.pad(items.flatten(), (0, 1))[places])
+    return ItemTargets(states, F.pad(items.flatten(), (0, 1))[places])
 
 
-def masked_predictions(encoder: UserEncoder, batch: Batch, mask_ratio: float) -> Predictions:
+def masked_items(encoder: UserEncoder, batch: Batch, mask_ratio: float) -> ItemTargets:
     """Mask a share of each user's behaviours; each is predicted from its own hidden state."""
     view = mask(batch.items, mask_ratio, encoder.config.mask_id)
     hidden = encoder.hidden(view, batch.bounds)
     masked = places_of(view != batch.items, batch.at_most(mask_ratio))
-    return predictions(hidden, batch.items, masked)
+    return item_targets(hidden, batch.items, masked)
 
 
 class ItemSoftmax:
@@ -70,6 +70,6 @@ class ItemSoftmax:
         """
         last, several = drop_last(batch.items).last, lengths_of(batch.items) > 1
         places = places_of(several[:, None], batch.at_most(0.0))
-        asked = predictions(past[:, None], last[:, None], places)
+        asked = item_targets(past[:, None], last[:, None], places)
         no_bias = past.new_zeros(encoder.config.n_items + 1)
         return self(*asked, encoder, no_bias)

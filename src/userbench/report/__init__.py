@@ -1,0 +1,1 @@
+"""Results to statistics, tables, figures, verdicts and the page."""

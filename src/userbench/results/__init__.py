@@ -1,0 +1,1 @@
+"""What is on disk afterwards: atomic files with provenance, predictions, scores."""

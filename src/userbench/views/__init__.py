@@ -1,0 +1,1 @@
+"""One file per augmentation strategy: how the views of a user are made."""

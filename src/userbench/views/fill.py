@@ -18,7 +18,7 @@ from userbench.data.store import Batch, BehaviourStore, Bounds
 from userbench.fields import Positive, Ratio
 from userbench.model.augment import ceil_share, lengths_of, places_of, random_subset
 from userbench.model.encoder import Items, UserEncoder
-from userbench.model.item_softmax import predictions
+from userbench.model.item_softmax import item_targets
 from userbench.model.losses import sample_items
 from userbench.training.checkpoint import OWN, fill, load
 from userbench.view import Pair, ViewOptions, Views
@@ -120,7 +120,7 @@ class Fill(Views):
         masked = source.masked_fill(chosen, self.generator.config.mask_id)
         at_most = [batch.at_most(ratio) for ratio in ratios]
         places = places_of(chosen, None if batch.bounds is None else sum(at_most))
-        asked = predictions(self.generator.hidden(masked, batch.bounds), source, places)
+        asked = item_targets(self.generator.hidden(masked, batch.bounds), source, places)
         banned = asked.targets if self.options.ban_original else None
         table, temperature = self.generator.item_table, self.options.temperature
         drawn = sample_items(asked.states, table, self.bias, temperature, banned)

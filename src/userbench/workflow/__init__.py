@@ -1,0 +1,1 @@
+"""What the rules of workflow/ call in Snakemake's own process."""
