@@ -9,7 +9,7 @@ from contextlib import chdir
 from pathlib import Path
 
 import pytest
-from experiments import write_experiment
+from experiments import figure_layout, figure_row, write_experiment
 from stores import write_splits
 
 LAYOUT = {
@@ -26,15 +26,10 @@ LAYOUT = {
     ],
     "compared_with": "none",
 }
-CURVES = {
-    **{"caption_data": "200 simulated users", "simulated": True},
-    "tasks": [{"task": "age", "label": "T1 Age", "metric": "accuracy", "simulated": True}],
-    "rows": [
-        {"run": "none", "label": "None", "method": "none", "variant": False},
-        {"run": "mlm", "label": "MLM", "method": "mlm", "variant": False},
-    ],
-    "encoders": {"mlm": "mlm"},
-}
+CURVES = figure_layout(
+    [figure_row("none", "none"), figure_row("mlm", "mlm", encoder="mlm")],
+    {"age": ("T1 Age", "accuracy")},
+)
 TRAINING = {
     "runs": {"mlm": {"start": None, "given": [], "epochs": 1}},
     "rows": [
@@ -86,7 +81,7 @@ def made(tiny, tmp_path_factory) -> Path:
             table2=LAYOUT,
             training=TRAINING,
             verify={f"T{n}": 1.0 for n in range(1, 7)},
-            learning_curves=CURVES,
+            figures={"learning_curves": CURVES},
         )
         record(told, {})
         scores, asked = toy / "scores.csv", ["--experiment", told]
@@ -117,7 +112,9 @@ def made(tiny, tmp_path_factory) -> Path:
         to = ["--csv", toy / "verdict.csv", "--md", toy / "verdict.md"]
         call("report.verdict", *read, *asked, *to)
         drawn = ["--csv", toy / "learning_curves.csv", "--out", toy / "learning_curves"]
-        call("report.figures", "learning_curves", "--scores", scores, *asked, *curves, *drawn)
+        call(
+            "report.figure.command", "learning_curves", "--scores", scores, *asked, *curves, *drawn
+        )
         for path in toy.iterdir():
             if path.is_file():
                 shutil.copy(path, "results")  # as the rule publish does

@@ -41,8 +41,8 @@ def test_what_is_written_is_what_the_config_says(experiment, tmp_path):
     assert told["runs"].keys() >= CONFIG["runs"].keys() and told["seeds"] == CONFIG["seeds"]
     assert experiment.layout_of(path, "verify") == CONFIG["verify"]["margin"]
     # Whole numbers stay whole in figure6.csv.
-    worlds = experiment.layout_of(path, "figure6")["tasks"]
-    assert {type(task["parameters"]["diversity"]) for task in worlds} == {int}
+    worlds = experiment.figure_layout(path, "worlds")["corpora"].values()
+    assert {type(corpus["world"]["diversity"]) for corpus in worlds} == {int}
     record = json.loads((tmp_path / "experiment.json.provenance.json").read_text())
     assert record["config"]["config"] == CONFIG and record["config"]["notes"] == ["a note"]
     again = write(experiment, tmp_path / "again.json", CONFIG, "--notes", '["a note"]')
@@ -58,8 +58,8 @@ def test_an_absent_corpus_is_in_no_figure(experiment, tmp_path):
     of_app = {name for name, task in CONFIG["tasks"].items() if task["corpus"] == "app"}
     assert of_app
     assert of_app < {task.task for task in read.table2.tasks}
-    assert not of_app & {task.task for task in read.figure3.tasks}
-    assert read.figure5 is None and "app" not in read.table1.simulated
+    assert not of_app & {task.task for task in read.figures["combination"].tasks}
+    assert "similarity" not in read.figures and "app" not in read.table1.simulated
 
 
 def without(*path: str) -> dict:
@@ -137,11 +137,13 @@ def test_an_edited_file_is_refused(experiment, tmp_path):
         ("agreement", ["--scores", "s", "--out", "o"], "table2", "table2"),
         ("tuning", ["--scores", "s", "--out", "o", "--md", "m"], "tuning", "tuning"),
         ("ledger", ["effects", "--scores", "s", "--out", "o"], "effects", "sensitivity"),
-        ("figures", ["figure7", "--scores", "s", "--csv", "c", "--out", "o"], "figure7", "labels"),
         (
-            "figures",
-            ["figure3", "--scores", "s", "--csv", "c", "--out", "o"],
-            *("figure3", "combination"),
+            *("figure.command", ["labels", "--scores", "s", "--csv", "c", "--out", "o"]),
+            *("figure 'labels'", "labels"),
+        ),
+        (
+            *("figure.command", ["learning_curves", "--scores", "s", "--csv", "c", "--out", "o"]),
+            *("figure 'learning_curves'", "table2"),
         ),
     ],
 )

@@ -339,7 +339,9 @@ def test_the_page_tells_of_it(tmp_path, monkeypatch):
     """Wrong: the page cannot be made, or the job that failed in vain is not among its jobs."""
     from test_page import make, write_tree
 
-    from userbench.report import page, tables
+    from userbench.report import tables
+    from userbench.report.page import command
+    from userbench.report.page.stories import read_story
     from userbench.results import artifact
 
     monkeypatch.chdir(tmp_path)
@@ -352,10 +354,10 @@ def test_the_page_tells_of_it(tmp_path, monkeypatch):
     artifact.record(path, asked, task_seconds=1.5)
     files = artifact.provenance_of(folder / "scores.csv")["config"]["scores"]
     tables.main(["scores", "--scores", *files, "--out", str(folder / "scores.csv")])
-    text = make(page, folder)
+    text = make(command, folder)
     assert "AdaptSSR on T3 Click has no score: seed 1 failed" in text
     assert 'data-cell="adaptssr/gender"' in text and 'data-cell="adaptssr/click"' not in text
-    story = page.told(path)
+    story = read_story(path)
     assert story.trained and story.checkpoint is None
 
 

@@ -262,7 +262,7 @@ def read_scores(folder: Path) -> None:
 
 
 def read_curve(folder: Path) -> None:
-    from userbench.report.studies import read_curve
+    from userbench.report.figures.learning_curves import read_curve
 
     read_curve("mlm", folder / f"{MLM}/curve.json")
 
@@ -405,7 +405,7 @@ def test_durations_are_never_negative(monkeypatch):
 
 def test_the_page_survives_a_clock_that_went_backwards():
     """Wrong: a bar of negative length, or a page that cannot be made, after the clock was set."""
-    from userbench.report.page import cost_per_row, job, without_pauses
+    from userbench.report.page.jobs import cost_per_row, job, without_pauses
 
     def record(finished: str, seconds: float) -> dict:
         return {"finished": f"2026-11-24T{finished}+0000", "wall_seconds": seconds}

@@ -191,7 +191,7 @@ def figure(tiny: Path, trained: Path, out: Path) -> None:
     from matplotlib.figure import Figure
 
     from userbench.errors import command
-    from userbench.report.style import save
+    from userbench.report.figure.style import save
 
     drawn = Figure()
     drawn.add_subplot().plot(range(9))

@@ -1,23 +1,34 @@
 """The figures: areas of 1, equal bytes, stable colours, and numbers against the obvious way."""
 
+import importlib
 import json
+import re
 import subprocess
 import sys
 
 import numpy as np
 import pandas as pd
 import pytest
-from experiments import experiment_flag, write_experiment
+from conftest import ROOT
+from experiments import experiment_flag, figure_layout
+from experiments import figure_row as row
 from scipy import stats
+
+FOLDER = ROOT / "src/userbench/report/figures"
 
 TASKS = {"age": ("T1 Age", "accuracy"), "click": ("T3 Click", "ndcg@10")}
 
 
 @pytest.fixture
-def figures():
-    from userbench.report import figures
+def command():
+    from userbench.report.figure import command
 
-    return figures
+    return command
+
+
+def file_of(figure):
+    """The module of a figure."""
+    return importlib.import_module(f"userbench.report.figures.{figure}")
 
 
 def scores(runs, tasks=TASKS, seeds=3, seed=0):
@@ -58,73 +69,61 @@ def predictions(folder, measured) -> list:
     return paths
 
 
-def row(run, method, variant=False):
-    """A row of a layout; "None" is a label, not a missing one."""
-    return {"run": run, "label": run.title(), "method": method, "variant": variant}
+def inputs(asked, scores=None, predictions=(), **more):
+    """What a figure's file gets; options as the command fills them in."""
+    from userbench.report.figure.inputs import Inputs
+
+    return Inputs(asked, scores, predictions, **more)
 
 
-def layout(rows, **more):
-    tasks = [
-        {"task": name, "label": label, "metric": metric, "simulated": True}
-        for name, (label, metric) in TASKS.items()
-    ]
-    about = {"caption_data": "ttl: 300 simulated users", "simulated": True, "rows": rows}
-    return {**about, "tasks": tasks, **more}
-
-
-ABLATION = layout(
+ABLATION = figure_layout(
     [
         row("full", "adaptssr"),
         row("contrast", "cl4srec", True),
-        row("half", "adaptssr", True),
-        row("one", "adaptssr", True),
+        row("half", "adaptssr", True, overrides={"coefficient": 0.5}),
+        row("one", "adaptssr", True, overrides={"coefficient": 1}),
     ],
+    TASKS,
     full="full",
-    components=["contrast", "half"],
-    sweep=[{"run": "half", "coefficient": 0.5}, {"run": "one", "coefficient": 1}],
+    rows=["contrast", "half"],
+    sweep=["half", "one"],
 )
-COMBINATION = layout(
-    [row("clue", "clue"), row("with_clue", "adaptssr", True)],
-    pairs=[{"views": "CLUE", "alone": "clue", "combined": "with_clue"}],
+COMBINATION = figure_layout(
+    [row("clue", "clue"), row("with_clue", "adaptssr", True)], TASKS, pairs=[["clue", "with_clue"]]
 )
-LABELS = layout(
-    [row("none", "none"), row("none--labels-10", "none")],
-    shares=[
-        {"run": "none--labels-10", "row": "none", "share": 0.1},
-        {"run": "none", "row": "none", "share": 1},
-    ],
-)
+FEWER = row("none--labels-10", "none", row="none", label="None", label_share=0.1)
+LABELS = figure_layout([FEWER, row("none", "none")], TASKS, rows=["none"], shares=[0.1, 1])
 WORLD_TASKS = {f"age_{d}_{n}": ("T1 Age", "accuracy") for d in (1, 4) for n in (0, 3)}
-WORLDS = layout(
+WORLDS = figure_layout(
     [row("adaptssr", "adaptssr"), row("none", "none")],
+    WORLD_TASKS,
     parameters=["diversity", "noise"],
-    differences=[{"run": "adaptssr", "over": "none"}],
+    differences=[["adaptssr", "none"]],
 )
-WORLDS["tasks"] = [
-    {
-        **{"task": name, "label": label, "metric": metric, "simulated": True, "source": label},
-        "parameters": {"diversity": int(name[4]), "noise": int(name[6]) / 10},
-    }
-    for name, (label, metric) in WORLD_TASKS.items()
-]
-CURVES = layout([row("none", "none"), row("adaptssr", "adaptssr")], encoders={})
-SIMILARITY = layout(
+WORLDS["corpora"] = {
+    f"of_{name}": {"users": 300, "world": {"diversity": int(name[4]), "noise": int(name[6]) / 10}}
+    for name in WORLD_TASKS
+}
+CURVES = figure_layout([row("none", "none"), row("adaptssr", "adaptssr")], TASKS)
+SIMILARITY = figure_layout(
     [row("clue", "clue"), row("adaptssr", "adaptssr")],
-    views={"crop_ratio": 0.4, "reorder_ratio": 0.6, "mask_ratio": 0.6},
+    TASKS,
+    corpus="ttl",
+    rows=["clue", "adaptssr"],
+    views={},
 )
-del SIMILARITY["tasks"]
 STUDIES = {
-    "figure3": COMBINATION,
-    "figure4": ABLATION,
-    "figure6": WORLDS,
-    "figure7": LABELS,
+    "combination": COMBINATION,
+    "ablation": ABLATION,
+    "worlds": WORLDS,
+    "labels": LABELS,
     "learning_curves": CURVES,
 }
 
 
 def cosines(run, seed=0, users=50):
     """Cosines of the tiers of one run and seed, in the order that the ranking wants, roughly."""
-    from userbench.report.distributions import TIERS
+    from userbench.report.figure.cosines import TIERS
 
     rng = np.random.default_rng([seed, len(run)])
     centres = {"implicit": 0.95, "crop": 0.6, "reorder": 0.9, "mask": 0.7, "other": 0.1}
@@ -136,18 +135,18 @@ def cosines(run, seed=0, users=50):
     return pd.DataFrame(table)
 
 
-def command(figures, folder, figure, told, frame=None, files=()):
-    """Run one of the commands in a folder."""
-    flags = [*experiment_flag(folder, **{figure: told}), "--csv", f"{folder}/{figure}.csv"]
+def make(command, folder, figure, told, frame=None, files=()):
+    """Make a figure in a folder by its command."""
+    flags = [*experiment_flag(folder, figures={figure: told}), "--csv", f"{folder}/{figure}.csv"]
     flags += ["--out", f"{folder}/{figure}"]
     if frame is not None:
         frame.to_csv(folder / "scores.csv", index=False)
         flags += ["--scores", f"{folder}/scores.csv"]
         if figure != "learning_curves":
             flags += ["--predictions", *map(str, predictions(folder, frame))]
-    if figure == "figure5":
-        flags += ["--parquet", f"{folder}/figure5.parquet", "--cosines", *map(str, files)]
-    figures.main([figure, *flags])
+    if figure == "similarity":
+        flags += ["--parquet", f"{folder}/{figure}.parquet", "--cosines", *map(str, files)]
+    command.main([figure, *flags])
 
 
 # ------------------------------------------------------------------------------- densities
@@ -156,7 +155,7 @@ def command(figures, folder, figure, told, frame=None, files=()):
 @pytest.mark.parametrize("kind", ["inside", "at the edge", "all one", "a peak", "wide", "two"])
 def test_the_area_of_a_density_is_one(kind):
     """Wrong: mass beyond -1 or 1 is lost, a narrow peak falls between grid points."""
-    from userbench.report.distributions import COSINES, density
+    from userbench.report.figures.similarity import COSINES, density
 
     rng = np.random.default_rng(0)
     values = {
@@ -173,7 +172,7 @@ def test_the_area_of_a_density_is_one(kind):
 
 def test_a_density_is_that_of_each_kernel_reflected():
     """The slow way: a Gaussian per value, what lies beyond an edge folded back."""
-    from userbench.report.distributions import COSINES, LEAST_BANDWIDTH, density
+    from userbench.report.figures.similarity import COSINES, LEAST_BANDWIDTH, density
 
     values = np.array([0.9, 0.93, 0.97, 1.0, -0.2])
     quartiles = np.subtract(*np.percentile(values, [75, 25])) / 1.34
@@ -187,7 +186,7 @@ def test_a_density_is_that_of_each_kernel_reflected():
 
 def test_overlap_of_two_normals_is_the_known_one():
     """Two normals d standard deviations apart overlap by 2 Phi(-d/2)."""
-    from userbench.report.distributions import COSINES, overlap
+    from userbench.report.figures.similarity import COSINES, overlap
 
     one, other = (stats.norm.pdf(COSINES, mean, 0.1) for mean in (-0.1, 0.15))
     assert overlap(one, other) == pytest.approx(2 * stats.norm.cdf(-1.25), abs=1e-4)
@@ -196,10 +195,10 @@ def test_overlap_of_two_normals_is_the_known_one():
 
 def test_the_summary_counts_orders_one_by_one():
     """Wrong: an order is counted against another user or draw, or seeds are mixed up."""
-    from userbench.report.distributions import summarise_cosines
+    from userbench.report.figures.similarity import numbers
 
     table = pd.concat([cosines(run, seed) for run in ("clue", "adaptssr") for seed in (0, 1)])
-    summary = summarise_cosines(table, {**SIMILARITY, "tasks": []}).set_index(["run", "tier"])
+    summary = numbers(inputs(SIMILARITY, cosines=table)).set_index(["run", "tier"])
     own = table[table["run"] == "clue"]
     below = [crop < twin for crop, twin in zip(own["crop"], own["implicit"], strict=True)]
     above = [crop > other for crop, other in zip(own["crop"], own["other"], strict=True)]
@@ -224,10 +223,10 @@ def values_by_seed(measured, *cell) -> np.ndarray:
 
 def test_ablation_numbers_count_seeds_and_test_users(tmp_path):
     """Wrong: an interval is that of the seeds alone, or a difference is not paired."""
-    from userbench.report import inference, studies
+    from userbench.report import inference
 
     measured = scores([row["run"] for row in ABLATION["rows"]])
-    frame = studies.ablation(measured, ABLATION, predictions(tmp_path, measured))
+    frame = file_of("ablation").numbers(inputs(ABLATION, measured, predictions(tmp_path, measured)))
     frame = frame.set_index(["run", "task"]).sort_index()
     assert list(frame.loc["half", "role"]) == ["component sweep"] * 2
     own, full = (values_by_seed(measured, run, "click") for run in ("one", "full"))
@@ -251,20 +250,16 @@ def test_ablation_numbers_count_seeds_and_test_users(tmp_path):
 
 def test_one_seed_has_no_interval(tmp_path):
     """Wrong: a single seed is shown as if it had no spread."""
-    from userbench.report import studies
-
     measured = scores(["none", "none--labels-10"], seeds=1)
-    frame = studies.labels(measured, LABELS, predictions(tmp_path, measured))
+    frame = file_of("labels").numbers(inputs(LABELS, measured, predictions(tmp_path, measured)))
     assert frame[["std", "low", "high"]].isna().all().all()
     assert frame["mean"].notna().all()
 
 
 def test_worlds_compare_runs_in_the_same_world(tmp_path):
     """Wrong: the difference is of two worlds, or its parameters are of another one."""
-    from userbench.report import studies
-
     measured = scores(["adaptssr", "none"], WORLD_TASKS)
-    frame = studies.worlds(measured, WORLDS, predictions(tmp_path, measured))
+    frame = file_of("worlds").numbers(inputs(WORLDS, measured, predictions(tmp_path, measured)))
     frame = frame.set_index(["diversity", "noise"])
     ours, base = (values_by_seed(measured, run, "age_4_3") for run in ("adaptssr", "none"))
     assert frame.loc[(4, 0.3), "mean"] == pytest.approx((ours - base).mean(), abs=1e-3)
@@ -272,57 +267,50 @@ def test_worlds_compare_runs_in_the_same_world(tmp_path):
 
 def test_a_difference_to_a_collapsed_run_has_no_interval(tmp_path):
     """Wrong: one run that answers the same for everybody puts a bar beside zero."""
-    from userbench.report import studies
-
     measured = scores(["adaptssr", "none"], WORLD_TASKS)
     collapsed = (measured["task"] == "age_4_3") & (measured["run"] == "none")
     collapsed &= (measured["seed"] == 0) & (measured["split"] == "test")
     measured.loc[collapsed, "value"] = 0.0
-    frame = studies.worlds(measured, WORLDS, predictions(tmp_path, measured))
+    frame = file_of("worlds").numbers(inputs(WORLDS, measured, predictions(tmp_path, measured)))
     frame = frame.set_index(["diversity", "noise"])
     assert frame.loc[(4, 0.3), ["low", "high"]].isna().all()
     assert frame.loc[(4, 0.3), "note"] == "none: seed 0 predicts one class only"
     assert frame.drop((4, 0.3))[["low", "high"]].notna().all(axis=None)
 
 
-def test_a_failed_or_collapsed_seed_is_named_and_a_failed_cell_is_empty(figures, tmp_path):
+def test_a_failed_or_collapsed_seed_is_named_and_a_failed_cell_is_empty(tmp_path):
     """Wrong: the seeds that survive stand for all, or nobody learns what a mark is made of."""
-    from userbench.report import studies
-
     measured = scores(["none", "none--labels-10"])
     test = (measured["split"] == "test") & (measured["task"] == "age")
     lost = test & (measured["run"] == "none") & (measured["seed"] == 1)
     collapsed = test & (measured["run"] != "none") & (measured["seed"] == 2)
     measured.loc[lost, "value"] = np.nan
     measured.loc[collapsed, "value"] = 0.0
-    frame = studies.labels(measured, LABELS, predictions(tmp_path, measured[~lost]))
+    frame = file_of("labels").numbers(
+        inputs(LABELS, measured, predictions(tmp_path, measured[~lost]))
+    )
     by_cell = frame.set_index(["run", "task"])
     assert by_cell.loc[("none", "age"), "note"] == "seed 1 failed"
     assert by_cell.loc[("none", "age"), ["mean", "low"]].isna().all()
     note = by_cell.loc[("none--labels-10", "age"), "note"]
     assert note == "seed 2 predicts one class only"
     assert by_cell.loc[("none--labels-10", "age"), "mean"] > 0
-    said = " ".join(figures.figure7(frame, LABELS).get_supxlabel().split())
+    said = " ".join(file_of("labels").draw(frame, inputs(LABELS)).get_supxlabel().split())
     assert "Not to be compared: None on T1 Age: seed 2 predicts one class only; None on" in said
     assert "over 3 seeds" in said
 
 
 def test_of_several_starts_the_first_one_s_curve_is_shown():
     """Wrong: curves of two starts are averaged as if they were seeds, or the best is picked."""
-    from userbench.report import studies
-
     first = scores(["none", "adaptssr"])
     again = scores(["none"], seed=1).assign(start=2)
     both = pd.concat([first, again[again["split"] == "validation"]], ignore_index=True)
-    told = {**CURVES, "curves": {}}
-    expected = studies.learning_curves(first, told)
-    pd.testing.assert_frame_equal(studies.learning_curves(both, told), expected)
+    expected, found = (file_of("learning_curves").numbers(inputs(CURVES, s)) for s in (first, both))
+    pd.testing.assert_frame_equal(found, expected)
 
 
 def test_learning_curves_are_means_over_seeds(tmp_path):
     """Wrong: corpora, splits or epochs of a loss are mixed up."""
-    from userbench.report import studies
-
     curves = []
     for seed in (0, 1):
         file = tmp_path / f"pretrain/mlm/ttl/seed{seed}/curve.json"
@@ -334,10 +322,9 @@ def test_learning_curves_are_means_over_seeds(tmp_path):
         ]
         file.write_text(json.dumps(points))
         curves.append(file)
-    asked = {**CURVES, "encoders": {"adaptssr": "mlm"}}
-    path = write_experiment(tmp_path, learning_curves=asked)
-    told = studies.read_layout("learning_curves", path, curves)
-    frame = studies.learning_curves(scores(["none", "adaptssr"]), told)
+    asked = figure_layout([row("none", "none"), row("adaptssr", "adaptssr", encoder="mlm")], TASKS)
+    measured = scores(["none", "adaptssr"])
+    frame = file_of("learning_curves").numbers(inputs(asked, measured, curves=curves))
     losses = frame[frame["stage"] == "pretrain"].set_index(["split", "epoch"])["mean"]
     assert losses.to_dict() == {
         **{("train", 1): 10.5, ("train", 2): 20.5},
@@ -350,29 +337,29 @@ def test_learning_curves_are_means_over_seeds(tmp_path):
 
 
 @pytest.mark.parametrize("figure", STUDIES)
-def test_same_numbers_same_bytes_and_simulated_is_said(figures, tmp_path, figure):
+def test_same_numbers_same_bytes_and_simulated_is_said(command, tmp_path, figure):
     """Wrong: a date or a random id in a file; a picture that does not say what the data are."""
-    told = STUDIES[figure]
-    tasks = WORLD_TASKS if figure == "figure6" else TASKS
-    measured = scores([row["run"] for row in told["rows"]], tasks)
+    asked = STUDIES[figure]
+    tasks = WORLD_TASKS if figure == "worlds" else TASKS
+    measured = scores([row["run"] for row in asked["rows"]], tasks)
     written = []
     for name in ("first", "second"):
         folder = tmp_path / name
         folder.mkdir()
-        command(figures, folder, figure, told, measured)
+        make(command, folder, figure, asked, measured)
         written.append(
             [(folder / f"{figure}.{kind}").read_bytes() for kind in ("svg", "pdf", "png")]
         )
         assert (folder / f"{figure}.csv.provenance.json").exists()
     assert written[0] == written[1]
-    from userbench.report.studies import read_frame
-    from userbench.report.style import DOUBLE, applied
+    from userbench.report.figure.scores import read_frame
+    from userbench.report.figure.style import DOUBLE, applied
 
     frame = read_frame(tmp_path / "first" / f"{figure}.csv")
     assert set(frame["data"]) == {"simulated"}
 
     with applied():
-        drawn = figures.FIGURES[figure](frame, {"tasks": [], **told})
+        drawn = file_of(figure).draw(frame, inputs(asked))
         drawn.draw_without_rendering()
         (written,) = [text for text in drawn.texts if text.get_text() == drawn.get_supxlabel()]
         assert written.get_window_extent().x1 <= drawn.bbox.x1
@@ -380,22 +367,24 @@ def test_same_numbers_same_bytes_and_simulated_is_said(figures, tmp_path, figure
     assert drawn.get_figwidth() == DOUBLE
 
 
-def test_figure5_from_parquet_to_pictures(figures, tmp_path):
+def test_similarity_from_parquet_to_pictures(command, tmp_path):
     files = []
     for run in ("clue", "adaptssr"):
         files.append(tmp_path / f"{run}.parquet")
         cosines(run).to_parquet(files[-1], index=False)
-    command(figures, tmp_path, "figure5", SIMILARITY, files=files)
-    first = [(tmp_path / f"figure5.{kind}").read_bytes() for kind in ("svg", "pdf", "png")]
-    command(figures, tmp_path, "figure5", SIMILARITY, files=files)
-    assert first == [(tmp_path / f"figure5.{kind}").read_bytes() for kind in ("svg", "pdf", "png")]
-    assert len(pd.read_parquet(tmp_path / "figure5.parquet")) == 200
-    assert len(pd.read_csv(tmp_path / "figure5.csv")) == 2 * 5
+    make(command, tmp_path, "similarity", SIMILARITY, files=files)
+    first = [(tmp_path / f"similarity.{kind}").read_bytes() for kind in ("svg", "pdf", "png")]
+    make(command, tmp_path, "similarity", SIMILARITY, files=files)
+    assert first == [
+        (tmp_path / f"similarity.{kind}").read_bytes() for kind in ("svg", "pdf", "png")
+    ]
+    assert len(pd.read_parquet(tmp_path / "similarity.parquet")) == 200
+    assert len(pd.read_csv(tmp_path / "similarity.csv")) == 2 * 5
     with pytest.raises(SystemExit, match="error: run clue, corpus ttl, seed 0: read twice"):
-        command(figures, tmp_path, "figure5", SIMILARITY, files=[files[0], *files])
+        make(command, tmp_path, "similarity", SIMILARITY, files=[files[0], *files])
 
 
-def test_figure5_says_what_was_encoded_under_dropout(figures, tmp_path):
+def test_similarity_says_what_was_encoded_under_dropout(command, tmp_path):
     """Wrong: two ways to encode pass for one, or the reader is not told which it is."""
 
     def draw(*changes):
@@ -403,9 +392,9 @@ def test_figure5_says_what_was_encoded_under_dropout(figures, tmp_path):
         for run, change in zip(("clue", "adaptssr"), changes, strict=True):
             files.append(tmp_path / f"{run}.parquet")
             cosines(run).assign(**change).to_parquet(files[-1], index=False)
-        command(figures, tmp_path, "figure5", SIMILARITY, files=files)
-        drawn = " ".join((tmp_path / "figure5.svg").read_text().split())
-        return drawn, pd.read_csv(tmp_path / "figure5.csv")
+        make(command, tmp_path, "similarity", SIMILARITY, files=files)
+        drawn = " ".join((tmp_path / "similarity.svg").read_text().split())
+        return drawn, pd.read_csv(tmp_path / "similarity.csv")
 
     svg, numbers = draw({}, {})
     assert "The dropout twin alone is encoded under dropout (0.1 for every method)" in svg
@@ -421,31 +410,27 @@ def test_figure5_says_what_was_encoded_under_dropout(figures, tmp_path):
         draw({"dropout": 0.5}, {})
 
 
-def test_fonts_of_the_pdf_are_embedded(figures, tmp_path):
+def test_fonts_of_the_pdf_are_embedded(command, tmp_path):
     """Wrong: a printer shows another font (Type 3 is refused by publishers)."""
     measured = scores(["clue", "with_clue"])
-    command(figures, tmp_path, "figure3", COMBINATION, measured)
-    pdf = (tmp_path / "figure3.pdf").read_bytes()
+    make(command, tmp_path, "combination", COMBINATION, measured)
+    pdf = (tmp_path / "combination.pdf").read_bytes()
     assert b"/FontFile2" in pdf
     assert b"/Type3" not in pdf
-    assert b"<text" not in (tmp_path / "figure3.svg").read_bytes()
+    assert b"<text" not in (tmp_path / "combination.svg").read_bytes()
 
 
-def test_text_does_not_overlap(figures, tmp_path):
+def test_text_does_not_overlap(tmp_path):
     """Wrong: the ticks of one panel run into those of the next, or a label leaves the page."""
-    from userbench.report import studies
-    from userbench.report.style import applied
+    from userbench.report.figure.style import applied
 
     tasks = {f"task{n}": (f"T{n} Life status", "ndcg@10") for n in range(6)}
-    told = {**ABLATION}
-    told["tasks"] = [
-        {"task": name, "label": label, "metric": metric, "simulated": True}
-        for name, (label, metric) in tasks.items()
-    ]
-    measured = scores([row["run"] for row in told["rows"]], tasks)
-    frame = studies.ablation(measured, told, predictions(tmp_path, measured))
+    asked = figure_layout(ABLATION["rows"], tasks, **ABLATION["options"])
+    measured = scores([row["run"] for row in asked["rows"]], tasks)
+    given = inputs(asked, measured, predictions(tmp_path, measured))
+    frame = file_of("ablation").numbers(given)
     with applied():
-        drawn = figures.figure4(frame, told)
+        drawn = file_of("ablation").draw(frame, given)
         drawn.draw_without_rendering()
         page = drawn.bbox
         boxes = []
@@ -465,7 +450,7 @@ def test_text_does_not_overlap(figures, tmp_path):
 
 def test_a_method_keeps_its_colour():
     """Wrong: the colour depends on the order of rows, or two methods look alike."""
-    from userbench.report.style import LOOKS, face, lightened, look
+    from userbench.report.figure.style import LOOKS, face, lightened, look
 
     named = {name: own for name, own in LOOKS.items() if name != "mlm"}
     assert len({own.colour for own in named.values()}) == len(named) == 10
@@ -516,7 +501,7 @@ def seen(colour, deficiency):
 @pytest.mark.parametrize("deficiency", DEFICIENCIES)
 def test_colours_stay_apart_for_everybody(deficiency):
     """Wrong: two methods differ by a red and a green of the same brightness."""
-    from userbench.report.style import LOOKS
+    from userbench.report.figure.style import LOOKS
 
     points = [seen(colour, deficiency) for colour in {own.colour for own in LOOKS.values()}]
     distances = [
@@ -528,47 +513,133 @@ def test_colours_stay_apart_for_everybody(deficiency):
 # ------------------------------------------------------------------------------- mistakes
 
 
+def with_options(figure, **changes):
+    """What a figure compares, with other options."""
+    return STUDIES[figure] | {"options": STUDIES[figure]["options"] | changes}
+
+
 @pytest.mark.parametrize(
-    ("figure", "changes", "reason"),
+    ("figure", "asked", "reason"),
     [
-        ("figure4", {"full": "fool"}, "run 'fool' is not among the rows"),
-        ("figure4", {"sweeps": []}, "layouts.figure4: unknown key 'sweeps'"),
-        ("figure4", {"rows": ABLATION["rows"][:1] * 2}, "'full' is named twice"),
-        ("figure3", {"pairs": []}, r"pairs: \[\]: List should have at least 1"),
-        ("figure3", {"rows": []}, r"rows: \[\]: List should have at least 1"),
-        ("figure6", {"parameters": ["drift"]}, "has no parameter 'drift'"),
-        ("figure7", {"simulated": "no"}, "figure7.simulated: 'no' should be a valid boolean"),
-        ("learning_curves", {"encoders": {"nobody": "mlm"}}, "run 'nobody' is not among the rows"),
-        ("learning_curves", {"encoders": {"none": "mlm"}}, "run 'mlm': no learning curve"),
+        ("ablation", with_options("ablation", full="fool"), "run 'fool' is not among the rows"),
+        (
+            *("ablation", with_options("ablation", sweeps=[])),
+            "options of figure 'ablation': top level: unknown key 'sweeps'",
+        ),
+        ("ablation", ABLATION | {"rows": ABLATION["rows"][:1] * 2}, "'full' is named twice"),
+        ("combination", with_options("combination", pairs=[]), r"pairs: \[\]: List should have"),
+        ("combination", COMBINATION | {"rows": []}, r"rows: \[\]: List should have at least 1"),
+        ("worlds", with_options("worlds", parameters=["drift"]), "has no parameter 'drift'"),
+        ("labels", LABELS | {"simulated": "no"}, "labels.simulated: 'no' should be a valid bool"),
+        (
+            "learning_curves",
+            CURVES | {"rows": [row("none", "none", encoder="mlm")]},
+            "run 'mlm': no learning curve",
+        ),
+        ("learning_curves", CURVES | {"options": {"log": True}}, "top level: unknown key 'log'"),
     ],
 )
-def test_a_wrong_layout_is_one_line(figures, tmp_path, figure, changes, reason):
+def test_a_wrong_layout_is_one_line(command, tmp_path, figure, asked, reason):
     """Wrong: a misspelt key passes, or Python's own words are shown."""
-    told = STUDIES[figure] | changes
     measured = scores([row["run"] for row in STUDIES[figure]["rows"]], WORLD_TASKS | TASKS)
     with pytest.raises(SystemExit, match=f"^error: .*{reason}") as stop:
-        command(figures, tmp_path, figure, told, measured)
+        make(command, tmp_path, figure, asked, measured)
     assert "\n" not in str(stop.value)
-    assert not list(tmp_path.glob("figure*"))
+    assert not list(tmp_path.glob(f"{figure}.*"))
 
 
-def test_wrong_scores_are_one_line(figures, tmp_path):
+def test_wrong_scores_are_one_line(command, tmp_path):
     with pytest.raises(SystemExit, match="no test accuracy of with_clue"):
-        command(figures, tmp_path, "figure3", COMBINATION, scores(["clue"]))
-    with pytest.raises(SystemExit, match="no score of the layout's runs and tasks"):
-        command(figures, tmp_path, "figure3", COMBINATION, scores(["other"]))
-    assert not list(tmp_path.glob("figure*"))
+        make(command, tmp_path, "combination", COMBINATION, scores(["clue"]))
+    with pytest.raises(SystemExit, match="no score of the runs and tasks of figure 'combination'"):
+        make(command, tmp_path, "combination", COMBINATION, scores(["other"]))
+    assert not list(tmp_path.glob("combination.*"))
 
 
-def test_the_ratios_of_the_layout_are_those_of_the_operators():
-    """Wrong: the caption of figure 5 tells other ratios than were used."""
-    from userbench.experiment.layouts import VIEW_RATIOS
+def test_a_figure_gets_what_it_reads_and_nothing_else(command, tmp_path):
+    """Wrong: a flag is ignored, and a figure shows other numbers than its caller means."""
+    words = [*experiment_flag(tmp_path, figures={}), "--csv", "a.csv", "--out", "a"]
+    for figure, more, reason in (
+        ("labels", ["--scores", "s", "--curves", "c"], "--curves: figure 'labels' does not read"),
+        ("labels", [], "figure 'labels' reads scores: give --scores"),
+        ("similarity", [], "figure 'similarity' reads cosines: give --cosines"),
+        ("labls", [], "no file report/figures/labls.py; there are: ablation, combination, labels"),
+    ):
+        with pytest.raises(SystemExit, match=f"^error: {reason}"):
+            command.main([figure, *words, *more])
+
+
+def test_the_ratios_of_the_caption_are_those_of_the_operators():
+    """Wrong: the caption of the similarities names other ratios than were used."""
+    from userbench.report.figures.similarity import VIEW_RATIOS
     from userbench.views.operators import Options
 
     assert {name: getattr(Options(), name) for name in VIEW_RATIOS} == VIEW_RATIOS
 
 
+# ------------------------------------------------------------------------- every figure's file
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("[!_]*.py")), ids=lambda path: path.stem)
+def test_a_file_has_what_a_figure_needs(path):
+    """Wrong: a figure is found to lack something after its runs have been trained."""
+    from userbench.experiment.config import Part
+    from userbench.experiment.figures import read_figure_file
+
+    said, module = read_figure_file(path.stem), file_of(path.stem)
+    assert (said.title, said.caption, said.reads) == (module.TITLE, module.CAPTION, module.READS)
+    assert said.numbers in module.__doc__
+    assert issubclass(getattr(module, "Options", Part), Part)
+    assert callable(module.numbers) and callable(module.draw)
+
+
+def test_no_two_figures_write_the_same_files():
+    """Wrong: the second figure overwrites the first, or a section of the page cannot be reached."""
+    from userbench.experiment.figures import figure_files, read_figure_file
+    from userbench.report.page.render import HERE
+    from userbench.report.page.sections import sections
+
+    assert set(figure_files()) == {path.stem for path in FOLDER.glob("[!_]*.py")}
+    files = list(map(read_figure_file, figure_files()))
+    for field in ("name", "numbers"):
+        assert len({getattr(file, field) for file in files}) == len(files)
+    of_the_page = re.findall(r'id="(\w+)"', (HERE / "page.html").read_text())
+    names = [section.name for section in sections(figure_files())] + of_the_page
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("CAPTION = 'c'\nREADS = ('scores',)\n", "TITLE: Field required"),
+        ("TITLE = 't'\nCAPTION = 'c'\nREADS = ('score',)\n", "READS: Input should be 'scores'"),
+        ("TITLE = 't'\nCAPTION = print()\nREADS = ('scores',)\n", "CAPTION: Input should be a"),
+        ("TITLE = 't'\nCAPTION = 'c'\nREADS = ('curves',)\nNAME = '../a'\n", "NAME: String sho"),
+        ("TITLE = (\n", "mine.py:1: '.' was never closed. Correct this file"),
+    ],
+)
+def test_a_file_that_does_not_say_what_it_is_is_one_line(tmp_path, monkeypatch, source, reason):
+    """Wrong: the workflow ends with a traceback, or draws what nobody has described."""
+    from userbench.experiment import figures
+
+    monkeypatch.setattr(figures, "FOLDER", tmp_path)
+    (tmp_path / "mine.py").write_text(source)
+    with pytest.raises(ValueError, match=reason) as refused:
+        figures.read_figure_file("mine")
+    assert "\n" not in str(refused.value)
+
+
 def test_figures_load_no_torch():
     """Wrong: a laptop without torch cannot draw."""
-    code = "import sys, userbench.report.figures; sys.exit('torch' in sys.modules)"
+    loaded = "userbench.report.figure.command, userbench.report.figures.similarity"
+    code = f"import sys, {loaded}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_the_workflow_reads_figures_without_loading_them():
+    """Wrong: a dry run takes as long as matplotlib does, and Snakemake's process needs it."""
+    code = (
+        "import sys, userbench.experiment.figures as f; f.read_figure_file('similarity');"
+        "sys.exit(bool({'pandas', 'matplotlib'} & sys.modules.keys()))"
+    )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

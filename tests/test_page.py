@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from experiments import write_experiment
+from experiments import figure_layout, figure_row, write_experiment
 from scipy import stats
 
 ROOT = Path(__file__).parent.parent
@@ -26,10 +26,10 @@ CONFIG = "corpora:\n  ttl: {raw_env: USERBENCH_TTL}\n# <script>alert(3)</script>
 
 
 @pytest.fixture(scope="module")
-def page():
-    from userbench.report import page
+def command():
+    from userbench.report.page import command
 
-    return page
+    return command
 
 
 def score_file(run: str, task: str, seed: int, metric: str, value: float) -> dict[str, Any]:
@@ -105,7 +105,9 @@ def write_tree(
         "notes": [f"a note on {label}"],
     }
     scores = folder / "scores.csv"
-    asked = ["--experiment", str(write_experiment(folder, table2=layout))]
+    drawn = figure_layout([figure_row("adaptssr", "adaptssr")], {"gender": ("T5 Gender", "auc")})
+    told = write_experiment(folder, table2=layout, figures={"ablation": drawn})
+    asked = ["--experiment", str(told)]
     tables.main(["scores", "--scores", *files, "--out", str(scores)])
     flags = [
         word
@@ -140,17 +142,17 @@ def add_results(folder: Path) -> None:
     tsv.write_text("s\th:m:s\tmax_rss\tcpu_time\n1.5\t0:00:01\t812.5\t1.4\n")
 
 
-def make(page, folder: Path) -> str:
+def make(command, folder: Path) -> str:
     """The page of an experiment, by its command."""
     config = Path("config.yaml")
     config.write_text(CONFIG)
     out = folder / "report.html"
-    page.main(["--folder", str(folder), "--config", str(config), "--out", str(out)])
+    command.main(["--folder", str(folder), "--config", str(config), "--out", str(out)])
     return out.read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
-def reports(page, tmp_path_factory):
+def reports(command, tmp_path_factory):
     """Two experiments side by side, the texts of one of them hostile: folder, and pages by name."""
     from userbench.results import artifact
 
@@ -164,7 +166,7 @@ def reports(page, tmp_path_factory):
             tree = write_tree(name, label)
             if name == "first":
                 add_results(tree)
-            texts[name] = make(page, tree)
+            texts[name] = make(command, tree)
     return folder, texts
 
 
@@ -210,12 +212,14 @@ def test_hostile_texts_are_inert(reports):
     assert "49" not in re.findall(r"<th scope=\"row\">(.*?)</th>", reports[1]["first"])[1]
 
 
-def test_the_policy_allows_the_pages_own_scripts_and_no_request(page, reports):
+def test_the_policy_allows_the_pages_own_scripts_and_no_request(reports):
+    from userbench.report.page.render import script_hash
+
     parsed = Parsed(reports[1]["first"])
     (policy,) = (a["content"] for _, a in parsed.tags if a.get("http-equiv"))
     assert policy.startswith("default-src 'none'; img-src data:;")
     hashes = re.findall(r"'sha256-(.*?)'", policy)
-    assert hashes == [page.script_hash(script) for script in parsed.scripts[1:]]
+    assert hashes == [script_hash(script) for script in parsed.scripts[1:]]
     assert "unsafe-eval" not in policy
     addresses = [a[k] for _, a in parsed.tags for k in ("src", "href") if k in a]
     assert all(address.startswith(("data:", "#")) for address in addresses)
@@ -228,25 +232,27 @@ def test_sections_without_data_are_left_out(reports):
     assert Parsed(reports[1]["first"]).sections == more
 
 
-def test_an_experiment_without_table2_has_a_page_of_what_is_there(page, tmp_path, monkeypatch):
+def test_an_experiment_without_table2_has_a_page_of_what_is_there(command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "results/tune"
     folder.mkdir(parents=True)
     with pytest.raises(SystemExit, match="experiment.json: is not there. Make it with"):
-        make(page, folder)
+        make(command, folder)
     write_experiment(folder)
     with pytest.raises(SystemExit, match="nothing to show. Make its tables first"):
-        make(page, folder)
+        make(command, folder)
     assert not (folder / "report.html").exists()
     pd.DataFrame({"row": ["cl4srec"], "chosen": [1]}).to_csv(folder / "tuning.csv", index=False)
-    assert Parsed(make(page, folder)).sections == ["tuning", "environment"]
+    assert Parsed(make(command, folder)).sections == ["tuning", "environment"]
 
 
-def test_a_reference_that_repeats_another_one_is_no_row(page, tmp_path, monkeypatch):
+def test_a_reference_that_repeats_another_one_is_no_row(command, tmp_path, monkeypatch):
     # Wrong: a row shows the figures of the one below it.
     monkeypatch.chdir(tmp_path)
     long = {"run": "bag-of-items-long", "same_as": "bag-of-items"}
-    text = make(page, write_tree("third", "L", 1, ({"run": "bag-of-items"}, long, {"run": "top"})))
+    text = make(
+        command, write_tree("third", "L", 1, ({"run": "bag-of-items"}, long, {"run": "top"}))
+    )
     rows = re.findall(r'<tr><th scope="row">(.*?)</th>', text[text.index("<tfoot>") :])
     assert rows[:2] == ["bag-of-items", "top"] and "bag-of-items-long" not in rows
     assert {"bag-of-items/gender", "top/gender"} < data_of(text)["cells"].keys()
@@ -307,22 +313,26 @@ def test_the_page_opens_with_what_the_table_says(reports):
     assert '<ul class="headline">' not in reports[1]["second"]  # nothing was tested there
 
 
-def test_jobs_are_processes_and_long_pauses_are_left_out(page, reports):
+def test_jobs_are_processes_and_long_pauses_are_left_out(reports):
+    from userbench.report.page.jobs import Job, without_pauses
+
     data = data_of(reports[1]["first"])
     stages = pd.DataFrame(data["jobs"]).groupby("stage").size().to_dict()
     assert stages == {"pre-training": 6, "fine-tuning": 9}  # both tasks of a seed are one process
     (measured,) = {job["memory_mib"] for job in data["jobs"]} - {None}
     assert measured == 812.5
     jobs = [
-        page.Job("data", "store", "ttl", (), 0.0, 60.0, None),
-        page.Job("data", "splits", "ttl", (), 90.0, 120.0, None),
-        page.Job("pre-training", "mlm", "ttl", (0,), 86400.0, 86460.0, None),
+        Job("data", "store", "ttl", (), 0.0, 60.0, None),
+        Job("data", "splits", "ttl", (), 90.0, 120.0, None),
+        Job("pre-training", "mlm", "ttl", (0,), 86400.0, 86460.0, None),
     ]
-    assert [one["begin"] for one in page.without_pauses(jobs)] == [0.0, 1.5, 2.0]
+    assert [one["begin"] for one in without_pauses(jobs)] == [0.0, 1.5, 2.0]
 
 
-def test_seeds_that_share_a_process_are_one_job(page, tmp_path):
+def test_seeds_that_share_a_process_are_one_job(tmp_path):
     """Wrong: the minutes of a process counted once for each of its seeds, or its memory unread."""
+    from userbench.report.page.jobs import cost_per_row, gather_jobs
+
     checkpoints = []
     for seed in (0, 1, 2):  # they end after 10, 20 and 30 minutes of the process
         checkpoint = tmp_path / f"pretrain/clue/ttl/seed{seed}/epoch2.safetensors"
@@ -336,19 +346,21 @@ def test_seeds_that_share_a_process_are_one_job(page, tmp_path):
     tsv = tmp_path / "benchmarks/pretrain/clue/ttl/seeds.tsv"
     tsv.parent.mkdir(parents=True)
     tsv.write_text("s\tmax_rss\n1800\t812.5\n")
-    (job,) = page.gather_jobs(tmp_path, [], checkpoints)
+    (job,) = gather_jobs(tmp_path, [], checkpoints)
     assert (job.seeds, job.end - job.start, job.memory_mib) == ((0, 1, 2), 1800, 812.5)
-    (cost,) = page.cost_per_row([job], {"clue": "clue"}, {"clue": "CLUE"}).to_dict("records")
+    (cost,) = cost_per_row([job], {"clue": "clue"}, {"clue": "CLUE"}).to_dict("records")
     assert (cost["seeds"], cost["pre-training, minutes"]) == (3, 10)
 
 
-def test_numbers_of_a_column_share_their_decimals(page):
-    assert page.numbers(pd.Series([2.0, -1.25, np.nan])) == ["2.00", "−1.25", "–"]
-    assert page.numbers(pd.Series([1200, 3])) == ["1,200", "3"]
-    assert page.numbers(pd.Series([1 / 3, -0.00001])) == ["0.3333", "0.0000"]
+def test_numbers_of_a_column_share_their_decimals():
+    from userbench.report.page.shown import numbers
+
+    assert numbers(pd.Series([2.0, -1.25, np.nan])) == ["2.00", "−1.25", "–"]
+    assert numbers(pd.Series([1200, 3])) == ["1,200", "3"]
+    assert numbers(pd.Series([1 / 3, -0.00001])) == ["0.3333", "0.0000"]
 
 
-def test_a_broken_file_is_one_clear_line(page, reports, tmp_path, monkeypatch):
+def test_a_broken_file_is_one_clear_line(command, reports, tmp_path, monkeypatch):
     shutil.copytree(reports[0], tmp_path / "copy")
     monkeypatch.chdir(tmp_path / "copy")
     folder = Path("results/second")
@@ -357,13 +369,13 @@ def test_a_broken_file_is_one_clear_line(page, reports, tmp_path, monkeypatch):
     with pytest.raises(
         SystemExit, match=r"clue/click/seed0.json: damaged: .* run the workflow again"
     ):
-        make(page, folder)
+        make(command, folder)
     assert (folder / "report.html").read_bytes() == before
 
 
-def test_the_same_results_give_the_same_page(page, reports, monkeypatch):
+def test_the_same_results_give_the_same_page(command, reports, monkeypatch):
     monkeypatch.chdir(reports[0])
-    assert page.page(Path("results/second"), [Path("config.yaml")]) == reports[1]["second"]
+    assert command.page(Path("results/second"), [Path("config.yaml")]) == reports[1]["second"]
 
 
 # ----------------------------------------------------------------------------------- in Chromium

@@ -46,6 +46,7 @@ METHODS = {"read_pickle", "to_pickle", "import_module", "exec_module", "load_mod
 ALLOWED = {
     ("src/userbench/__main__.py", "import_module"): "the names are those of COMMANDS",
     ("src/userbench/data/format.py", "import_module"): "the names are those of files in formats/",
+    ("src/userbench/report/figure/command.py", "import_module"): "names are of report/figures/",
     ("src/userbench/view.py", "import_module"): "a config chooses methods among installed modules",
 }
 
@@ -258,7 +259,7 @@ UNQUOTED = {
         "offline",
         "state",
         "save",
-        "behind",
+        "measured",
     ),
 }
 
@@ -326,7 +327,7 @@ def test_figures_draw_labels_as_text():
     """If wrong: an SVG that runs a label, or a figure that fails at a $ in it."""
     from matplotlib.figure import Figure
 
-    from userbench.report import style
+    from userbench.report.figure import style
 
     with style.applied():
         figure = Figure(figsize=(3, 2))

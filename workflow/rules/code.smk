@@ -22,3 +22,9 @@ def method_code(run):
     parts += [("views", views["kind"])] if "kind" in views else []
     files = (path for part in parts for path in or_stop(part_sources, *part))
     return sorted({os.path.relpath(path, workflow.basedir) for path in files})
+
+
+def figure_code(figure):
+    """Source files of a figure, and of the command that makes it."""
+    parts = ("report.figure.command", f"report.figures.{figure.file}")
+    return sorted({path for part in parts for path in code(part)})

@@ -16,7 +16,8 @@ if spec is None or not Path(spec.origin).is_relative_to(workflow.basedir):
 
 from userbench.experiment import settings
 from userbench.experiment.check import read_experiment, resolve_checked
-from userbench.experiment.layouts import controls_of, figures_of, runs_behind, runs_of
+from userbench.experiment.figures import figures
+from userbench.experiment.layouts import controls_of, runs_behind
 from userbench.experiment.runs import NEIGHBOURS, with_inputs
 from userbench.workflow.raw import content_of, raw_paths
 

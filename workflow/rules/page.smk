@@ -2,12 +2,14 @@
 # In:  what the config asks for, and by its provenance what it was made of; notebooks/
 # Out: report.html, notebooks/<notebook>.html, and copies of both at the root of results/
 
-# What each notebook reads.
+# What each notebook reads; that of a figure has its name.
 NOTEBOOKS = {
     "table2": ["experiment.json", "scores.csv", "statistics.csv", "table2.csv", "agreement.csv"],
-    "figure3": ["figure3.csv", "figure3.svg"],
-    "figure4": ["ablation.csv", "figure4.svg"],
-    "figure5": ["figure5.csv", "figure5.svg"],
+    **{
+        name: [figure.numbers, f"{name}.svg"]
+        for name, figure in BY_NAME.items()
+        if Path(workflow.basedir, "notebooks", f"{name}.ipynb").exists()
+    },
 }
 REPORTED = [*PUBLISHED, *FAIRNESS, *DRAWN]
 CONFIG_FILES = [os.path.relpath(path) for path in workflow.configfiles]
@@ -19,8 +21,9 @@ rule page:
         [f"{OUT}/{name}" for name in REPORTED],
         experiment=SPECIFICATION,
         config=CONFIG_FILES,
-        code=code("report.page"),
-        template=expand("src/userbench/report/page.{kind}", kind=["html", "css", "js"]),
+        code=code("report.page.command"),
+        figures=expand("src/userbench/report/figures/{figure}.py", figure=FIGURES),
+        template=expand("src/userbench/report/page/page.{kind}", kind=["html", "css", "js"]),
     output:
         html=report(f"{OUT}/report.html", caption="../report/page.rst", category="Report"),
         provenance=f"{OUT}/report.html.provenance.json",
@@ -34,7 +37,7 @@ rule page:
     message:
         "Write the page of experiment {params.folder}"
     shell:
-        "python -m userbench.report.page --folder {params.folder} --config {input.config:q}"
+        "python -m userbench.report.page.command --folder {params.folder} --config {input.config:q}"
         " --out {output.html} > {log} 2>&1"
 
 
@@ -60,7 +63,7 @@ rule notebook:
     input:
         notebook="notebooks/{notebook}.ipynb",
         results=lambda w: [f"{OUT}/{name}" for name in NOTEBOOKS[w.notebook]],
-        code=sorted({*code("report.tables"), *code("report.studies")}),
+        code=sorted({*code("report.tables"), *code("report.figure.scores")}),
     output:
         html=f"{OUT}/notebooks/{{notebook}}.html",
     log:

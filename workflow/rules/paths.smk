@@ -14,6 +14,7 @@ CURVE = f"{OUT}/pretrain/{{run}}/{{corpus}}/seed{{seed}}/curve.json"
 SCORE = f"{OUT}/finetune/{{run}}/{{task}}/seed{{seed}}.json"
 PREDICTIONS = f"{OUT}/finetune/{{run}}/{{task}}/seed{{seed}}.predictions.parquet"
 COSINES = f"{OUT}/similarity/{{run}}/{{corpus}}/seed{{seed}}.parquet"
+FIGURE_SCORES = f"{OUT}/{{figure}}_scores.csv"
 # Of real data, what is known of large files; not a result, so not in results/.
 REMEMBERED = Path(".snakemake/raw-checksums.json")
 # Of a process: {seed} is a wildcard where each seed has one of its own.
@@ -152,25 +153,47 @@ def curves_behind(rows):
     return expand(CURVE, run=runs_behind(EXPERIMENT, rows), corpus=CORPORA, seed=SEEDS)
 
 
+def of_figure(pattern, figure):
+    """The score files of a figure's runs, or their predictions, of its tasks and all seeds."""
+    return expand(pattern, run=figure.runs, task=figure.tasks, seed=SEEDS)
+
+
+def measurements(figure):
+    """What a figure is made of, by the kinds of measurement that its file reads."""
+    encoders = dict.fromkeys(RUNS[run].encoder for run in figure.runs if RUNS[run].encoder)
+    of_corpora = {"corpus": figure.corpora, "seed": SEEDS}
+    # The scores of exactly the rows of Table 2 are gathered already.
+    of_table2 = figure.runs == ROWS
+    table = f"{OUT}/scores.csv" if of_table2 else FIGURE_SCORES.format(figure=figure.name)
+    found = {
+        "scores": table,
+        "predictions": of_figure(PREDICTIONS, figure),
+        "curves": expand(CURVE, run=encoders, **of_corpora),
+        "cosines": expand(COSINES, run=figure.runs, **of_corpora),
+    }
+    return {kind: found[kind] for kind in figure.reads}
+
+
+def measurement_flags(figure):
+    """The flags of a figure's command that name what it is made of; cosines are kept as one file."""
+
+    def flags(wildcards, input, output):
+        words = [f"--{kind} {input[kind]}" for kind in figure.reads]
+        words += [f"--parquet {output.parquet}"] if "cosines" in figure.reads else []
+        return " ".join(words)
+
+    return flags
+
+
 def numbers_of(figure):
-    """The file of the numbers that a figure shows."""
-    return {"figure4": "ablation.csv"}.get(figure, f"{figure}.csv")
+    """The numbers that a figure shows, by the names of its rule's outputs."""
+    numbers = f"{OUT}/{figure.numbers}"
+    cosines = {"parquet": f"{OUT}/{figure.name}.parquet"}
+    more = cosines if "cosines" in figure.reads else {}
+    return {"csv": numbers, "provenance": f"{numbers}.provenance.json", **more}
 
 
 def files_of(figure):
     """What is published of a figure."""
-    numbers = numbers_of(figure)
-    images = [f"{figure}.{kind}" for kind in ("svg", "pdf", "png")]
-    more = ["figure5.parquet"] if figure == "figure5" else []
-    return [numbers, f"{numbers}.provenance.json", *images, *more]
-
-
-def behind_figure(figure):
-    """The measurements that a figure is made of."""
-    if figure == "learning_curves":
-        rows = runs_of(EXPERIMENT, figure)
-        encoders = dict.fromkeys(RUNS[row].encoder for row in rows if RUNS[row].encoder)
-        curves = expand(CURVE, run=encoders, corpus=CORPORA, seed=SEEDS)
-        return {"scores": f"{OUT}/scores.csv", "behind": curves}
-    runs = runs_of(EXPERIMENT, figure)
-    return {"scores": f"{OUT}/{figure}_scores.csv", "behind": of_runs(PREDICTIONS, runs)}
+    images = [f"{figure.name}.{kind}" for kind in ("svg", "pdf", "png")]
+    return [os.path.basename(path) for path in numbers_of(figure).values()] + images

@@ -5,8 +5,9 @@ switches of `protocol`. Here are names and values only: no path of a result, and
 """
 
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import (
     AfterValidator,
@@ -30,6 +31,11 @@ def each_once(values: list[Any]) -> list[Any]:
     return values
 
 
+def each_run_once(runs: Iterable[str]) -> list[str]:
+    """The runs without those that come again."""
+    return list(dict.fromkeys(runs))
+
+
 def truth(value: Any) -> Any:
     """A truth value for the text of one: on a command line, Snakemake reads True, but not true."""
     return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
@@ -48,6 +54,7 @@ Share = Annotated[float, Field(ge=0.001, le=1)]
 Names = Annotated[list[Name], Field(min_length=1), AfterValidator(each_once)]
 Epochs = Annotated[list[Count], Field(min_length=1), AfterValidator(each_once)]
 Pair = Annotated[list[Name], Field(min_length=2, max_length=2)]
+FileName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
 Fields = dict[str, Any]
 FORMATS = sorted(
     path.stem
@@ -232,12 +239,30 @@ class Run(Part):
         return overrides
 
 
+class Figure(Part):
+    """A figure, named after its file in report/figures/, which says what it reads and draws."""
+
+    rows: Annotated[list[str], Field(min_length=1), AfterValidator(each_once)]
+    """Runs that it compares."""
+    tasks: Names | None = None
+    """Default: all tasks of its corpora."""
+    corpora: Names | None = None
+    """Default: all."""
+    options: Fields = {}
+    """What else the figure's file reads (its class `Options`)."""
+
+
 class Table2(Part):
     """Table 2: baselines first, ours last."""
 
     rows: Names
     compared_with: Name
     """Row over which improvements are counted."""
+
+    @property
+    def figure(self) -> Figure:
+        """The learning curves of its rows."""
+        return Figure(rows=self.rows)
 
 
 class Fairness(Part):
@@ -272,11 +297,23 @@ class Ablation(Part):
     sweep: Names | None = None
     """Runs whose overrides have a number as `coefficient`."""
 
+    @property
+    def figure(self) -> Figure:
+        """What it compares."""
+        runs = each_run_once([*self.rows, *(self.sweep or []), self.full])
+        return Figure(rows=runs, options=self.model_dump())
+
 
 class Combination(Part):
     """Figure 3: a method alone, and AdaptSSR with its views."""
 
     pairs: Annotated[list[Pair], Field(min_length=1)]
+
+    @property
+    def figure(self) -> Figure:
+        """What it compares."""
+        runs = each_run_once(run for pair in self.pairs for run in pair)
+        return Figure(rows=runs, options=self.model_dump())
 
 
 class Similarity(Part):
@@ -294,6 +331,11 @@ class Similarity(Part):
     dropout: Rate | None = None
     """Rate of the dropout twin with encode evaluation, for all methods; default 0.1."""
 
+    @property
+    def figure(self) -> Figure:
+        """What it compares."""
+        return Figure(rows=self.rows, corpora=[self.corpus], options=self.model_dump())
+
 
 class Worlds(Part):
     """Figure 6: differences of runs over parameters of the simulated corpora."""
@@ -303,12 +345,46 @@ class Worlds(Part):
     differences: Annotated[list[Pair], Field(min_length=1)]
     """A run and the run it is compared with."""
 
+    @property
+    def figure(self) -> Figure:
+        """What it compares."""
+        runs = each_run_once(run for pair in self.differences for run in pair)
+        return Figure(rows=runs, options=self.model_dump())
+
+
+class LabelShare(NamedTuple):
+    """A row fine-tuned with a share of the labels."""
+
+    row: str
+    share: float
+
 
 class Labels(Part):
     """Figure 7: rows with shares of the labels of fine-tuning."""
 
     rows: Names
     shares: Annotated[list[Share], Field(min_length=1), AfterValidator(each_once)]
+
+    @property
+    def runs(self) -> dict[str, LabelShare]:
+        """Every row with every share: <run>--labels-<percent>; with all labels, the run itself."""
+        return {
+            row if share == 1 else f"{row}--labels-{100 * share:g}": LabelShare(row, share)
+            for row in self.rows
+            for share in sorted(self.shares)
+        }
+
+    @property
+    def figure(self) -> Figure:
+        """What it compares."""
+        return Figure(rows=list(self.runs), options=self.model_dump())
+
+
+# Figures with a key of their own, which says more than what they show; in the order of the page.
+KEYS_OF_FIGURES = {
+    **{name: name for name in ("ablation", "combination", "similarity", "worlds", "labels")},
+    "learning_curves": "table2",
+}
 
 
 class Experiment(Part):
@@ -341,6 +417,8 @@ class Experiment(Part):
     similarity: Similarity | None = None
     worlds: Worlds | None = None
     labels: Labels | None = None
+    figures: dict[FileName, Figure] = {}
+    """Other figures, by the names of their files in report/figures/."""
     tuning: dict[Name, Annotated[list[Fields], Field(min_length=1)]] = {}
     """Trials of each run: fields over its own overrides. Makes tuning.csv."""
     sensitivity: Name | None = None
@@ -361,3 +439,8 @@ class Experiment(Part):
         | None
     ) = None
     """On Slurm, what a training asks for instead of a GPU: shard:2, gpu:a100:1."""
+
+    def all_figures(self) -> dict[str, Figure]:
+        """Every figure that is asked for, by the name of its file, in the order of the page."""
+        parts = {name: getattr(self, key) for name, key in KEYS_OF_FIGURES.items()}
+        return {name: part.figure for name, part in parts.items() if part} | self.figures

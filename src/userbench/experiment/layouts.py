@@ -1,7 +1,7 @@
 """What each table and figure compares: the part of an experiment that the report reads.
 
 `experiment.json` holds it. The report gets the files of scores, learning curves and cosines from
-its command line, and from here what they stand for: rows, tasks, labels, pairs.
+its command line, and from here what they are of: rows, tasks and labels.
 """
 
 from collections.abc import Iterable, Sequence
@@ -9,7 +9,17 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from userbench.experiment.columns import (
+    Column,
+    CorpusColumn,
+    any_simulated,
+    caption,
+    columns,
+    corpus_columns,
+    is_simulated,
+)
 from userbench.experiment.config import Fields, Margins, Part
+from userbench.experiment.figures import FigureLayout, figure_layout, figures
 from userbench.experiment.runs import NEIGHBOURS, ResolvedExperiment, ResolvedRun
 
 # The baselines without pre-training of each kind of task, and their names in tables.
@@ -23,10 +33,6 @@ BASELINE_LABELS = {
     "bag-of-items-long": "bag-of-items (whole history)",
     "popularity": "popularity",
 }
-# Why not float: a whole number of a config stays one in the CSV of its figure.
-Number = int | float
-# The ratios of the authors' code: the defaults of `views/operators.py`.
-VIEW_RATIOS = {"crop_ratio": 0.4, "reorder_ratio": 0.6, "mask_ratio": 0.6}
 
 
 class TableTask(Part):
@@ -108,16 +114,6 @@ class TuningTrial(Part):
     label: str
 
 
-class CorpusColumn(Part):
-    """A task whose scores of a corpus are compared."""
-
-    task: str
-    label: str
-    metric: str
-    corpus: str
-    simulated: bool
-
-
 class TuningLayout(Part):
     """Which trial each run is, and the tasks that judge it."""
 
@@ -134,15 +130,6 @@ class Effect(Part):
     against: Any
 
 
-class Column(Part):
-    """A task in a figure."""
-
-    task: str
-    label: str
-    metric: str
-    simulated: bool
-
-
 class EffectsLayout(Part):
     """Which switch each run of the sensitivity study sets to which value."""
 
@@ -150,112 +137,6 @@ class EffectsLayout(Part):
     base: str
     runs: Annotated[list[Effect], Field(min_length=1)]
     tasks: Annotated[list[Column], Field(min_length=1)]
-
-
-class FigureRow(Part):
-    """A run in a figure, and whether another run of its method comes before it in the config."""
-
-    run: str
-    label: str
-    method: str
-    variant: bool
-
-
-class Pair(Part):
-    """A method alone, and AdaptSSR with its views."""
-
-    views: str
-    alone: str
-    combined: str
-
-
-class Coefficient(Part):
-    """A run with a fixed coefficient."""
-
-    run: str
-    coefficient: Number
-
-
-class Difference(Part):
-    """A run and the run it is compared with."""
-
-    run: str
-    over: str
-
-
-class ShareOfLabels(Part):
-    """A run that is a row with a share of the labels."""
-
-    run: str
-    row: str
-    share: float
-
-
-class WorldColumn(Column):
-    """A task in one of several simulated worlds; `source` is shared by the same task of others."""
-
-    source: str
-    parameters: dict[str, Number]
-
-
-class FigureLayout(Part):
-    """What all figures need."""
-
-    caption_data: str
-    simulated: bool
-    rows: Annotated[list[FigureRow], Field(min_length=1)]
-
-
-class Figure3Layout(FigureLayout):
-    """AdaptSSR with the views of other methods, beside these methods alone."""
-
-    tasks: Annotated[list[Column], Field(min_length=1)]
-    pairs: Annotated[list[Pair], Field(min_length=1)]
-
-
-class Figure4Layout(FigureLayout):
-    """AdaptSSR without each of its components, and with fixed coefficients."""
-
-    tasks: Annotated[list[Column], Field(min_length=1)]
-    full: str
-    components: list[str]
-    sweep: list[Coefficient] = []
-
-
-class Ratios(Part):
-    """Ratios of the three operators of augmentation."""
-
-    crop_ratio: Number
-    reorder_ratio: Number
-    mask_ratio: Number
-
-
-class Figure5Layout(FigureLayout):
-    """Distributions of cosines."""
-
-    views: Ratios
-
-
-class Figure6Layout(FigureLayout):
-    """Differences of runs over the parameters of simulated worlds."""
-
-    tasks: Annotated[list[WorldColumn], Field(min_length=1)]
-    parameters: Annotated[list[str], Field(min_length=1)]
-    differences: Annotated[list[Difference], Field(min_length=1)]
-
-
-class Figure7Layout(FigureLayout):
-    """Scores over the share of the labels."""
-
-    tasks: Annotated[list[Column], Field(min_length=1)]
-    shares: Annotated[list[ShareOfLabels], Field(min_length=1)]
-
-
-class CurvesLayout(FigureLayout):
-    """Learning curves; `encoders` names the run that pre-trained the encoder of each row."""
-
-    tasks: Annotated[list[Column], Field(min_length=1)]
-    encoders: dict[str, str]
 
 
 class Layouts(Part):
@@ -267,12 +148,8 @@ class Layouts(Part):
     training: TrainingLayout | None = None
     tuning: TuningLayout | None = None
     effects: EffectsLayout | None = None
-    figure3: Figure3Layout | None = None
-    figure4: Figure4Layout | None = None
-    figure5: Figure5Layout | None = None
-    figure6: Figure6Layout | None = None
-    figure7: Figure7Layout | None = None
-    learning_curves: CurvesLayout | None = None
+    figures: dict[str, FigureLayout] = {}
+    """By the names of their files, in the order of the page."""
 
 
 class ExperimentFile(Part):
@@ -304,17 +181,10 @@ def layouts(resolved: ResolvedExperiment, notes: Sequence[str] = ()) -> Layouts:
         training=training(resolved) if config.table2 else None,
         tuning=tuning(resolved) if resolved.trials else None,
         effects=effects(resolved) if config.sensitivity else None,
-        **{figure: LAYOUTS[figure](resolved) for figure in figures_of(resolved)},
+        figures={
+            name: figure_layout(resolved, figure) for name, figure in figures(resolved).items()
+        },
     )
-
-
-def figures_of(resolved: ResolvedExperiment) -> list[str]:
-    """The figures that the config asks for, and whose data is there."""
-    asked = [figure for figure, study in STUDIES.items() if getattr(resolved.config, study)]
-    similarity = resolved.config.similarity
-    if similarity and similarity.corpus not in resolved.corpora:
-        asked.remove("figure5")
-    return asked
 
 
 def table1(resolved: ResolvedExperiment) -> Table1Layout:
@@ -331,7 +201,7 @@ def table2(resolved: ResolvedExperiment, notes: Sequence[str]) -> Table2Layout:
     asked, runs = resolved.config.table2, resolved.runs
     return Table2Layout(
         caption_data=caption(resolved, resolved.corpora),
-        simulated=any_simulated(resolved),
+        simulated=any_simulated(resolved, resolved.corpora),
         tasks=[
             TableTask(
                 task=name,
@@ -413,10 +283,7 @@ def tuning(resolved: ResolvedExperiment) -> TuningLayout:
             )
             for name, trial in resolved.trials.items()
         ],
-        tasks=[
-            CorpusColumn(corpus=resolved.tasks[column.task].corpus, **column.model_dump())
-            for column in columns(resolved)
-        ],
+        tasks=corpus_columns(resolved, resolved.tasks),
     )
 
 
@@ -431,174 +298,3 @@ def effects(resolved: ResolvedExperiment) -> EffectsLayout:
         ],
         tasks=columns(resolved),
     )
-
-
-def figure3(resolved: ResolvedExperiment) -> Figure3Layout:
-    """Figure 3."""
-    pairs = resolved.config.combination.pairs
-    return Figure3Layout(
-        **about(resolved, runs_of(resolved, "figure3")),
-        tasks=columns(resolved),
-        pairs=[
-            Pair(views=resolved.runs[alone].label, alone=alone, combined=combined)
-            for alone, combined in pairs
-        ],
-    )
-
-
-def figure4(resolved: ResolvedExperiment) -> Figure4Layout:
-    """Figure 4."""
-    asked = resolved.config.ablation
-    return Figure4Layout(
-        **about(resolved, runs_of(resolved, "figure4")),
-        tasks=columns(resolved),
-        full=asked.full,
-        components=asked.rows,
-        sweep=[
-            Coefficient(run=run, coefficient=resolved.runs[run].overrides["coefficient"])
-            for run in asked.sweep or []
-        ],
-    )
-
-
-def figure5(resolved: ResolvedExperiment) -> Figure5Layout:
-    """Figure 5."""
-    asked = resolved.config.similarity
-    return Figure5Layout(
-        caption_data=caption(resolved, [asked.corpus]),
-        simulated=is_simulated(resolved, asked.corpus),
-        rows=figure_rows(resolved, runs_of(resolved, "figure5")),
-        views=Ratios(**{**VIEW_RATIOS, **asked.views}),
-    )
-
-
-def figure6(resolved: ResolvedExperiment) -> Figure6Layout:
-    """Figure 6."""
-    asked = resolved.config.worlds
-    users = sorted({f"{corpus.simulate.users:,}" for corpus in resolved.corpora.values()})
-    of_all = about(resolved, runs_of(resolved, "figure6"))
-    of_all["caption_data"] = f"worlds: {len(resolved.corpora)}, of {' or '.join(users)} users"
-    tasks = []
-    for column in columns(resolved):
-        world = resolved.corpora[resolved.tasks[column.task].corpus].simulate.overrides
-        parameters = {name: world[name] for name in asked.parameters}
-        shared = column.model_dump()
-        tasks.append(WorldColumn(**shared, source=column.label, parameters=parameters))
-    return Figure6Layout(
-        **of_all,
-        tasks=tasks,
-        parameters=asked.parameters,
-        differences=[Difference(run=run, over=over) for run, over in asked.differences],
-    )
-
-
-def figure7(resolved: ResolvedExperiment) -> Figure7Layout:
-    """Figure 7."""
-    return Figure7Layout(
-        **about(resolved, runs_of(resolved, "figure7")),
-        tasks=columns(resolved),
-        shares=[
-            ShareOfLabels(run=name, row=labelled.row, share=labelled.share)
-            for name, labelled in resolved.label_shares.items()
-        ],
-    )
-
-
-def learning_curves(resolved: ResolvedExperiment) -> CurvesLayout:
-    """The learning curves of the rows of Table 2."""
-    rows = runs_of(resolved, "learning_curves")
-    encoders = {run: resolved.runs[run].encoder for run in rows if resolved.runs[run].encoder}
-    return CurvesLayout(**about(resolved, rows), tasks=columns(resolved), encoders=encoders)
-
-
-def runs_of(resolved: ResolvedExperiment, figure: str) -> list[str]:
-    """The runs that a figure compares, each once."""
-    config = resolved.config
-    named: Iterable[str] = {
-        "figure3": lambda: [run for pair in config.combination.pairs for run in pair],
-        "figure4": lambda: [
-            *config.ablation.rows,
-            *(config.ablation.sweep or []),
-            config.ablation.full,
-        ],
-        "figure5": lambda: config.similarity.rows,
-        "figure6": lambda: [run for pair in config.worlds.differences for run in pair],
-        "figure7": lambda: resolved.label_shares,
-        "learning_curves": lambda: config.table2.rows,
-    }[figure]()
-    return list(dict.fromkeys(named))
-
-
-def about(resolved: ResolvedExperiment, runs: Iterable[str]) -> dict[str, Any]:
-    """What all figures of all corpora need."""
-    return {
-        "caption_data": caption(resolved, resolved.corpora),
-        "simulated": any_simulated(resolved),
-        "rows": figure_rows(resolved, runs),
-    }
-
-
-def figure_rows(resolved: ResolvedExperiment, runs: Iterable[str]) -> list[FigureRow]:
-    """The runs of a figure; one with fewer labels looks like the row that it is of."""
-    rows = []
-    for name in runs:
-        row = resolved.label_shares[name].row if name in resolved.label_shares else name
-        method = resolved.runs[row].method
-        first = next(other for other, run in resolved.runs.items() if run.method == method)
-        label = resolved.runs[row].label
-        rows.append(FigureRow(run=name, label=label, method=method or "none", variant=row != first))
-    return rows
-
-
-def columns(resolved: ResolvedExperiment) -> list[Column]:
-    """The tasks whose data is there."""
-    return [
-        Column(
-            task=name,
-            label=task.label,
-            metric=task.metric,
-            simulated=is_simulated(resolved, task.corpus),
-        )
-        for name, task in resolved.tasks.items()
-    ]
-
-
-def is_simulated(resolved: ResolvedExperiment, corpus: str) -> bool:
-    """Whether a corpus is simulated."""
-    return resolved.config.corpora[corpus].simulate is not None
-
-
-def any_simulated(resolved: ResolvedExperiment) -> bool:
-    """Whether any data of the experiment is simulated."""
-    return any(is_simulated(resolved, name) for name in resolved.corpora)
-
-
-def caption(resolved: ResolvedExperiment, names: Iterable[str]) -> str:
-    """What the numbers were measured on."""
-    parts = []
-    for name in names:
-        corpus = resolved.corpora[name]
-        if corpus.simulate is not None:
-            parts.append(f"{name}: {corpus.simulate.users:,} simulated users")
-        else:
-            parts.append(f"{name}: {corpus.label or 'real data'}")
-    return "; ".join(parts)
-
-
-# The part of a config that asks for each figure, and what its layout is made by.
-STUDIES = {
-    "figure3": "combination",
-    "figure4": "ablation",
-    "figure5": "similarity",
-    "figure6": "worlds",
-    "figure7": "labels",
-    "learning_curves": "table2",
-}
-LAYOUTS = {
-    "figure3": figure3,
-    "figure4": figure4,
-    "figure5": figure5,
-    "figure6": figure6,
-    "figure7": figure7,
-    "learning_curves": learning_curves,
-}

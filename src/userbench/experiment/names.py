@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from userbench.experiment.config import Experiment
+from userbench.experiment.config import KEYS_OF_FIGURES, Experiment
+from userbench.experiment.figures import read_figure_file
 from userbench.experiment.runs import NEIGHBOURS
 
 
@@ -21,6 +22,7 @@ def problems(config: Experiment) -> Iterator[str]:
             if name not in config.runs:
                 yield f"{where}: no run {name!r}; known: {', '.join(config.runs)}"
     yield from problems_of_studies(config)
+    yield from problems_of_figures(config)
     yield from problems_of_numbers(config)
 
 
@@ -80,7 +82,7 @@ def named_runs(config: Experiment) -> dict[str, list[str]]:
         found["worlds.differences"] = [run for pair in config.worlds.differences for run in pair]
     if config.labels:
         found["labels.rows"] = config.labels.rows
-    return found
+    return found | {f"figures.{name}.rows": figure.rows for name, figure in config.figures.items()}
 
 
 def problems_of_studies(config: Experiment) -> Iterator[str]:
@@ -118,9 +120,31 @@ def problems_of_similarity(config: Experiment) -> Iterator[str]:
             "similarity.dropout: with encode: training, the rate is that of each pre-training. "
             "Leave it out"
         )
-    for run in asked.rows:
-        if config.runs[run].method is None:
-            yield f"similarity.rows: run {run!r} pre-trains nothing: no checkpoint"
+
+
+def problems_of_figures(config: Experiment) -> Iterator[str]:
+    """Figures without a file, and those whose tasks, corpora or checkpoints are not there."""
+    for name, figure in config.all_figures().items():
+        key = f"figures.{name}" if name in config.figures else KEYS_OF_FIGURES[name]
+        if key != KEYS_OF_FIGURES.get(name, key):
+            yield f"{key}: this figure has a key of its own, {KEYS_OF_FIGURES[name]!r}. Use that"
+        try:
+            file = read_figure_file(name)
+        except ValueError as problem:
+            yield f"{key}: {problem}"
+            continue
+        for corpus in figure.corpora or []:
+            if corpus not in config.corpora:
+                known = ", ".join(config.corpora)
+                yield f"{key}.corpora: no corpus {corpus!r}; known: {known}"
+        for task in figure.tasks or []:
+            if task not in config.tasks:
+                yield f"{key}.tasks: no task {task!r}; known: {', '.join(config.tasks)}"
+            elif figure.corpora and config.tasks[task].corpus not in figure.corpora:
+                yield f"{key}.tasks: {task!r} is of none of the figure's corpora. Leave it out"
+        for run in figure.rows if "cosines" in file.reads else []:
+            if config.runs[run].method is None:
+                yield f"{key}.rows: run {run!r} pre-trains nothing: no checkpoint"
 
 
 def problems_of_numbers(config: Experiment) -> Iterator[str]:

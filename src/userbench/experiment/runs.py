@@ -2,7 +2,16 @@
 
 from typing import Any, NamedTuple
 
-from userbench.experiment.config import Corpus, Experiment, Fields, Part, Protocol, Run, Task
+from userbench.experiment.config import (
+    Corpus,
+    Experiment,
+    Fields,
+    LabelShare,
+    Part,
+    Protocol,
+    Run,
+    Task,
+)
 from userbench.experiment.ledger import MethodSwitch, ProtocolSwitch, read_ledger, switches
 
 NEIGHBOURS = "neighbours"
@@ -40,13 +49,6 @@ class Alternative(NamedTuple):
     switch: ProtocolSwitch | MethodSwitch
     value: Any
     against: Any
-
-
-class LabelShare(NamedTuple):
-    """A row fine-tuned with a share of the labels."""
-
-    row: str
-    share: float
 
 
 class ResolvedExperiment(NamedTuple):
@@ -95,7 +97,7 @@ def resolve(config: Experiment, absent: frozenset[str] = frozenset()) -> Resolve
     corpora = {name: corpus for name, corpus in config.corpora.items() if name not in absent}
     trials = trials_of(config)
     alternatives = alternatives_of(config)
-    label_shares = label_shares_of(config)
+    label_shares = config.labels.runs if config.labels else {}
     runs = {name: resolve_run(config, name, run) for name, run in config.runs.items()}
     for name, trial in trials.items():
         run = config.runs[trial.row]
@@ -197,17 +199,6 @@ def with_choice(config: Experiment, other: Alternative) -> Run:
     if isinstance(switch, ProtocolSwitch):
         return run.model_copy(update={"protocol": changed(run.protocol, change)})
     return run.model_copy(update={"overrides": merged(run.overrides, change)})
-
-
-def label_shares_of(config: Experiment) -> dict[str, LabelShare]:
-    """Every row of `labels` with every share: <run>--labels-<percent>; of 1, the run itself."""
-    if config.labels is None:
-        return {}
-    return {
-        row if share == 1 else f"{row}--labels-{100 * share:g}": LabelShare(row, share)
-        for row in config.labels.rows
-        for share in sorted(config.labels.shares)
-    }
 
 
 def with_share(config: Experiment, labelled: LabelShare) -> Run:

@@ -30,12 +30,12 @@ from userbench.report import (
     agreement,
     comparison,
     fairness,
-    figures,
     ledger,
     tables,
     tuning,
     verdict,
 )
+from userbench.report.figure import command as figure_command
 from userbench.report.files import (
     Arrays,
     FolderManifest,
@@ -68,7 +68,7 @@ RECORD = ".provenance.json"
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     module.__name__: module.main
     for module in (agreement, comparison, fairness, ledger, tables, tuning, verdict)
-} | {figures.__name__: figures.write_numbers}
+} | {figure_command.__name__: figure_command.write_numbers}
 READ = {
     *("--experiment", "--scores", "--store", "--examples", "--predictions", "--table1"),
     *("--agreement", "--cosines", "--references", "--statistics", "--curves", "--controls"),

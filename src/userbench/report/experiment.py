@@ -15,11 +15,12 @@ from typing import Any
 from userbench.command_line import json_object
 from userbench.errors import command
 from userbench.experiment.check import read_experiment, resolve_checked
-from userbench.experiment.layouts import STUDIES, ExperimentFile, Layouts, experiment_file
+from userbench.experiment.config import KEYS_OF_FIGURES
+from userbench.experiment.layouts import ExperimentFile, Layouts, experiment_file
 from userbench.report.files import Text, check, parse_json
 from userbench.results import artifact
 
-# The key of a config that asks for each part; Table 1 is always there.
+# The key of a config that asks for each part beside figures; Table 1 is always there.
 ASKED_BY = {
     "verify": "verify",
     "table1": "corpora",
@@ -27,7 +28,6 @@ ASKED_BY = {
     "training": "table2",
     "tuning": "tuning",
     "effects": "sensitivity",
-    **STUDIES,
 }
 
 
@@ -53,6 +53,20 @@ def layout_of(path: Path, part: str) -> dict[str, Any]:
     if layout is None:
         raise ValueError(
             f"{path}: the experiment has no {part}. Add the key {ASKED_BY[part]!r} to its config"
+        )
+    return layout.model_dump()
+
+
+def figure_layout(path: Path, name: str) -> dict[str, Any]:
+    """What a figure compares, as plain values; ValueError where the experiment has no such figure.
+
+    `name` is that of its file in report/figures/.
+    """
+    layout = read_layouts(path).figures.get(name)
+    if layout is None:
+        key = KEYS_OF_FIGURES.get(name, f"figures.{name}")
+        raise ValueError(
+            f"{path}: the experiment has no figure {name!r}. Add the key {key!r} to its config"
         )
     return layout.model_dump()
 

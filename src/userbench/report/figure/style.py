@@ -1,7 +1,7 @@
 """The look of every figure: sizes of a two-column paper, and one colour and marker per method.
 
 Colours are the scheme "muted" of Paul Tol (Colour Schemes, SRON technical note 09-002) and black,
-which stay apart under the three common kinds of colour blindness; markers tell methods apart
+which stay apart under the three common kinds of colour blindness; markers distinguish methods
 without any colour. A variant of a method (other views, another coefficient) has its method's colour
 lightened.
 """
@@ -84,7 +84,7 @@ LOOKS = {
     "adaptssr": Look("#882255", "*"),
 }
 LOOKS["mlm"] = LOOKS["peterrec"]  # the same pre-training
-# Methods from outside: greys, told apart by their markers.
+# Methods from outside of this package: greys, distinguished by their markers.
 STRANGERS = tuple(Look(GREY, marker) for marker in ("p", "h", "d", "8", "H"))
 
 
@@ -114,7 +114,7 @@ def applied() -> Iterator[None]:
 
 
 def save(figure: Figure, out: Path) -> list[Path]:
-    """Write <out>.svg, .pdf and .png, each whole or not at all: equal figures, equal bytes."""
+    """Write <out>.svg, .pdf and .png atomically; equal figures have equal bytes."""
     files = {kind: out.with_name(f"{out.name}.{kind}") for kind in FORMATS}
     with applied():
         for kind, path in files.items():
