@@ -79,7 +79,7 @@ def made(tiny, tmp_path_factory) -> Path:
             task = {"name": "age", "kind": "classification", "metric": "accuracy"}
             task |= {"history": history, "out": str(toy / f"finetune/{run}/age/seed0.json")}
             asked += ["--task", json.dumps(task)]
-        call("references", *data, "--max-length", 20, "--seed", 0, *asked)
+        call("baselines", *data, "--max-length", 20, "--seed", 0, *asked)
         told = write_experiment(
             toy,
             table1={"tasks": {"age": {"corpus": "ttl", "paper": "T1"}}, "simulated": ["ttl"]},

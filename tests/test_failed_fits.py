@@ -268,7 +268,7 @@ def test_a_baseline_that_failed_has_no_improvements_over_it(tmp_path):
     [
         ({"best": {"pretrain_epoch": 1, "epoch": 1}}, "best: .* should be None"),
         ({"scores": CONTENT[0]["scores"]}, "scores: .*should have at most 0 items"),
-        ({"failed": ""}, "failed: '': String should have at least 1"),
+        ({"failed": ""}, "failed: '' should have at least 1"),
     ],
 )
 def test_a_failed_file_has_nothing_else(tmp_path, change, reason):

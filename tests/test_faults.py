@@ -153,10 +153,10 @@ HANGS_FOR_GOOD = """
 import signal, time
 from userbench import errors
 
-mistakes.SECONDS_TO_CLEAN_UP = 0.2
+errors.SECONDS_TO_CLEAN_UP = 0.2
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])  # as in code that holds Python up
 
-@mistakes.command
+@errors.command
 def main():
     time.sleep(60)
 

@@ -154,7 +154,7 @@ BAD_FILES = {
     "scores.1.value: 1.5 should be less than or equal to 1": bad().replace("0.99", "1.5"),
     "scores.1.value: -0.5 should be greater than or equal to 0": bad().replace("0.99", "-0.5"),
     "scores.1.value: '0.99' should be a valid number": bad().replace("0.99", '"0.99"'),
-    "metric: 'f1': String should match pattern": bad(metric="f1"),
+    "metric: 'f1' should match pattern": bad(metric="f1"),
     "exactly the best epoch": bad(best={"pretrain_epoch": 3, "epoch": 1}),
     "exactly the best epoch, pretrain_epoch 3, epoch 2, must": bad(scores=GOOD_SCORES[:2]),
     "no test score of its own metric": bad(metric="auc"),
@@ -385,7 +385,7 @@ def test_scores_over_different_test_sets_are_an_error(tables, tmp_path):
     ("changes", "reason"),
     [
         ({"compared_with": "nobody"}, "compared_with 'nobody' is not among the rows"),
-        ({"tasks": []}, r"layouts.table2.tasks: \[\]: List should have at least 1 item"),
+        ({"tasks": []}, r"layouts.table2.tasks: \[\] should have at least 1 item"),
         ({"rows": LAYOUT["rows"] * 2}, "'none' is named twice"),
         (
             {"tasks": [LAYOUT["tasks"][0] | {"simulatd": True}]},

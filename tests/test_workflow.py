@@ -409,7 +409,7 @@ def test_absent_real_data_is_one_clear_line(checkout, name):
     ("changes", "message"),
     [
         ({"sead": [1]}, "top level: unknown key 'sead'; did you mean 'seeds'?"),
-        ({"verify": {"margin": {"T1": 1}}}, "verify.margin: the key 'T2' is missing"),
+        ({"verify": {"margin": {"T1": 1}}}, "verify.margin: 'T2' is missing"),
         ({"protocol": {"test_users": "held_out"}}, "runs.coserec.inputs: neighbours of all users"),
     ],
 )
@@ -683,6 +683,6 @@ def test_smoke_run_from_raw_files_to_table(checkout):
     assert counts["finetune_ttl"] == 1
     counts = rerun_after_edit("report/tables.py")
     assert "pretrain" not in counts and "finetune_ttl" not in counts
-    counts = rerun_after_edit("metrics.py")
+    counts = rerun_after_edit("model/metrics.py")
     assert "pretrain" not in counts
     assert counts["finetune_ttl"] == 10

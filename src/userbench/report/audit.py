@@ -26,6 +26,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from userbench.errors import command
+from userbench.experiment.validation import read_json, validated
 from userbench.report import (
     agreement,
     comparison,
@@ -36,17 +37,8 @@ from userbench.report import (
     tuning,
     verdict,
 )
-from userbench.report.files import (
-    Arrays,
-    FolderManifest,
-    Origin,
-    Record,
-    check,
-    read_checked,
-    read_score_content,
-)
 from userbench.report.resampling import weighted_metric
-from userbench.report.statistics import read_score_file
+from userbench.report.statistics import read_score_content, read_score_file
 from userbench.results.artifact import (
     CHECKSUMS,
     MANIFEST,
@@ -57,6 +49,7 @@ from userbench.results.artifact import (
     write_json,
     write_text,
 )
+from userbench.results.contents import Arrays, FolderManifest, Origin, Record
 from userbench.results.predictions import describe_predictions, predictions_path, read_predictions
 
 STAGES = ("data", "pretrain", "finetune")  # a folder with one of these is an experiment
@@ -168,8 +161,8 @@ class Audit:
         record = provenance_path(path)
         self.covered |= {path, record}
         told = provenance_of(path)
-        check(told, Record, str(record))
-        check(told, Origin, str(record))
+        validated(told, Record, str(record))
+        validated(told, Origin, str(record))
         if path.name != told["artefact"]:
             self.fail(record, f"is the record of {told['artefact']}")
         if not path.exists():
@@ -200,15 +193,15 @@ class Audit:
 
     def check_manifest(self, path: Path) -> None:
         """A folder of arrays against its checksums, and its manifest against what it names."""
-        told = read_checked(path, FolderManifest)
+        told = read_json(path, FolderManifest)
         folder = path.parent
         checksums = folder / CHECKSUMS
         self.covered |= {path, checksums, folder / "bad_rows.tsv"}
-        check(told, Origin, str(path))
+        validated(told, Origin, str(path))
         self.records[folder] = told
         if self.checksum(checksums) != told["checksums"]:
             self.fail(checksums, "is missing, or not as its manifest says")
-        for name, array in read_checked(checksums, Arrays)["arrays"].items():
+        for name, array in read_json(checksums, Arrays)["arrays"].items():
             file = within(path, name)
             self.covered.add(file)
             if not file.is_relative_to(folder):

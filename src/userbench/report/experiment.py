@@ -15,8 +15,9 @@ from typing import Any
 from userbench.errors import command, json_object
 from userbench.experiment.check import read_experiment, resolve_checked
 from userbench.experiment.layouts import STUDIES, ExperimentFile, Layouts, experiment_file
-from userbench.report.files import Text, check, parse_json
+from userbench.experiment.validation import parse_json, validated
 from userbench.results import artifact
+from userbench.results.contents import Text
 
 # The key of a config that asks for each part; Table 1 is always there.
 ASKED_BY = {
@@ -41,7 +42,7 @@ def read_layouts(path: Path) -> Layouts:
     artifact.check_recorded(path)
     try:
         content = parse_json(path.read_bytes(), str(path))
-        return check(content, ExperimentFile, str(path)).layouts
+        return validated(content, ExperimentFile, str(path)).layouts
     except ValueError as problem:
         raise ValueError(f"{problem}. Make it again with userbench.report.experiment") from None
 
@@ -69,7 +70,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(argv)
     config = read_experiment(args.config, "--config")
-    notes = check(parse_json(args.notes, "--notes"), list[Text], "--notes")
+    notes = validated(parse_json(args.notes, "--notes"), list[Text], "--notes")
     for name in args.absent:
         if name not in config.corpora:
             known = ", ".join(config.corpora)

@@ -27,9 +27,9 @@ from userbench.experiment.ledger import (
     read_ledger,
     switches,
 )
+from userbench.experiment.validation import validated
 from userbench.report.curves import place_of
 from userbench.report.experiment import layout_of
-from userbench.report.files import HeldOut, check
 from userbench.report.inference import LEVEL, NO_USER_NOISE, Noise, holm, of_runs, tail
 from userbench.report.resampling import resample
 from userbench.report.statistics import check_once, read_scores
@@ -42,6 +42,7 @@ from userbench.report.tables import (
     write_csv,
 )
 from userbench.results import artifact
+from userbench.results.contents import HeldOut
 
 EFFECT_COLUMNS = {
     **{"entry": str, "value": str, "against": str, "run": str, "base": str},
@@ -161,7 +162,7 @@ def read_held_out(paths: Sequence[Path]) -> dict[tuple[str, str], dict[str, Any]
         counts = artifact.provenance_of(path).get("held_out")
         if counts is None:
             continue
-        check(counts, HeldOut, str(artifact.provenance_path(path)))
+        validated(counts, HeldOut, str(artifact.provenance_path(path)))
         run, corpus, _ = place_of(path)
         if found.setdefault((run, corpus), counts) != counts:
             raise ValueError(

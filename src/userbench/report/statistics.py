@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 from pandas.api.typing import SeriesGroupBy
 
+from userbench.experiment.validation import parse_json, validated
 from userbench.report.experiment import layout_of
-from userbench.report.files import read_score_content
 from userbench.results.artifact import check_recorded
+from userbench.results.contents import FailedFit, Fit
 
 PUBLISHED_TABLE1 = Path(__file__).with_name("paper_table1.csv")
 PUBLISHED_TABLE2 = Path(__file__).with_name("paper_table2.csv")
@@ -26,6 +27,14 @@ SCORE_COLUMNS = {
     **{"examples": int, "width": "Int64", "value": float},
 }
 IDENTITY = [name for name in SCORE_COLUMNS if name not in ("examples", "width", "value")]
+
+
+def read_score_content(path: Path) -> dict[str, Any]:
+    """The content of a score file; ValueError, naming it, where it is none."""
+    content = parse_json(path.read_bytes(), str(path))
+    failed = isinstance(content, dict) and "failed" in content
+    validated(content, FailedFit if failed else Fit, str(path))
+    return content
 
 
 def read_score_file(path: Path) -> list[dict[str, Any]]:

@@ -30,13 +30,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from userbench.experiment.validation import read_json
 from userbench.report.curves import by_run, place_of
 from userbench.report.experiment import layout_of
-from userbench.report.files import Curve, read_checked
 from userbench.report.inference import NO_USER_NOISE, Noise, interval_of
 from userbench.report.resampling import Resampled, describe_seeds, resample
 from userbench.report.statistics import check_comparable, check_once
 from userbench.results.artifact import check_recorded
+from userbench.results.contents import Curve
 
 
 def read_layout(figure: str, path: Path, curves: Sequence[Path] = ()) -> dict[str, Any]:
@@ -296,7 +297,7 @@ def learning_curves(
 def read_curve(run: str, path: Path) -> pd.DataFrame:
     """Losses behind a row; ValueError where the file is damaged or no learning curve."""
     check_recorded(path)
-    points = pd.DataFrame(read_checked(path, Curve))
+    points = pd.DataFrame(read_json(path, Curve))
     return points[["epoch", "split", "loss"]].assign(run=run, task=place_of(path).corpus)
 
 

@@ -22,9 +22,9 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from userbench.errors import command
+from userbench.experiment.validation import read_json
 from userbench.report import headline
 from userbench.report.experiment import read_layouts
-from userbench.report.files import BehaviourManifest, ExampleManifest, read_checked
 from userbench.report.statistics import (
     describe_corpora,
     gather_scores,
@@ -44,6 +44,7 @@ from userbench.report.training import (
     training_note,
 )
 from userbench.results import artifact
+from userbench.results.contents import BehaviourManifest, ExampleManifest
 
 NUMBERS = ("mean", "std", "improvement")
 SIMULATED = " [SIMULATED]"
@@ -605,8 +606,8 @@ def table1_command(args: argparse.Namespace) -> None:
     corpora, examples = named("--store", args.store), named("--examples", args.examples)
     layout = read_table1_layout(args.experiment)
     table = describe_corpora(
-        {corpus: read_checked(path, BehaviourManifest) for corpus, path in corpora.items()},
-        {task: read_checked(path, ExampleManifest) for task, path in examples.items()},
+        {corpus: read_json(path, BehaviourManifest) for corpus, path in corpora.items()},
+        {task: read_json(path, ExampleManifest) for task, path in examples.items()},
         layout["tasks"],
         layout["simulated"],
     )

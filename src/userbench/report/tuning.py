@@ -15,8 +15,7 @@ import pandas as pd
 
 from userbench.errors import command
 from userbench.report.experiment import layout_of
-from userbench.report.files import read_score_content
-from userbench.report.statistics import check_once, whole_mean
+from userbench.report.statistics import check_once, read_score_content, whole_mean
 from userbench.report.tables import (
     SIMULATED,
     markdown_line,

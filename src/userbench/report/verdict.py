@@ -18,9 +18,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from userbench.errors import command
-from userbench.experiment.config import Margins
 from userbench.report.experiment import layout_of
-from userbench.report.files import check
 from userbench.report.inference import (
     LEVEL,
     MOST_SEEDS,
@@ -54,7 +52,6 @@ NONE = "None"  # the paper's row without pre-training, which gains are counted o
 # Why not none: lines that cannot be read are left out.
 SAME_DATA = 0.01
 DECIMALS = 4
-TASKS = ("T1", "T2", "T3", "T4", "T5", "T6")
 TESTED = (
     *("difference", "difference_low", "difference_high", "p_better", "p_same", "p_worse"),
     *("verdict", "seeds_needed", "reason"),
@@ -113,14 +110,6 @@ def read_statistics(path: Path) -> pd.DataFrame:
     if table.duplicated(["task", "run"]).any():
         raise ValueError(f"{path}: a run has a task twice. Make it again with report.comparison")
     return table
-
-
-def check_margin(margin: Any, source: str) -> None:
-    """ValueError, naming the source, unless there is a margin for each task of the paper."""
-    if isinstance(margin, dict) and margin.keys() & {"accuracy", "auc", "ndcg@10"}:
-        form = ", ".join(f"{task}: .." for task in TASKS)
-        raise ValueError(f"{source}: margins are by task, not by metric: {{{form}}}")
-    check(margin, Margins, source)
 
 
 def judge(
