@@ -92,11 +92,11 @@ def made(tiny, tmp_path_factory) -> Path:
         scores, asked = toy / "scores.csv", ["--experiment", told]
         curves = ["--curves", *sorted(toy.glob("pretrain/*/*/*/curve.json"))]
         files = sorted(toy.glob("finetune/*/*/seed?.json"))
-        call("report.tables", "scores", "--scores", *files, "--out", scores)
+        call("results.scores", "--scores", *files, "--out", scores)
         predictions = ["--predictions", *sorted(toy.glob("finetune/*/*/*.parquet"))]
         to = ["--csv", toy / "statistics.csv", "--md", toy / "statistics.md"]
         to += ["--aggregate-csv", toy / "aggregate.csv", "--aggregate-md", toy / "aggregate.md"]
-        call("report.comparison", "--scores", scores, *predictions, *asked, *to)
+        call("report.statistics", "--scores", scores, *predictions, *asked, *to)
         call("report.agreement", "--scores", scores, *asked, "--out", toy / "agreement.csv")
         kinds = [
             w
@@ -104,11 +104,11 @@ def made(tiny, tmp_path_factory) -> Path:
             for w in (f"--{kind}", toy / f"table2.{kind}")
         ]
         said = ["--statistics", toy / "statistics.csv", "--agreement", toy / "agreement.csv"]
-        call("report.tables", "table2", "--scores", scores, *said, *asked, *curves, *kinds)
-        call("report.tables", "headline", *said, *asked, "--md", toy / "headline.md")
+        call("report.table2", "--scores", scores, *said, *asked, *curves, *kinds)
+        call("report.headline", *said, *asked, "--md", toy / "headline.md")
         one = ["--store", f"ttl={store}/behaviours/manifest.json"]
         one += ["--examples", f"age={store}/tasks/age/manifest.json"]
-        call("report.tables", "table1", *one, *asked, "--out", toy / "table1.csv")
+        call("report.table1", *one, *asked, "--out", toy / "table1.csv")
         read = [
             w
             for name in ("statistics", "table1", "agreement")
@@ -274,7 +274,7 @@ def test_a_record_that_is_none_is_a_finding(results):
 
 def test_a_record_cannot_make_the_audit_write_elsewhere(results, tmp_path):
     """If wrong: results from a stranger write files of their choice."""
-    from userbench.report.audit import run_again
+    from userbench.report.audit_tables import run_again
 
     mark, path = tmp_path / "mark", results / "toy/agreement.csv"
     told = json.loads(path.with_name(path.name + ".provenance.json").read_text())["command"]

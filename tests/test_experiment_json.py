@@ -139,7 +139,7 @@ def test_an_edited_file_is_refused(experiment, tmp_path):
     [
         ("agreement", ["--scores", "s", "--out", "o"], "table2", "table2"),
         ("tuning", ["--scores", "s", "--out", "o", "--md", "m"], "tuning", "tuning"),
-        ("ledger", ["effects", "--scores", "s", "--out", "o"], "effects", "sensitivity"),
+        ("effects", ["--scores", "s", "--out", "o"], "effects", "sensitivity"),
         ("figures", ["figure7", "--scores", "s", "--csv", "c", "--out", "o"], "figure7", "labels"),
         (
             "figures",

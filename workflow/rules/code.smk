@@ -8,6 +8,11 @@ def code(name):
     return [os.path.relpath(path, workflow.basedir) for path in or_stop(sources, name)]
 
 
+def templates(*names):
+    """Templates that pages are made from."""
+    return [f"src/userbench/report/templates/{name}" for name in names]
+
+
 def method_code(run):
     """Source files of a run's method, and of the views it is given."""
     method, views = RUNS[run].method, RUNS[run].overrides.get("views", {})

@@ -12,7 +12,7 @@ rule figure_scores:
     """Gather the scores behind {wildcards.figure} in one tidy table."""
     input:
         scores=lambda w: of_runs(SCORE, runs_of(EXPERIMENT, w.figure)),
-        code=code("report.tables"),
+        code=code("results.scores"),
     output:
         csv=f"{OUT}/{{figure}}_scores.csv",
         provenance=f"{OUT}/{{figure}}_scores.csv.provenance.json",
@@ -26,7 +26,7 @@ rule figure_scores:
     message:
         "Gather the scores behind {wildcards.figure}"
     shell:
-        "python -m userbench.report.tables scores --scores {input.scores} --out {output.csv}"
+        "python -m userbench.results.scores --scores {input.scores} --out {output.csv}"
         " > {log} 2>&1"
 
 

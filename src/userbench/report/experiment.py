@@ -3,12 +3,14 @@
 python -m userbench.report.experiment --config JSON [--absent CORPUS...] [--notes JSON]
     --out experiment.json
 
-The config is that of the workflow, as one JSON object. Of the corpora that are absent, tables have
-empty columns; notes are what the methods of Table 2 say of themselves. Every other command of the
-report reads the file.
+The config is that of the workflow, as one JSON object. Tables have empty columns for the corpora
+that are absent; notes are what the methods of Table 2 say of themselves. Every other command of
+the report reads the file.
 """
 
 import argparse
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,7 @@ def read_layouts(path: Path) -> Layouts:
     """What the tables and figures of an experiment compare.
 
     Raises:
-        ValueError: experiment.json is not there, damaged, or of another form.
+        ValueError: experiment.json is missing, damaged, or of another form.
     """
     if not path.is_file():
         raise ValueError(f"{path}: is not there. Make it with userbench.report.experiment")
@@ -57,9 +59,16 @@ def layout_of(path: Path, part: str) -> dict[str, Any]:
     return layout.model_dump()
 
 
+def check_once(names: Iterable[str], source: str) -> None:
+    """ValueError where one of these names occurs twice."""
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise ValueError(f"{source}: {name!r} is named twice")
+
+
 @command
 def main(argv: list[str] | None = None) -> None:
-    """Write experiment.json; a mistake in the config ends it with one line."""
+    """Write experiment.json; an error in the config is reported in one line."""
     parser = argparse.ArgumentParser(
         prog="python -m userbench.report.experiment", description=__doc__
     )

@@ -36,7 +36,7 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 
 from userbench.errors import command
 from userbench.report import distributions
-from userbench.report.statistics import read_scores
+from userbench.report.layout import data_statement
 from userbench.report.studies import STUDIES, read_layout
 from userbench.report.style import (
     DOUBLE,
@@ -48,8 +48,9 @@ from userbench.report.style import (
     look,
     save,
 )
-from userbench.report.tables import data_statement, resolved, write_csv
 from userbench.results import artifact
+from userbench.results.scores import read_scores
+from userbench.results.tables import resolved, write_csv
 
 METRIC_NAMES = {"accuracy": "Accuracy", "auc": "AUC"}
 TIER_LINES = {"crop": "-", "reorder": "--", "mask": ":"}

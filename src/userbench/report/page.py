@@ -30,20 +30,19 @@ import yaml
 
 from userbench.errors import command
 from userbench.report import fairness
+from userbench.report.cells import number
 from userbench.report.experiment import read_layouts
 from userbench.report.inference import interval_of
-from userbench.report.statistics import read_layout, read_scores, summarise
-from userbench.report.tables import (
-    UNTESTED,
-    Significance,
-    arrange,
-    number,
-    read_significance,
-    resolved,
-)
+from userbench.report.layout import read_layout
+from userbench.report.significance import UNTESTED, Significance, read_significance
+from userbench.report.summary import summarise
+from userbench.report.table2 import arrange
 from userbench.report.training import read_training_of_rows
-from userbench.report.verdict import NOT_COMPARED, refusals
+from userbench.report.verdict_page import refusals
+from userbench.report.verdict_table import NOT_COMPARED
 from userbench.results import artifact
+from userbench.results.scores import read_scores
+from userbench.results.tables import resolved
 
 HERE = Path(__file__).parent
 VEGA_LITE = "6.4"

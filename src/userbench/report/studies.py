@@ -32,10 +32,10 @@ import pandas as pd
 
 from userbench.experiment.validation import read_json
 from userbench.report.curves import by_run, place_of
-from userbench.report.experiment import layout_of
+from userbench.report.experiment import check_once, layout_of
 from userbench.report.inference import NO_USER_NOISE, Noise, interval_of
 from userbench.report.resampling import Resampled, describe_seeds, resample
-from userbench.report.statistics import check_comparable, check_once
+from userbench.report.summary import check_comparable
 from userbench.results.artifact import check_recorded
 from userbench.results.contents import Curve
 

@@ -16,7 +16,8 @@ from userbench.errors import command
 from userbench.experiment.config import Verify
 from userbench.experiment.files import read_configs
 from userbench.experiment.validation import validated
-from userbench.report.verdict import page, read_verdicts
+from userbench.report.verdict_page import page
+from userbench.report.verdict_table import read_verdicts
 
 
 @command
