@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 from scipy import stats
+from scipy.special import nctdtrinc
+from statsmodels.stats.power import TTestPower
 
 RNG = np.random.default_rng
 
@@ -21,12 +23,28 @@ def power():
     return power
 
 
-def test_seeds_needed_are_those_of_statsmodels(power):
-    # statsmodels 0.15.0: TTestPower().solve_power(effect_size=.., power=0.8, alpha=..), rounded up.
+@pytest.mark.parametrize("level", [0.05, 0.05 / 6])
+def test_seeds_needed_are_those_of_statsmodels(power, level):
     effect = np.array([0.3, 0.5, 1.0, 1.7, 3.0])
-    for level, expected in ((0.05, [90, 34, 10, 5, 4]), (0.05 / 6, [139, 52, 16, 8, 5])):
-        found = power.seeds_needed(-2 * effect, np.full(5, 2.0), level)
-        assert found.tolist() == expected
+    found = power.seeds_needed(-2 * effect, np.full(5, 2.0), level)
+    expected = [TTestPower().solve_power(size, power=0.8, alpha=level) for size in effect]
+    assert found.tolist() == np.ceil(expected).tolist()
+
+
+def test_power_is_that_of_statsmodels(power):
+    # The test is one-sided at half the level: the other side has next to no power.
+    effect, seeds = np.array([0.2, 1.0, 2.5]), 5
+    found = power.upper_power(effect * np.sqrt(seeds), np.full(3, seeds - 1.0), 0.025)
+    expected = [TTestPower().power(size, seeds, 0.025, alternative="larger") for size in effect]
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_effect_interval_is_that_of_scipy(power):
+    # scipy inverts the non-central t by another algorithm: six digits.
+    t = np.array([4.0, 7.0, 30.0])
+    low, high = power.effect_interval(t / np.sqrt(5), np.ones(3), 5)
+    for bound, probability in ((low, 0.95), (high, 0.05)):
+        np.testing.assert_allclose(bound * np.sqrt(5), nctdtrinc(4, probability, t), rtol=1e-5)
 
 
 @pytest.mark.parametrize(("effect", "test_std"), [(0.8, 0.0), (1.5, 0.0), (2.0, 0.5)])
