@@ -61,7 +61,7 @@ def table_of(
     users: int,
     gain: float = 0.0,
     collapse: float = 0.0,
-) -> paired_scores.Scores:
+) -> paired_scores.PairedScores:
     """A table in which the last row is better by `gain` and runs collapse with a probability."""
     gains = np.zeros(rows)
     gains[-1] = gain
@@ -72,7 +72,7 @@ def table_of(
     right = np.where(collapsed[..., None], majority, right)
     drawn = right.reshape(-1, users).astype(np.float32) @ counts.T / users
     drawn = drawn.T.reshape(resampling.RESAMPLES, tasks, rows, seeds).astype(np.float64)
-    return paired_scores.Scores(
+    return paired_scores.PairedScores(
         tasks=[{"task": f"t{n}", "metric": "accuracy"} for n in range(tasks)],
         entries=[{"run": f"r{n}", "label": f"R{n}"} for n in range(rows)],
         seeds=list(range(seeds)),
@@ -85,7 +85,7 @@ def table_of(
     )
 
 
-def p_values(found: paired_scores.Scores) -> tuple[np.ndarray, np.ndarray]:
+def p_values(found: paired_scores.PairedScores) -> tuple[np.ndarray, np.ndarray]:
     """P values of all rows against the first, (tasks, rows - 1): ours, and of seeds alone."""
     p = row_differences.differences(found, np.array([0])).p[:, 1:, 0]
     return p, paired_t(found.values[:, 1:] - found.values[:, :1])

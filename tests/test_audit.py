@@ -132,12 +132,12 @@ def results(made, tmp_path) -> Path:
 
 def audited(results: Path) -> tuple[set[str], str]:
     """Files of which something cannot be traced, and all that was said."""
-    from userbench.report.audit import audit, summary
+    from userbench.report.audit import audit, lines_of
 
     audits = audit(results)
     broken = {f.file for one in audits for f in one.findings if not f.is_note}
     return {Path(file).relative_to(results).as_posix() for file in broken}, "\n".join(
-        summary(audits)
+        lines_of(audits)
     )
 
 
@@ -313,6 +313,20 @@ def test_doubts_are_notes(results):
     assert (
         "1 artefacts were made from a changed source tree" in said or "artefacts were made" in said
     )
+
+
+def test_tables_of_a_command_that_is_gone_are_noted(results):
+    """If wrong: tables of an older version pass as computed again."""
+    for name in ("agreement.csv", "table2.csv"):
+        path = results / f"toy/{name}.provenance.json"
+        record = json.loads(path.read_text())
+        record["command"][2] = "userbench.report.former"
+        path.write_text(json.dumps(record))
+        shutil.copy(path, results)  # as the rule publish does
+    broken, said = audited(results)
+    assert not broken
+    assert "2 tables were made by userbench.report.former, which this version does not" in said
+    assert "10 tables and pages computed again" in said
 
 
 def test_the_command_ends_with_a_status(results, tmp_path, capsys):

@@ -294,11 +294,11 @@ def test_no_other_value_may_be_empty(tmp_path):
 def test_agreement_leaves_the_cell_out(tmp_path):
     """Wrong: NaN has a rank among the methods."""
     from userbench.report.agreement import compare
-    from userbench.report.layout import read_layout
+    from userbench.report.table2_layout import read_table2_layout
     from userbench.results.scores import read_scores
 
     scores = read_scores(write(tmp_path, CONTENT))
-    layout = read_layout(write_experiment(tmp_path, table2=LAYOUT))
+    layout = read_table2_layout(write_experiment(tmp_path, table2=LAYOUT))
     found = compare(scores, layout).groupby("task")["run"].apply(list)
     assert found["age"] == ["none", "mlm", "adaptssr"] and found["click"] == ["none", "mlm"]
 

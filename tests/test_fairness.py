@@ -190,12 +190,12 @@ def test_controls_have_scores_beside_those_of_table2(tmp_path):
 
 def test_a_table_without_controls_has_no_block_of_them(training, tmp_path):
     from userbench.report import fairness
-    from userbench.report.layout import read_layout
+    from userbench.report.table2_layout import read_table2_layout
     from userbench.results.scores import read_scores
 
     make_fairness(tmp_path)
     told = read(training, tmp_path, layout_of(tmp_path, controls=[]))
-    layout = read_layout(write_experiment(tmp_path, table2=LAYOUT | {"simulated": True}))
+    layout = read_table2_layout(write_experiment(tmp_path, table2=LAYOUT | {"simulated": True}))
     table = fairness.fairness(read_scores(tmp_path / "scores.csv"), layout, told)
     page = fairness.page(table, layout)
     assert "*Controls, not ranked*" not in page and page.startswith("SIMULATED DATA")

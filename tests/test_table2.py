@@ -80,10 +80,10 @@ def test_facts_of_the_data_stand_below_the_table(tmp_path):
 def test_a_note_says_who_has_more_behaviours_than_a_row_reads(tmp_path, longer):
     # Wrong: a reader takes a bag of more behaviours for a better model of the same ones.
     facts = {"age": {"max_length": 50, "longer_histories": longer}, "click": {}}
-    from userbench.report.layout import read_layout
     from userbench.report.notes import fact_notes
+    from userbench.report.table2_layout import read_table2_layout
 
-    layout = read_layout(write_experiment(tmp_path, table2=LAYOUT))
+    layout = read_table2_layout(write_experiment(tmp_path, table2=LAYOUT))
     notes = [note for note in fact_notes(facts, layout) if "behaviours" in note]
     assert notes == (longer > 0) * [
         "Test users with more than 50 behaviours: T1 Age 41%. All rows read the latest 50, "
@@ -347,7 +347,7 @@ def test_one_simulated_task_among_real_ones_is_marked_alone(tmp_path):
 
 def test_caption_does_not_say_simulated_data_twice():
     # Wrong: "SIMULATED DATA: SIMULATED data: ttl".
-    from userbench.report.layout import data_statement
+    from userbench.report.data_origin import data_statement
 
     layout = LAYOUT | {"simulated": True, "caption_data": "SIMULATED data: ttl (4,000 users)"}
     assert data_statement(layout) == "SIMULATED DATA: ttl (4,000 users)"

@@ -1,8 +1,8 @@
-"""Whether a config can be run: every mistake that can be known from it, before anything runs.
+"""Whether a config can be run: every error that can be known from it, before anything runs.
 
 userbench check workflow/config/default.yaml
 
-Prints what the config runs, or its first mistake in one line: file, key and remedy. Several files
+Prints what the config runs, or its first error in one line: file, key and remedy. Several files
 are merged as Snakemake merges them: of a key that several have, the last one counts.
 """
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
+from userbench.report.data_origin import origin
 from userbench.report.inference import (
     Estimate,
     confidence_interval,
@@ -13,14 +14,13 @@ from userbench.report.inference import (
     seed_noise,
     user_noise,
 )
-from userbench.report.layout import origin
 from userbench.report.over_tasks import (
     average_rank,
     percentile_interval,
     probability_of_improvement,
     seed_draws,
 )
-from userbench.report.paired_scores import Scores
+from userbench.report.paired_scores import PairedScores
 from userbench.report.resampling import RESAMPLES
 
 DRAWS = 2000
@@ -35,7 +35,7 @@ COLUMNS = [
 ]
 
 
-def aggregate(found: Scores) -> pd.DataFrame:
+def aggregate(found: PairedScores) -> pd.DataFrame:
     """All tasks at once, a row (COLUMNS) per row of the layout: values with their bounds.
 
     `rank`: mean over tasks; `improvement`: relative to the row compared with, in percent, mean over
@@ -94,7 +94,7 @@ def aggregate(found: Scores) -> pd.DataFrame:
     return pd.DataFrame(columns).round(DECIMALS)[COLUMNS]
 
 
-def improvement(found: Scores, whole: Bool[np.ndarray, " tasks"]) -> Estimate:
+def improvement(found: PairedScores, whole: Bool[np.ndarray, " tasks"]) -> Estimate:
     """Mean over tasks of the improvement in percent over the row compared with; 95% interval."""
 
     def relative(values: Float[np.ndarray, "*any rows"]) -> Float[np.ndarray, "*any rows"]:

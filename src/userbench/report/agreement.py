@@ -16,8 +16,8 @@ from jaxtyping import Float
 from scipy.stats import kendalltau, permutation_test
 
 from userbench.errors import command
-from userbench.report.layout import read_layout
 from userbench.report.summary import summarise
+from userbench.report.table2_layout import read_table2_layout
 from userbench.results import artifact
 from userbench.results.scores import read_scores
 from userbench.results.tables import resolved, write_csv
@@ -113,7 +113,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--experiment", type=Path, required=True, help="experiment.json")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(argv)
-    layout = read_layout(args.experiment)
+    layout = read_table2_layout(args.experiment)
     write_csv(args.out, compare(read_scores(args.scores), layout))
     read = artifact.fingerprints([args.scores, args.experiment])
     artifact.record(args.out, resolved(args), read)

@@ -15,7 +15,8 @@ import yaml
 
 from userbench.errors import command
 from userbench.experiment.ledger import Entry, MethodSwitch, OpenPoint, read_ledger, switches
-from userbench.report.cells import SIMULATED, number
+from userbench.report.cells import number
+from userbench.report.data_origin import SIMULATED
 from userbench.report.effects import read_effects
 from userbench.report.markup import render
 from userbench.results import artifact

@@ -64,7 +64,7 @@ def check_copy(copies: Audit, path: Path, experiments: Iterable[Path]) -> None:
         copies.fail(path, f"is no copy of {known}")
 
 
-def summary(audits: list[Audit]) -> list[str]:
+def lines_of(audits: list[Audit]) -> list[str]:
     """All findings, a line each, the notes first, and how much was checked."""
     looked_at = sum((one.looked_at for one in audits), Counter())
     findings = [finding for one in audits for finding in one.findings]
@@ -93,7 +93,7 @@ def main(argv: list[str] | None = None) -> None:
     if args.csv:
         frame = pd.DataFrame(findings, columns=Finding._fields)
         write_text(args.csv, frame.to_csv(index=False, lineterminator="\n"))
-    print("\n".join(summary(audits)))
+    print("\n".join(lines_of(audits)))
     if not all(finding.is_note for finding in findings):
         sys.exit(1)
 

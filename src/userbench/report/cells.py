@@ -2,8 +2,6 @@
 
 import pandas as pd
 
-SIMULATED = " [SIMULATED]"
-
 
 def number(value: float) -> str:
     """Two decimals with a true minus sign; a dash for NaN."""

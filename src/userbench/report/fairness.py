@@ -16,10 +16,11 @@ from typing import Any
 import pandas as pd
 
 from userbench.errors import command
-from userbench.report.cells import SIMULATED, metric_name, score_text
-from userbench.report.layout import data_statement, read_layout
+from userbench.report.cells import metric_name, score_text
+from userbench.report.data_origin import SIMULATED, data_statement
 from userbench.report.markup import render
 from userbench.report.summary import summarise
+from userbench.report.table2_layout import read_table2_layout
 from userbench.report.training import describe, passes_shown, read_training, spans
 from userbench.results import artifact
 from userbench.results.scores import gather_scores, read_scores
@@ -92,7 +93,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--csv", type=Path, required=True)
     parser.add_argument("--md", type=Path, required=True)
     args = parser.parse_args(argv)
-    layout = read_layout(args.experiment)
+    layout = read_table2_layout(args.experiment)
     training = read_training(args.experiment, args.curves)
     scores = read_scores(args.scores)
     if args.controls:

@@ -36,7 +36,7 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 
 from userbench.errors import command
 from userbench.report import distributions
-from userbench.report.layout import data_statement
+from userbench.report.data_origin import data_statement
 from userbench.report.studies import STUDIES, read_layout
 from userbench.report.style import (
     DOUBLE,

@@ -15,10 +15,10 @@ import pandas as pd
 from userbench.errors import command
 from userbench.report.cells import number, signed
 from userbench.report.inference import LEVEL
-from userbench.report.layout import read_layout
 from userbench.report.markup import render
 from userbench.report.multiple_tests import holm
 from userbench.report.over_tasks import average_rank
+from userbench.report.table2_layout import read_table2_layout
 from userbench.results import artifact
 from userbench.results.tables import read_table, resolved
 
@@ -279,7 +279,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--experiment", type=Path, required=True, help="experiment.json")
     parser.add_argument("--md", type=Path, required=True)
     args = parser.parse_args(argv)
-    layout = read_layout(args.experiment)
+    layout = read_table2_layout(args.experiment)
     found = sentences(read_cells(args.statistics), layout, read_order(args.agreement))
     artifact.write_text(args.md, render("headline.md", sentences=found))
     read = artifact.fingerprints([args.experiment, args.statistics, args.agreement])

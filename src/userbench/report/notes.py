@@ -5,7 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from userbench.report.cells import SIMULATED, number
+from userbench.report.cells import number
+from userbench.report.data_origin import SIMULATED
 
 FILES_NAMED = 6
 """At most so many missing files are named below a table."""
@@ -14,43 +15,55 @@ FILES_NAMED = 6
 def measurement_notes(
     summary: pd.DataFrame, scores: pd.DataFrame, layout: dict[str, Any]
 ) -> list[str]:
-    """What a reader must know about how the figures came about, a sentence each."""
-    notes = []
-    if any(task["simulated"] for task in layout["tasks"]):
-        notes.append(
-            f"Columns marked{SIMULATED} were measured on generated data: they say nothing about "
-            "real users and cannot be compared with published figures."
-        )
-    ranked = summary[summary["ranked"]]
-    seeds = ranked[[f"{task['task']}.seeds" for task in layout["tasks"]]]
-    fewest, most = seeds.min(axis=1), seeds.max(axis=1)
-    if len(numbers := {*fewest.dropna(), *most.dropna()}) == 1:
-        notes.append(f"Seeds: {numbers.pop()}.")
-    elif numbers:
-        each = zip(ranked["label"], fewest, most, strict=True)
-        listed = ", ".join(f"{label} {low} to {high}" for label, low, high in each)
-        notes.append(f"The number of seeds differs: {listed}.")
-    notes += failed_notes(scores, layout)
-    notes += missing_seeds(scores, layout)
-    notes += candidate_notes(scores, layout)
-    notes += width_notes(ranked)
-    notes.append("Std is the sample standard deviation (n − 1) over seeds; one seed has none.")
-    test = scores[scores["split"] == "test"]
-    examples = test.groupby("task")["examples"].first()
-    counts = [
-        f"{task['label']} {examples[task['task']]:,}"
-        for task in layout["tasks"]
-        if task["task"] in examples
+    """What a reader must know about how the scores were measured, a sentence each."""
+    tasks, ranked = layout["tasks"], summary[summary["ranked"]]
+    notes = [
+        *simulated_notes(tasks),
+        *seed_notes(ranked, tasks),
+        *failed_notes(scores, layout),
+        *missing_seeds(scores, layout),
+        *candidate_notes(scores, layout),
+        *width_notes(ranked),
+        "Std is the sample standard deviation (n − 1) over seeds; one seed has none.",
+        *example_notes(scores, tasks),
     ]
-    if counts:
-        notes.append(f"Test examples: {', '.join(counts)}.")
     if layout["references"]:
         notes.append("References are not ranked and do not depend on the seed.")
-    if any("@" in task["metric"] for task in layout["tasks"]):
+    if any("@" in task["metric"] for task in tasks):
         notes.append(
             "NDCG, HR and MRR rank the full catalogue, without the user's other known positives."
         )
     return notes
+
+
+def simulated_notes(tasks: Sequence[dict[str, Any]]) -> list[str]:
+    """A sentence on the columns of simulated data, if there are any."""
+    if not any(task["simulated"] for task in tasks):
+        return []
+    return [
+        f"Columns marked{SIMULATED} were measured on generated data: they say nothing about real "
+        "users and cannot be compared with published figures."
+    ]
+
+
+def seed_notes(ranked: pd.DataFrame, tasks: Sequence[dict[str, Any]]) -> list[str]:
+    """A sentence on the number of seeds, of each row if they differ."""
+    seeds = ranked[[f"{task['task']}.seeds" for task in tasks]]
+    fewest, most = seeds.min(axis=1), seeds.max(axis=1)
+    numbers = {*fewest.dropna(), *most.dropna()}
+    if len(numbers) == 1:
+        return [f"Seeds: {numbers.pop()}."]
+    each = zip(ranked["label"], fewest, most, strict=True)
+    listed = ", ".join(f"{label} {low} to {high}" for label, low, high in each)
+    return [f"The number of seeds differs: {listed}."] if numbers else []
+
+
+def example_notes(scores: pd.DataFrame, tasks: Sequence[dict[str, Any]]) -> list[str]:
+    """A sentence on the numbers of test examples, of the tasks that have any."""
+    test = scores[scores["split"] == "test"]
+    counts = test.groupby("task")["examples"].first()
+    known = [f"{t['label']} {counts[t['task']]:,}" for t in tasks if t["task"] in counts]
+    return [f"Test examples: {', '.join(known)}."] if known else []
 
 
 def failed_notes(scores: pd.DataFrame, layout: dict[str, Any]) -> list[str]:

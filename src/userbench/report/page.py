@@ -33,10 +33,10 @@ from userbench.report import fairness
 from userbench.report.cells import number
 from userbench.report.experiment import read_layouts
 from userbench.report.inference import interval_of
-from userbench.report.layout import read_layout
 from userbench.report.significance import UNTESTED, Significance, read_significance
 from userbench.report.summary import summarise
 from userbench.report.table2 import arrange
+from userbench.report.table2_layout import read_table2_layout
 from userbench.report.training import read_training_of_rows
 from userbench.report.verdict_page import refusals
 from userbench.report.verdict_table import NOT_COMPARED
@@ -617,7 +617,7 @@ def table2_of(folder: Path, config: Sequence[str]) -> dict[str, Any]:
     layouts = read_layouts(experiment)
     if layouts.table2 is None or not (csv.exists() and table2.exists()):
         return {}
-    layout, scores = read_layout(experiment), read_scores(csv)
+    layout, scores = read_table2_layout(experiment), read_scores(csv)
     summary = summarise(scores, layout)
     layout["references"] = [
         row for row in layout["references"] if row["run"] in set(summary["run"])

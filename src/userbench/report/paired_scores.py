@@ -13,7 +13,7 @@ from userbench.report.resampling import RESAMPLES, describe_seeds, resample
 from userbench.report.summary import check_comparable
 
 
-class Scores(NamedTuple):
+class PairedScores(NamedTuple):
     """Test scores in percent of rows, then baselines, by seed; of the tasks that have any.
 
     NaN where a fit failed, and where a baseline does not do a task; a baseline has one score for
@@ -33,7 +33,9 @@ class Scores(NamedTuple):
     compared_with: int
 
 
-def collect(scores: pd.DataFrame, layout: dict[str, Any], predictions: Sequence[Path]) -> Scores:
+def collect(
+    scores: pd.DataFrame, layout: dict[str, Any], predictions: Sequence[Path]
+) -> PairedScores:
     """The test scores of a layout's rows and baselines, and their predictions resampled.
 
     Raises:
@@ -69,7 +71,7 @@ def collect(scores: pd.DataFrame, layout: dict[str, Any], predictions: Sequence[
     failed = test[test["value"].isna()].groupby(["task", "run"])["seed"].apply(list).to_dict()
     for (place, task), (entry, run) in product(enumerate(names), enumerate(rows + baselines)):
         notes[place, entry] = describe_seeds(found.get(task), run, failed.get((task, run), ()))
-    return Scores(
+    return PairedScores(
         tasks,
         layout["rows"] + layout["references"],
         seeds,

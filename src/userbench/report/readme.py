@@ -18,8 +18,8 @@ import pandas as pd
 from userbench.errors import command
 from userbench.report.cells import metric_name, score_text
 from userbench.report.headline import read_cells, read_order, sentences
-from userbench.report.layout import read_layout
 from userbench.report.markup import render
+from userbench.report.table2_layout import read_table2_layout
 from userbench.results import artifact
 from userbench.results.tables import read_table
 
@@ -33,7 +33,7 @@ def parts(folder: Path) -> dict[str, str]:
     path = folder / "table2.csv"
     if not artifact.provenance_path(path).exists():
         raise ValueError(f"{path}: no provenance record beside it. Copy both")
-    layout = read_layout(folder / "experiment.json")
+    layout = read_table2_layout(folder / "experiment.json")
     numbers = [f"{task['task']}.{name}" for task in layout["tasks"] for name in ("mean", "std")]
     summary = read_table(path, ("run", "label", "ranked"), numbers, "report.table2")
     cells, order = read_cells(folder / "statistics.csv"), read_order(folder / "agreement.csv")

@@ -14,7 +14,7 @@ from userbench.report.inference import (
     tail,
     user_noise,
 )
-from userbench.report.paired_scores import Scores
+from userbench.report.paired_scores import PairedScores
 from userbench.report.power import MOST_SEEDS, POWER, effect_interval, seeds_needed, upper_power
 
 
@@ -31,7 +31,7 @@ class Differences(NamedTuple):
     p: Float[np.ndarray, "tasks entries others"]
 
 
-def differences(found: Scores, others: Int[np.ndarray, " others"]) -> Differences:
+def differences(found: PairedScores, others: Int[np.ndarray, " others"]) -> Differences:
     """The difference of every entry to each of these rows, paired by seed and by test user."""
     noted = found.notes != ""
     over_seeds = sample(found.values[:, :, None] - found.values[:, None, others])

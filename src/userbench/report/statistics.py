@@ -19,7 +19,8 @@ import pandas as pd
 
 from userbench.errors import command
 from userbench.report.aggregate import AGAINST, DECIMALS, aggregate
-from userbench.report.cells import SIMULATED, interval, number
+from userbench.report.cells import interval, number
+from userbench.report.data_origin import SIMULATED, data_statement
 from userbench.report.headline import sentences
 from userbench.report.inference import (
     LEVEL,
@@ -29,17 +30,17 @@ from userbench.report.inference import (
     seed_noise,
     user_noise,
 )
-from userbench.report.layout import data_statement, read_layout
 from userbench.report.markup import render
 from userbench.report.multiple_tests import against_all_others, holm, holm_over_all
-from userbench.report.paired_scores import Scores, collect
+from userbench.report.paired_scores import PairedScores, collect
 from userbench.report.row_differences import Guess, decision, differences, guess_seeds
+from userbench.report.table2_layout import read_table2_layout
 from userbench.results import artifact
 from userbench.results.scores import read_scores
 from userbench.results.tables import resolved, write_csv
 
 
-def statistics(found: Scores) -> pd.DataFrame:
+def statistics(found: PairedScores) -> pd.DataFrame:
     """A row per task and row or baseline that has a score of it.
 
     In percent and points: `mean` over seeds, its `std` over seeds, `test_std`, its standard
@@ -83,7 +84,7 @@ def column(
     return np.broadcast_to(np.expand_dims(values, 1 - axis), shape)
 
 
-def with_one_row(found: Scores) -> dict[str, Any]:
+def with_one_row(found: PairedScores) -> dict[str, Any]:
     """Columns of `statistics` on the differences to the row compared with; empty in that row."""
     tested = differences(found, np.array([found.compared_with]))
     mean, std, p = (part[..., 0] for part in (tested.mean, tested.std, tested.p))
@@ -123,7 +124,7 @@ def with_one_row(found: Scores) -> dict[str, Any]:
     }
 
 
-def with_all_others(found: Scores) -> dict[str, Any]:
+def with_all_others(found: PairedScores) -> dict[str, Any]:
     """Columns of `statistics` on all other rows at once; empty for a single row."""
     tested = differences(found, np.arange(found.n_rows))
     itself = np.eye(len(found.entries), found.n_rows, dtype=bool)
@@ -214,7 +215,7 @@ def main(argv: list[str] | None = None) -> None:
     for name in ("csv", "md", "aggregate-csv", "aggregate-md"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     args = parser.parse_args(argv)
-    layout = read_layout(args.experiment)
+    layout = read_table2_layout(args.experiment)
     # Why one command for both: it draws the test users of every prediction again.
     found = collect(read_scores(args.scores), layout, args.predictions)
     read = artifact.fingerprints([args.scores, args.experiment, *args.predictions])

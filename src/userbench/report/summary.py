@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.typing import SeriesGroupBy
 
-from userbench.report.layout import origin
+from userbench.report.data_origin import origin
 from userbench.report.published import keys, published_table2
 
 

@@ -15,14 +15,15 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from userbench.errors import command
-from userbench.report.cells import SIMULATED, metric_name, number, score_text
+from userbench.report.cells import metric_name, number, score_text
+from userbench.report.data_origin import SIMULATED, data_statement
 from userbench.report.experiment import read_layouts
-from userbench.report.layout import data_statement, label_compared_with, read_layout
 from userbench.report.markup import render
 from userbench.report.notes import fact_notes, measurement_notes
 from userbench.report.published import keys, published_table2
 from userbench.report.significance import UNTESTED, Significance, read_significance
 from userbench.report.summary import summarise
+from userbench.report.table2_layout import read_table2_layout
 from userbench.report.training import (
     describe,
     popularity_notes,
@@ -98,9 +99,10 @@ def arrange(
             published_rows(layout),
         ),
     ]
+    other = next(row["label"] for row in layout["rows"] if row["run"] == layout["compared_with"])
     legend = (
         "Test scores in percent, mean±std over seeds; Impr.% is the relative improvement over "
-        f"{label_compared_with(layout)}. Bold among the measured: better than every other row over "
+        f"{other}. Bold among the measured: better than every other row over "
         "seeds and test users (statistics.md). Of the published the best is bold, the second "
         "underlined."
     )
@@ -164,7 +166,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     if args.agreement and not args.statistics:
         raise ValueError("--agreement: give --statistics, too, which the sentences begin with")
-    layout, scores = read_layout(args.experiment), read_scores(args.scores)
+    layout, scores = read_table2_layout(args.experiment), read_scores(args.scores)
     summary = summarise(scores, layout)
     significance = UNTESTED
     if args.statistics:

@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 
 from userbench.errors import command
-from userbench.report.cells import SIMULATED, number
+from userbench.report.cells import number
+from userbench.report.data_origin import SIMULATED
 from userbench.report.experiment import check_once, layout_of
 from userbench.report.markup import render
 from userbench.report.summary import whole_mean
@@ -31,7 +32,7 @@ DECIMALS = 6
 GRID = ["run", "task", "seed"]
 
 
-def read_layout(path: Path) -> dict[str, Any]:
+def read_tuning_layout(path: Path) -> dict[str, Any]:
     """The trials and tasks of experiment.json.
 
     Raises:
@@ -200,7 +201,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="CSV of all trials")
     parser.add_argument("--md", type=Path, required=True, help="what was chosen, in Markdown")
     args = parser.parse_args(argv)
-    layout = read_layout(args.experiment)
+    layout = read_tuning_layout(args.experiment)
     trials = choose(gather_trials(args.scores, layout))
     write_csv(args.out, trials[COLUMNS])
     artifact.write_text(args.md, page(trials, layout))

@@ -27,9 +27,9 @@ from userbench.report.equivalence import (
 )
 from userbench.report.experiment import layout_of
 from userbench.report.inference import LEVEL, Noise, Sample, of_runs
-from userbench.report.layout import read_layout
 from userbench.report.power import MOST_SEEDS, POWER
 from userbench.report.published import published_table2
+from userbench.report.table2_layout import read_table2_layout
 from userbench.report.verdict_page import page
 from userbench.report.verdict_table import (
     COLUMNS,
@@ -202,7 +202,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--csv", type=Path, required=True)
     parser.add_argument("--md", type=Path, required=True)
     args = parser.parse_args(argv)
-    layout, margin = read_layout(args.experiment), layout_of(args.experiment, "verify")
+    layout, margin = read_table2_layout(args.experiment), layout_of(args.experiment, "verify")
     table1 = pd.read_csv(args.table1).fillna({"task": ""})
     verdicts = judge(read_statistics(args.statistics), table1, layout, margin)
     write_csv(args.csv, verdicts)
