@@ -30,7 +30,7 @@ chaos: install
 ambiguities: install
 	$(RUN) snakemake --cores all --configfile workflow/config/sensitivity.yaml
 	cp results/sensitivity/effects.csv docs/ambiguities.csv
-	$(RUN) python -m userbench.report.ledger page --ledger src/userbench/experiment/ledger.yaml \
+	$(RUN) python -m userbench.report.ambiguities --ledger src/userbench/experiment/ledger.yaml \
 		--effects docs/ambiguities.csv --out docs/ambiguities.md
 
 # The parts of README.md that are made from results: those of the default run, of which docs/ keeps

@@ -13,8 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from userbench.report import comparison, resampling
-from userbench.report.inference import LEVEL, holm, holm_over_all
+from userbench.report import paired_scores, resampling, row_differences, statistics
+from userbench.report.inference import LEVEL
+from userbench.report.multiple_tests import holm, holm_over_all
 
 DISAGREE = 0.2  # share of users on whom two rows disagree, with every seed
 RIGHT = 0.6  # share of users that a row is right about
@@ -60,7 +61,7 @@ def table_of(
     users: int,
     gain: float = 0.0,
     collapse: float = 0.0,
-) -> comparison.Scores:
+) -> paired_scores.PairedScores:
     """A table in which the last row is better by `gain` and runs collapse with a probability."""
     gains = np.zeros(rows)
     gains[-1] = gain
@@ -71,7 +72,7 @@ def table_of(
     right = np.where(collapsed[..., None], majority, right)
     drawn = right.reshape(-1, users).astype(np.float32) @ counts.T / users
     drawn = drawn.T.reshape(resampling.RESAMPLES, tasks, rows, seeds).astype(np.float64)
-    return comparison.Scores(
+    return paired_scores.PairedScores(
         tasks=[{"task": f"t{n}", "metric": "accuracy"} for n in range(tasks)],
         entries=[{"run": f"r{n}", "label": f"R{n}"} for n in range(rows)],
         seeds=list(range(seeds)),
@@ -80,13 +81,13 @@ def table_of(
         users=np.full(tasks, users),
         notes=np.where(collapsed.any(-1), "a seed predicts one class only", ""),
         n_rows=rows,
-        baseline=0,
+        compared_with=0,
     )
 
 
-def p_values(found: comparison.Scores) -> tuple[np.ndarray, np.ndarray]:
+def p_values(found: paired_scores.PairedScores) -> tuple[np.ndarray, np.ndarray]:
     """P values of all rows against the first, (tasks, rows - 1): ours, and of seeds alone."""
-    p = comparison.differences(found, np.array([0])).p[:, 1:, 0]
+    p = row_differences.differences(found, np.array([0])).p[:, 1:, 0]
     return p, paired_t(found.values[:, 1:] - found.values[:, :1])
 
 
@@ -143,7 +144,7 @@ def best_of(tables: int, users: int, seeds: int) -> Rates:
     for _ in range(tables):
         found = table_of(rng, 1, 10, seeds, users)
         # One task: corrected over the tasks is not corrected at all.
-        claimed.append(np.mean(comparison.over_others(found)["p"] < LEVEL))
+        claimed.append(np.mean(statistics.with_all_others(found)["p"] < LEVEL))
         values = found.values[0]
         means = np.where(np.eye(10, dtype=bool), -np.inf, values.mean(-1))
         against = values - values[means.argmax(-1)]

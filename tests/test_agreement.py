@@ -21,7 +21,7 @@ def agreement():
 
 def scores_csv(path: Path, means: dict[tuple[str, str], float]) -> None:
     """Test scores of two seeds, half a point below and above these means in percent."""
-    from userbench.report.statistics import SCORE_COLUMNS
+    from userbench.results.scores import SCORE_COLUMNS
 
     rows = [
         {

@@ -87,11 +87,11 @@ def made(tiny, tmp_path_factory) -> Path:
         scores, asked = toy / "scores.csv", ["--experiment", told]
         curves = ["--curves", *sorted(toy.glob("pretrain/*/*/*/curve.json"))]
         files = sorted(toy.glob("finetune/*/*/seed?.json"))
-        call("report.tables", "scores", "--scores", *files, "--out", scores)
+        call("results.scores", "--scores", *files, "--out", scores)
         predictions = ["--predictions", *sorted(toy.glob("finetune/*/*/*.parquet"))]
         to = ["--csv", toy / "statistics.csv", "--md", toy / "statistics.md"]
         to += ["--aggregate-csv", toy / "aggregate.csv", "--aggregate-md", toy / "aggregate.md"]
-        call("report.comparison", "--scores", scores, *predictions, *asked, *to)
+        call("report.statistics", "--scores", scores, *predictions, *asked, *to)
         call("report.agreement", "--scores", scores, *asked, "--out", toy / "agreement.csv")
         kinds = [
             w
@@ -99,11 +99,11 @@ def made(tiny, tmp_path_factory) -> Path:
             for w in (f"--{kind}", toy / f"table2.{kind}")
         ]
         said = ["--statistics", toy / "statistics.csv", "--agreement", toy / "agreement.csv"]
-        call("report.tables", "table2", "--scores", scores, *said, *asked, *curves, *kinds)
-        call("report.tables", "headline", *said, *asked, "--md", toy / "headline.md")
+        call("report.table2", "--scores", scores, *said, *asked, *curves, *kinds)
+        call("report.headline", *said, *asked, "--md", toy / "headline.md")
         one = ["--store", f"ttl={store}/behaviours/manifest.json"]
         one += ["--examples", f"age={store}/tasks/age/manifest.json"]
-        call("report.tables", "table1", *one, *asked, "--out", toy / "table1.csv")
+        call("report.table1", *one, *asked, "--out", toy / "table1.csv")
         read = [
             w
             for name in ("statistics", "table1", "agreement")
@@ -129,12 +129,12 @@ def results(made, tmp_path) -> Path:
 
 def audited(results: Path) -> tuple[set[str], str]:
     """Files of which something cannot be traced, and all that was said."""
-    from userbench.report.audit import audit, summary
+    from userbench.report.audit import audit, lines_of
 
     audits = audit(results)
     broken = {f.file for one in audits for f in one.findings if not f.is_note}
     return {Path(file).relative_to(results).as_posix() for file in broken}, "\n".join(
-        summary(audits)
+        lines_of(audits)
     )
 
 
@@ -271,7 +271,7 @@ def test_a_record_that_is_none_is_a_finding(results):
 
 def test_a_record_cannot_make_the_audit_write_elsewhere(results, tmp_path):
     """If wrong: results from a stranger write files of their choice."""
-    from userbench.report.audit import run_again
+    from userbench.report.audit_tables import run_again
 
     mark, path = tmp_path / "mark", results / "toy/agreement.csv"
     told = json.loads(path.with_name(path.name + ".provenance.json").read_text())["command"]
@@ -310,6 +310,20 @@ def test_doubts_are_notes(results):
     assert (
         "1 artefacts were made from a changed source tree" in said or "artefacts were made" in said
     )
+
+
+def test_tables_of_a_command_that_is_gone_are_noted(results):
+    """If wrong: tables of an older version pass as computed again."""
+    for name in ("agreement.csv", "table2.csv"):
+        path = results / f"toy/{name}.provenance.json"
+        record = json.loads(path.read_text())
+        record["command"][2] = "userbench.report.former"
+        path.write_text(json.dumps(record))
+        shutil.copy(path, results)  # as the rule publish does
+    broken, said = audited(results)
+    assert not broken
+    assert "2 tables were made by userbench.report.former, which this version does not" in said
+    assert "10 tables and pages computed again" in said
 
 
 def test_the_command_ends_with_a_status(results, tmp_path, capsys):

@@ -258,7 +258,7 @@ def test_a_bag_of_the_whole_history_that_is_no_longer_is_said_to_be_the_same(
     baselines, corpus, tmp_path
 ):
     # Wrong: one reference stands twice in the table, and is fitted twice.
-    from userbench.report.statistics import gather_scores
+    from userbench.results.scores import gather_scores
 
     longest = int(np.diff(np.load(corpus[0] / "behaviours/offsets.npy")).max())
     for length, same in ((longest - 1, False), (longest, True), (50, True)):
@@ -331,7 +331,7 @@ def test_regularisation_is_chosen_on_validation(baselines, corpus):
 
 def test_score_files_are_what_the_tables_read(baselines, corpus, tmp_path):
     # Wrong: the report refuses the baselines, or two runs of one command differ.
-    from userbench.report.statistics import gather_scores
+    from userbench.results.scores import gather_scores
 
     kinds = {"age": "classification", "click": "top_n"}
     first = score(baselines, corpus, tmp_path, **kinds)

@@ -73,7 +73,7 @@ MISTAKES = {
         at("corpora.ttl.simulate", {"users": 300, "items": 400, "seed": 1, "set": {}}),
         "corpora.ttl.simulate: 'set' is now called 'overrides'. Rename it",
     ),
-    "missing key": (at("verify.margin", {"T1": 1.0}), "verify.margin: the key 'T2' is missing."),
+    "missing key": (at("verify.margin", {"T1": 1.0}), "verify.margin: 'T2' is missing"),
     "unknown key of margins": (
         at("verify.margin", {"accuracy": 0.4}),
         "verify.margin: unknown key 'accuracy'; known: T1, T2, T3, T4, T5, T6",
@@ -431,7 +431,7 @@ def test_a_damaged_ledger_is_refused(tmp_path):
     ties = next(entry for entry in entries if entry["id"] == "ties")
     for change, message in (
         ({"default": "stable"}, "ties: the default must be the first choice"),
-        ({"choices": ties["choices"] + [{"value": "odd", "means": "x"}]}, "ties: 'odd': "),
+        ({"choices": ties["choices"] + [{"value": "odd", "means": "x"}]}, "ties: 'odd' should be"),
         ({"choices": ties["choices"] + ties["choices"][:1]}, "ties: 'pessimistic' is named twice"),
         ({"choices": ties["choices"][::-1], "default": "stable"}, "ties: the default is another"),
         ({"id": "order"}, "'order' is named twice"),

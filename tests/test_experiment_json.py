@@ -77,12 +77,12 @@ def without(*path: str) -> dict:
     ("words", "reason"),
     [
         (["--config", "{"], "--config: '{' is not JSON"),
-        (["--config", json.dumps(without("seeds"))], "--config: top level: the key 'seeds' is"),
+        (["--config", json.dumps(without("seeds"))], "--config: top level: 'seeds' is missing"),
         (["--config", json.dumps(without("runs", "mlm"))], "--config: .*'mlm'"),
         (["--config", json.dumps(CONFIG), "--absent", "tll"], "--absent: no corpus 'tll'; known: "),
         (["--config", json.dumps(CONFIG), "--notes", "x"], "--notes: not valid JSON"),
         (["--config", json.dumps(CONFIG), "--notes", "{}"], "--notes: top level: {} should be a"),
-        (["--config", json.dumps(CONFIG), "--notes", '[""]'], "--notes: 0: '': String should have"),
+        (["--config", json.dumps(CONFIG), "--notes", '[""]'], "--notes: 0: '' should have"),
     ],
 )
 def test_a_mistake_is_one_line(experiment, tmp_path, words, reason, capsys):
@@ -103,8 +103,11 @@ def test_a_mistake_is_one_line(experiment, tmp_path, words, reason, capsys):
         (lambda text: text[:-9], "not valid JSON: .*. Make it again with userbench.report"),
         (lambda text: "[" * 99_999, "not valid JSON: .*. Make it again with userbench.report"),
         (lambda text: text.replace('"toy"', "NaN"), "NaN is not JSON.* Make it again"),
-        (lambda text: "[]", r"top level: \[\] is no JSON object. Make it again"),
-        (lambda text: text.replace('"seeds"', '"sedes"'), "top level: 'seeds' is missing. Make it"),
+        (lambda text: "[]", r"top level: \[\] is no mapping of keys to values. Make it"),
+        (
+            lambda text: text.replace('"seeds"', '"sedes"'),
+            "key 'sedes'; did you mean 'seeds'.. Make it",
+        ),
         (
             lambda text: text.replace('"simulated": []', '"simulated": [3]'),
             "table1.simulated.0: 3 ",
@@ -136,7 +139,7 @@ def test_an_edited_file_is_refused(experiment, tmp_path):
     [
         ("agreement", ["--scores", "s", "--out", "o"], "table2", "table2"),
         ("tuning", ["--scores", "s", "--out", "o", "--md", "m"], "tuning", "tuning"),
-        ("ledger", ["effects", "--scores", "s", "--out", "o"], "effects", "sensitivity"),
+        ("effects", ["--scores", "s", "--out", "o"], "effects", "sensitivity"),
         (
             *("figure.command", ["labels", "--scores", "s", "--csv", "c", "--out", "o"]),
             *("figure 'labels'", "labels"),

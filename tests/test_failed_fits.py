@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 import torch
 from experiments import experiment_flag, write_experiment
+from score_files import LAYOUT, MARKUPS, read_csv, score_file
 from test_loops import data_flags, finetune, pretrain
-from test_tables import LAYOUT, MARKUPS, read_csv, score_file
 
 KINDS = {"age": "classification", "click": "top_n", "gender": "binary"}
 NAN, INFINITE = float("nan"), float("inf")
@@ -79,8 +79,8 @@ def mlm(tiny, tmp_path_factory):
 
 def failed_files(folder: Path, reason: str) -> None:
     """Check what a fine-tuning leaves that has failed in all its tasks."""
-    from userbench.report.statistics import gather_scores
     from userbench.results.predictions import read_predictions
+    from userbench.results.scores import gather_scores
 
     columns = {"age": ["label", "predicted", "correct"], "click": ["rank"]}
     columns["gender"] = ["label", "score"]
@@ -210,7 +210,7 @@ CONTENT = [
 
 def write(folder: Path, contents: list[dict]) -> Path:
     """scores.csv, gathered by the command from score files in the folders of a workflow."""
-    from userbench.report import tables
+    from userbench.results import scores
 
     paths = []
     for told in contents:
@@ -218,22 +218,22 @@ def write(folder: Path, contents: list[dict]) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(told))
         paths.append(str(path))
-    tables.main(["scores", "--scores", *paths, "--out", str(folder / "scores.csv")])
+    scores.main(["--scores", *paths, "--out", str(folder / "scores.csv")])
     return folder / "scores.csv"
 
 
 def table2(folder: Path, scores: Path) -> dict[str, str]:
-    from userbench.report import tables
+    from userbench.report import table2
 
     flags = [word for kind in MARKUPS for word in (f"--{kind}", str(folder / f"t.{kind}"))]
     asked = experiment_flag(folder, table2=LAYOUT)
-    tables.main(["table2", "--scores", str(scores), *asked, *flags])
+    table2.main(["--scores", str(scores), *asked, *flags])
     return {kind: (folder / f"t.{kind}").read_text(encoding="utf-8") for kind in MARKUPS}
 
 
 def test_a_cell_of_which_a_seed_failed_is_empty_and_says_so(tmp_path):
     """Wrong: the mean of the seeds that did not fail, which is too good, or no word on the rest."""
-    from userbench.report.statistics import read_scores
+    from userbench.results.scores import read_scores
 
     scores = write(tmp_path, CONTENT)
     assert read_scores(scores)["value"].isna().sum() == 1
@@ -266,7 +266,7 @@ def test_a_baseline_that_failed_has_no_improvements_over_it(tmp_path):
     [
         ({"best": {"pretrain_epoch": 1, "epoch": 1}}, "best: .* should be None"),
         ({"scores": CONTENT[0]["scores"]}, "scores: .*should have at most 0 items"),
-        ({"failed": ""}, "failed: '': String should have at least 1"),
+        ({"failed": ""}, "failed: '' should have at least 1"),
     ],
 )
 def test_a_failed_file_has_nothing_else(tmp_path, change, reason):
@@ -277,7 +277,7 @@ def test_a_failed_file_has_nothing_else(tmp_path, change, reason):
 
 def test_no_other_value_may_be_empty(tmp_path):
     """Wrong: a value that was lost from scores.csv reads as a fit that failed."""
-    from userbench.report.statistics import read_scores
+    from userbench.results.scores import read_scores
 
     scores = write(tmp_path, CONTENT)
     (tmp_path / "scores.csv.provenance.json").unlink()
@@ -292,10 +292,11 @@ def test_no_other_value_may_be_empty(tmp_path):
 def test_agreement_leaves_the_cell_out(tmp_path):
     """Wrong: NaN has a rank among the methods."""
     from userbench.report.agreement import compare
-    from userbench.report.statistics import read_layout, read_scores
+    from userbench.report.table2_layout import read_table2_layout
+    from userbench.results.scores import read_scores
 
     scores = read_scores(write(tmp_path, CONTENT))
-    layout = read_layout(write_experiment(tmp_path, table2=LAYOUT))
+    layout = read_table2_layout(write_experiment(tmp_path, table2=LAYOUT))
     found = compare(scores, layout).groupby("task")["run"].apply(list)
     assert found["age"] == ["none", "mlm", "adaptssr"] and found["click"] == ["none", "mlm"]
 
@@ -339,10 +340,9 @@ def test_the_page_tells_of_it(tmp_path, monkeypatch):
     """Wrong: the page cannot be made, or the job that failed in vain is not among its jobs."""
     from test_page import make, write_tree
 
-    from userbench.report import tables
     from userbench.report.page import command
     from userbench.report.page.stories import read_story
-    from userbench.results import artifact
+    from userbench.results import artifact, scores
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(artifact, "environment", dict)
@@ -353,7 +353,7 @@ def test_the_page_tells_of_it(tmp_path, monkeypatch):
     artifact.write_json(path, told | {"best": None, "scores": [], "failed": "the loss is nan"})
     artifact.record(path, asked, task_seconds=1.5)
     files = artifact.provenance_of(folder / "scores.csv")["config"]["scores"]
-    tables.main(["scores", "--scores", *files, "--out", str(folder / "scores.csv")])
+    scores.main(["--scores", *files, "--out", str(folder / "scores.csv")])
     text = make(command, folder)
     assert "AdaptSSR on T3 Click has no score: seed 1 failed" in text
     assert 'data-cell="adaptssr/gender"' in text and 'data-cell="adaptssr/click"' not in text

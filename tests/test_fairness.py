@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from experiments import experiment_flag, write_experiment
-from test_tables import LAYOUT, make_table2, score_file, write_score_files
+from score_files import LAYOUT, make_table2, score_file, write_score_files
 
 PASSES = {"mlm": (1, 0), "ccl": (2, 2), "adaptssr": (4, 0), "long": (1, 0), "teacher": (1, 0)}
 
@@ -152,9 +152,9 @@ CONTROLS = [
 
 def make_fairness(folder: Path, controls=CONTROLS, layout=LAYOUT) -> pd.DataFrame:
     """Run the command on the scores of Table 2 and these of a control run; its CSV."""
-    from userbench.report import fairness, tables
+    from userbench.report import fairness
 
-    make_table2(tables, folder, layout)
+    make_table2(folder, layout)
     told = layout_of(folder)
     told["controls"] = told["controls"][:1]
     files = folder / "controls"
@@ -190,11 +190,12 @@ def test_controls_have_scores_beside_those_of_table2(tmp_path):
 
 def test_a_table_without_controls_has_no_block_of_them(training, tmp_path):
     from userbench.report import fairness
-    from userbench.report.statistics import read_layout, read_scores
+    from userbench.report.table2_layout import read_table2_layout
+    from userbench.results.scores import read_scores
 
     make_fairness(tmp_path)
     told = read(training, tmp_path, layout_of(tmp_path, controls=[]))
-    layout = read_layout(write_experiment(tmp_path, table2=LAYOUT | {"simulated": True}))
+    layout = read_table2_layout(write_experiment(tmp_path, table2=LAYOUT | {"simulated": True}))
     table = fairness.fairness(read_scores(tmp_path / "scores.csv"), layout, told)
     page = fairness.page(table, layout)
     assert "*Controls, not ranked*" not in page and page.startswith("SIMULATED DATA")
@@ -210,14 +211,12 @@ def test_a_control_that_lacks_a_task_is_an_error(tmp_path):
 
 def test_table2_says_what_is_behind_its_rows_and_nothing_of_controls(tmp_path):
     # Wrong: AdaptSSR's twelve sequences per user stand beside three as if they were the same.
-    from userbench.report import tables
-
     layout = layout_of(tmp_path)
     curves = ["--curves", *map(str, curves_of(tmp_path))]
-    texts = make_table2(tables, tmp_path, more=curves, training=layout)
+    texts = make_table2(tmp_path, more=curves, training=layout)
     for kind in ("md", "tex", "html"):
         assert "AdaptSSR (mlm; 4 to 6; 4)" in texts[kind]
         assert "longer" not in texts[kind]
     told = json.loads((tmp_path / "t.csv.provenance.json").read_text())
     assert len([name for name in told["inputs"] if name.startswith("pretrain/mlm/")]) == 2
-    assert "behind each row" not in make_table2(tables, tmp_path)["md"]
+    assert "behind each row" not in make_table2(tmp_path)["md"]

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 import torch
 from experiments import experiment_flag
+from score_files import CONTENT, LAYOUT, make_table2
 from stores import write_splits, write_store
-from test_tables import CONTENT, LAYOUT, make_table2
 
 from userbench.errors import LIMIT, command
 
@@ -201,7 +201,7 @@ def written(tiny, tmp_path_factory) -> Path:
     """One of everything that is read again, and copies of store and splits."""
     from userbench import finetune, pretrain
     from userbench.data import neighbours
-    from userbench.report import tables
+    from userbench.results import scores
 
     folder = tmp_path_factory.mktemp("written")
     for name in ("store", "splits"):
@@ -215,7 +215,7 @@ def written(tiny, tmp_path_factory) -> Path:
     told = json.dumps({**task, "out": str(folder / "age.json")})
     finetune.main([*data, *size, "--device", "cpu", "--run", "none", "--task", told])
     flags = ["--scores", str(folder / "age.json"), "--out", str(folder / "scores.csv")]
-    tables.main(["scores", *flags])
+    scores.main(flags)
     return folder
 
 
@@ -244,7 +244,7 @@ def read_neighbours(folder: Path) -> None:
 
 
 def read_score_file(folder: Path) -> None:
-    from userbench.report.statistics import read_score_file
+    from userbench.results.scores import read_score_file
 
     read_score_file(folder / "age.json")
 
@@ -256,7 +256,7 @@ def read_predictions(folder: Path) -> None:
 
 
 def read_scores(folder: Path) -> None:
-    from userbench.report.statistics import read_scores
+    from userbench.results.scores import read_scores
 
     read_scores(folder / "scores.csv")
 
@@ -371,19 +371,19 @@ def test_a_zip_changed_after_it_was_read_is_noticed(tiny, tmp_path):
 
 def test_a_table_names_the_seeds_that_are_missing(tmp_path):
     """Wrong: a mean of fewer seeds stands among the others, and nobody sees it."""
-    from userbench.report import comparison, tables
+    from userbench.report import statistics
 
-    whole = make_table2(tables, tmp_path)
+    whole = make_table2(tmp_path)
     assert "Missing" not in whole["md"]
     lost = [c for c in CONTENT if (c["run"], c["task"], c["seed"]) != ("adaptssr", "age", 1)]
     told = "seed 1 of AdaptSSR (finetune/adaptssr/age/seed1.json)"
-    for text in make_table2(tables, tmp_path, contents=lost).values():
+    for text in make_table2(tmp_path, contents=lost).values():
         if "Measured" in text:
             assert f"Missing: {told}" in re.sub(r"\\", "", text)
     scores = ["--scores", str(tmp_path / "scores.csv"), *experiment_flag(tmp_path, table2=LAYOUT)]
     out = [f"--{name}={tmp_path / name}" for name in ("csv", "md", "aggregate-csv", "aggregate-md")]
     with pytest.raises(SystemExit, match=r"Give finetune/adaptssr/age/seed1.json to the command"):
-        comparison.main([*scores, "--predictions", "none.parquet", *out])
+        statistics.main([*scores, "--predictions", "none.parquet", *out])
     assert not (tmp_path / "csv").exists()
 
 

@@ -63,15 +63,15 @@ def disk() -> Iterator[Disk]:
 def trained(tiny, tmp_path_factory) -> Path:
     """A checkpoint, and the folder of two score files and their table."""
     from userbench import pretrain
-    from userbench.report import tables
+    from userbench.results import scores
 
     folder = tmp_path_factory.mktemp("trained")
     flags = ["--epochs", "1", "--batch-size", "64", "--keep", "1", "--method", "cl4srec"]
     pretrain.main([*of_training(tiny), *flags, "--out", str(folder)])
     finetune(tiny, folder / "a.json", run="a")
     finetune(tiny, folder / "b.json", run="b")
-    scores = [str(folder / name) for name in ("a.json", "b.json")]
-    tables.main(["scores", "--scores", *scores, "--out", str(folder / "scores.csv")])
+    files = [str(folder / name) for name in ("a.json", "b.json")]
+    scores.main(["--scores", *files, "--out", str(folder / "scores.csv")])
     return folder
 
 
@@ -172,19 +172,18 @@ def similarity(tiny: Path, trained: Path, out: Path) -> None:
 
 
 def gathered(tiny: Path, trained: Path, out: Path) -> None:
-    from userbench.report import tables
+    from userbench.results import scores
 
-    flags = ["--scores", str(trained / "a.json"), "--out", str(out / "scores.csv")]
-    tables.main(["scores", *flags])
+    scores.main(["--scores", str(trained / "a.json"), "--out", str(out / "scores.csv")])
 
 
 def table(tiny: Path, trained: Path, out: Path) -> None:
-    from userbench.report import tables
+    from userbench.report import table2
 
     flags = ["--scores", str(trained / "scores.csv"), *experiment_flag(trained, table2=LAYOUT)]
     for kind in ("csv", "md", "tex", "html"):
         flags += [f"--{kind}", str(out / f"table2.{kind}")]
-    tables.main(["table2", *flags])
+    table2.main(flags)
 
 
 def figure(tiny: Path, trained: Path, out: Path) -> None:

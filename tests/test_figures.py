@@ -45,7 +45,7 @@ def scores(runs, tasks=TASKS, seeds=3, seed=0):
                     rows.append(shared | {"split": "validation", "epoch": epoch, "value": value})
                 value = rng.integers(40, 60) / 100
                 rows.append(shared | {"split": "test", "epoch": 2, "value": value})
-    from userbench.report.statistics import SCORE_COLUMNS
+    from userbench.results.scores import SCORE_COLUMNS
 
     return pd.DataFrame(rows)[list(SCORE_COLUMNS)].astype({"width": "Int64"})
 

@@ -186,7 +186,7 @@ def test_damaged_checkpoints_name_the_file_and_the_remedy(tmp_path):
 
 def test_damaged_results_are_refused_by_the_reports(tmp_path):
     """Score files and the table of them: one line that names the file, whatever is in it."""
-    from userbench.report.statistics import read_score_file, read_scores
+    from userbench.results.scores import read_score_file, read_scores
 
     scores = {
         **{"run": "none", "task": "age", "corpus": "ttl", "seed": 0, "kind": "classification"},

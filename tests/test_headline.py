@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from test_comparison import EXAMPLES, RIGHT, layout, make, run
+from test_statistics import EXAMPLES, RIGHT, layout, make, run
 
 NAN = float("nan")
 CHANCE = "Chance is that of seeds and test users, "
@@ -70,14 +70,14 @@ def test_nothing_significant_is_one_sentence(headline):
     cells = [{**one, "baseline.p_table": 0.05} for one in TWO_TASKS]
     cells[0] |= {"baseline.p_table": NAN}
     cells[3] |= {"baseline.p_table": NAN}
-    said = headline.against_baseline(table_of(*cells))
+    said = headline.on_comparisons(table_of(*cells))
     assert said[0] == "No row is better or worse than NONE beyond chance."
     assert said[1] == f"{CHANCE}all 4 comparisons corrected together (Holm, 5%)."
 
 
 def test_one_side_without_claims_is_said(headline):
     better = [one for one in TWO_TASKS if one["run"] != "adaptssr"]
-    assert headline.against_baseline(table_of(*better))[1] == (
+    assert headline.on_comparisons(table_of(*better))[1] == (
         "No row is worse than NONE beyond chance."
     )
 
@@ -85,7 +85,7 @@ def test_one_side_without_claims_is_said(headline):
 def test_comparisons_that_cannot_be_made_are_counted(headline):
     # Wrong: "all 4 comparisons" where a collapsed seed leaves one of them out.
     cells = [*TWO_TASKS[:2], TWO_TASKS[2] | {"baseline.p_table": NAN, "note": "seed 1 failed"}]
-    said = headline.against_baseline(table_of(*cells))
+    said = headline.on_comparisons(table_of(*cells))
     assert said[-1] == (
         f"{CHANCE}1 of 2 comparisons corrected together (Holm, 5%); the others have failed or "
         "collapsed seeds, or no spread."
@@ -100,7 +100,7 @@ def test_a_reference_is_no_row(headline):
     assert said[2] == "The reference BAG is better than NONE beyond chance on Age (+30.00 points)."
     assert "ADAPTSSR has rank 3 of 3 rows on Age." in said
     few = [one | {"baseline.p_table": NAN} for one in TWO_TASKS[:3]]
-    said = headline.against_baseline(table_of(*few, bag))
+    said = headline.on_comparisons(table_of(*few, bag))
     assert said[0] == "No row is better or worse than NONE beyond chance."
 
 
@@ -108,7 +108,7 @@ def test_a_reference_has_one_seed_and_says_nothing_of_the_rows(headline):
     # Wrong: "one seed has no spread" of rows of three seeds, because a reference has one.
     bag = cell("age", "bag", 80.0, 30.0, ranked=0, seeds=1)
     collapsed = [one | {"baseline.p_table": NAN} for one in TWO_TASKS[:3]]
-    assert headline.against_baseline(table_of(*collapsed, bag)) == [
+    assert headline.on_comparisons(table_of(*collapsed, bag)) == [
         "No row can be compared with NONE: seeds failed or collapsed, or have no spread."
     ]
 
@@ -121,14 +121,14 @@ def test_a_row_that_is_better_everywhere_is_said_shortly(headline):
         for n, task in enumerate(tasks)
         for one in (cell(task, "none", 50.0), cell(task, "mlm", 51.0 + n, 1.0 + n, 0.001))
     ]
-    said = headline.against_baseline(table_of(*cells))
+    said = headline.on_comparisons(table_of(*cells))
     assert said[0] == (
         "MLM is better than NONE beyond chance on all 4 tasks measured (+1.00 to +4.00 points)."
     )
     cells[1] |= {"baseline.p_table": 0.3}
     assert (
         "on Life (+2.00 points), Click (+3.00 points) and Like (+4.00 points)"
-        in (headline.against_baseline(table_of(*cells))[0])
+        in (headline.on_comparisons(table_of(*cells))[0])
     )
 
 
@@ -139,7 +139,7 @@ def test_two_rows_of_one_label_are_two_rows(headline):
         cell("age", "a", 52.0, 2.0, 0.01, row="X"),
         cell("age", "b", 53.0, 3.0, 0.01, row="X"),
     ]
-    said = headline.against_baseline(table_of(*twins))[0]
+    said = headline.on_comparisons(table_of(*twins))[0]
     assert (
         said
         == "X is better than NONE beyond chance on Age (+2.00 points); X on Age (+3.00 points)."
@@ -165,7 +165,7 @@ def test_without_adaptssr_nothing_is_said_of_it(headline):
     assert not headline.on_ours(table_of(*other), OURS)
     alone = [cell("age", "adaptssr", 50.0, **{"baseline.run": ""})]
     assert not headline.on_ours(table_of(*alone), rows_of("adaptssr"))
-    assert headline.against_baseline(table_of(*alone)) == [
+    assert headline.on_comparisons(table_of(*alone)) == [
         "There is no row beside ADAPTSSR to compare."
     ]
 
@@ -183,13 +183,13 @@ def test_adaptssr_may_be_the_baseline(headline):
 
 def test_ranks_are_shared_and_those_of_the_aggregate(headline, tmp_path):
     # Wrong: another rank than aggregate.csv has of the same table.
-    from userbench.report import comparison
+    from userbench.report import statistics
 
     make(tmp_path, RIGHT)
     chosen = layout()
     chosen["rows"][1]["paper"] = "AdaptSSR"  # the row with a tie in one task
-    aggregate = run(comparison, "aggregate", tmp_path, chosen).set_index("run")["rank"]
-    table = run(comparison, "statistics", tmp_path, chosen)
+    aggregate = run(statistics, "aggregate", tmp_path, chosen).set_index("run")["rank"]
+    table = run(statistics, "statistics", tmp_path, chosen)
     first, by_task = headline.on_ours(table, chosen)[:2]
     assert first == (
         f"MLM has average rank {aggregate['mlm']:.2f} over 2 tasks (1 is best), place 2 of 3 rows; "
@@ -222,13 +222,14 @@ def test_tasks_with_a_failed_fit_are_left_out_of_ranks(headline):
 
 def sentences_of(headline, folder, right, chosen) -> list[str]:
     """What is said of runs that get so many of EXAMPLES right; checked against statistics.md."""
-    from userbench.report import comparison
-    from userbench.report.tables import bullets
+    from userbench.report import statistics
+    from userbench.report.markup import markdown_text
 
     make(folder, right)
     chosen["rows"][-1]["paper"] = "AdaptSSR"
-    said = headline.sentences(run(comparison, "statistics", folder, chosen), chosen)
-    assert bullets(said) in (folder / "statistics.md").read_text()
+    said = headline.sentences(run(statistics, "statistics", folder, chosen), chosen)
+    listed = "".join(f"- {markdown_text(sentence)}\n" for sentence in said)
+    assert listed in (folder / "statistics.md").read_text()
     return said
 
 
@@ -338,8 +339,10 @@ def test_no_task_of_the_paper_no_order(headline):
 
 
 def test_lists_and_numbers_in_words(headline):
+    from userbench.report.cells import number
+
     assert headline.listed(["a"]) == "a"
     assert headline.listed(["a", "b", "c"]) == "a, b and c"
-    assert [headline.decimals(value) for value in (-0.001, -0.5, np.float64(1))] == [
+    assert [number(value) for value in (-0.001, -0.5, np.float64(1))] == [
         *("0.00", "−0.50", "1.00")
     ]

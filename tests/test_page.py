@@ -55,8 +55,8 @@ def write_tree(
 
     `references` are what score files of simple references say of the first task beside the score.
     """
-    from userbench.report import agreement, tables
-    from userbench.results import artifact
+    from userbench.report import agreement, table2
+    from userbench.results import artifact, scores
 
     folder, files = Path("results", name), []
     for run in RUNS:
@@ -104,18 +104,18 @@ def write_tree(
         "compared_with": "none",
         "notes": [f"a note on {label}"],
     }
-    scores = folder / "scores.csv"
+    csv = folder / "scores.csv"
     drawn = figure_layout([figure_row("adaptssr", "adaptssr")], {"gender": ("T5 Gender", "auc")})
     told = write_experiment(folder, table2=layout, figures={"ablation": drawn})
     asked = ["--experiment", str(told)]
-    tables.main(["scores", "--scores", *files, "--out", str(scores)])
+    scores.main(["--scores", *files, "--out", str(csv)])
     flags = [
         word
         for kind in ("csv", "md", "tex", "html")
         for word in (f"--{kind}", f"{folder}/table2.{kind}")
     ]
-    tables.main(["table2", "--scores", str(scores), *asked, *flags])
-    agreement.main(["--scores", str(scores), *asked, "--out", str(folder / "agreement.csv")])
+    table2.main(["--scores", str(csv), *asked, *flags])
+    agreement.main(["--scores", str(csv), *asked, "--out", str(folder / "agreement.csv")])
     return folder
 
 

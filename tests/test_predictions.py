@@ -83,7 +83,7 @@ def test_without_a_test_there_are_no_predictions(tiny, tmp_path):
 def test_references_tell_theirs(tiny, tmp_path):
     # Wrong: the noise of the test users cannot be told for the rows that are hardest to beat.
     from userbench import baselines
-    from userbench.report.statistics import gather_scores
+    from userbench.results.scores import gather_scores
 
     metrics = {"classification": "accuracy", "top_n": "ndcg@10", "binary": "auc"}
     tasks = []

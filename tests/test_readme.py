@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from experiments import experiment_flag
-from test_tables import LAYOUT, make_table2, statistics_csv
+from score_files import LAYOUT, make_table2, statistics_csv
 
 ROOT = Path(__file__).parent.parent
 KEPT = ROOT / "docs/results/default"
@@ -21,7 +21,7 @@ def readme():
 @pytest.fixture
 def results(tmp_path) -> Path:
     """A folder as docs/ keeps it: three tables and experiment.json, each with its record."""
-    from userbench.report import tables
+    from userbench.report import headline
     from userbench.results.artifact import record
 
     made, folder = tmp_path / "made", tmp_path / "kept"
@@ -32,10 +32,10 @@ def results(tmp_path) -> Path:
     (made / "agreement.csv").write_text("task,label,tau,p_value\nage,T1 Age,-0.3333,0.7\n")
     flags += ["--agreement", str(made / "agreement.csv")]
     layout = LAYOUT | {"rows": [{**row, "label": f"_{row['run']}_"} for row in LAYOUT["rows"]]}
-    make_table2(tables, made, layout, more=flags)
-    words = ["headline", *flags, *experiment_flag(folder, table2=layout)]
+    make_table2(made, layout, more=flags)
+    words = [*flags, *experiment_flag(folder, table2=layout)]
     words += ["--md", str(folder / "h.md")]
-    tables.main(words)
+    headline.main(words)
     (made / "t.csv").rename(made / "table2.csv")
     shutil.copy(made / "t.csv.provenance.json", folder / "table2.csv.provenance.json")
     record(folder / "experiment.json", {})

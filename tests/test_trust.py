@@ -300,11 +300,12 @@ def test_texts_of_a_config_reach_their_command_whole(checkout):
 
 def test_markdown_pages_escape_labels():
     """If wrong: a label of a config becomes an element of a page, or steers a terminal."""
-    from userbench.report import verdict
-    from userbench.report.tables import markdown_text
+    from userbench.report.markup import markdown_text
+    from userbench.report.verdict_page import page
+    from userbench.report.verdict_table import COLUMNS, TEXTS
 
-    row = dict.fromkeys(verdict.COLUMNS, 1.0)
-    row |= {name: "x" for name in verdict.TEXTS} | {"reason": HOSTILE, "gain_reason": HOSTILE}
+    row = dict.fromkeys(COLUMNS, 1.0)
+    row |= {name: "x" for name in TEXTS} | {"reason": HOSTILE, "gain_reason": HOSTILE}
     row |= {"verdict": "undecided", "gain_verdict": "undecided"}
     figures = {
         "task": "age",
@@ -314,10 +315,10 @@ def test_markdown_pages_escape_labels():
         "tau": 1.0,
         "p_value": 0.1,
     }
-    page = verdict.page(pd.DataFrame([row]), pd.DataFrame([figures]))
-    assert "<script" not in page.replace(r"\<script", "") and "\x1b" not in page
-    assert len([line for line in page.splitlines() if line.startswith("|")]) == 9
-    for line in page.splitlines():
+    text = page(pd.DataFrame([row]), pd.DataFrame([figures]))
+    assert "<script" not in text.replace(r"\<script", "") and "\x1b" not in text
+    assert len([line for line in text.splitlines() if line.startswith("|")]) == 9
+    for line in text.splitlines():
         if line.startswith("|"):
             assert len(re.findall(r"(?<!\\)\|", line)) in (6, 8)
     assert markdown_text("a\x1b[0m\u202eb") == r"a\[0mb"

@@ -219,7 +219,7 @@ def test_bad_scores_are_reported(tuning, tmp_path, files, reason):
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"trials": []}, r"layouts.tuning.trials: \[\]: List should have at least 1"),
+        ({"trials": []}, r"layouts.tuning.trials: \[\] should have at least 1"),
         ({"trials": LAYOUT["trials"][:1] * 2}, "'clue--1' is named twice"),
         (
             {"trials": [LAYOUT["trials"][0], LAYOUT["trials"][0] | {"run": "again"}]},

@@ -196,7 +196,7 @@ def test_sensitivity_runs_every_other_choice_of_the_ledger(checkout):
         ]
         assert len(own) == 2
         assert sum(f"--hold-out{flag} age life_status click like " in line for line in own) == 1
-    (effects,) = re.findall(r"ledger effects .* --curves (.*?) --experiment", said)
+    (effects,) = re.findall(r"report.effects .* --curves (.*?) --experiment", said)
     assert set(effects.split()) == {
         f"results/sensitivity/pretrain/{run}/{corpus}/seed{seed}/curve.json"
         for run in by_run
@@ -409,7 +409,7 @@ def test_absent_real_data_is_one_clear_line(checkout, name):
     ("changes", "message"),
     [
         ({"sead": [1]}, "top level: unknown key 'sead'; did you mean 'seeds'?"),
-        ({"verify": {"margin": {"T1": 1}}}, "verify.margin: the key 'T2' is missing"),
+        ({"verify": {"margin": {"T1": 1}}}, "verify.margin: 'T2' is missing"),
         ({"protocol": {"test_users": "held_out"}}, "runs.coserec.inputs: neighbours of all users"),
     ],
 )
@@ -681,8 +681,8 @@ def test_smoke_run_from_raw_files_to_table(checkout):
     counts = rerun_after_edit("methods/adaptssr.py")
     assert counts["pretrain"] == 2  # no other method
     assert counts["finetune_ttl"] == 1
-    counts = rerun_after_edit("report/tables.py")
+    counts = rerun_after_edit("report/table2.py")
     assert "pretrain" not in counts and "finetune_ttl" not in counts
-    counts = rerun_after_edit("metrics.py")
+    counts = rerun_after_edit("model/metrics.py")
     assert "pretrain" not in counts
     assert counts["finetune_ttl"] == 10

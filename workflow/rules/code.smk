@@ -15,6 +15,11 @@ def with_format(name):
     return lambda w: sorted({*code(name), *code(f"data.formats.{CORPORA[w.corpus].format}")})
 
 
+def templates(*names):
+    """Templates that pages are made from."""
+    return [f"src/userbench/report/templates/{name}" for name in names]
+
+
 def method_code(run):
     """Source files of a run's method, and of the views it is given."""
     method, views = RUNS[run].method, RUNS[run].overrides.get("views", {})

@@ -15,7 +15,7 @@ rule figure_scores:
     """Gather the scores behind {wildcards.figure} in one tidy table."""
     input:
         scores=lambda w: of_figure(SCORE, BY_NAME[w.figure]),
-        code=code("report.tables"),
+        code=code("results.scores"),
     output:
         csv=FIGURE_SCORES,
         provenance=f"{FIGURE_SCORES}.provenance.json",
@@ -29,7 +29,7 @@ rule figure_scores:
     message:
         "Gather the scores behind {wildcards.figure}"
     shell:
-        "python -m userbench.report.tables scores --scores {input.scores} --out {output.csv}"
+        "python -m userbench.results.scores --scores {input.scores} --out {output.csv}"
         " > {log} 2>&1"
 
 

@@ -63,7 +63,13 @@ rule notebook:
     input:
         notebook="notebooks/{notebook}.ipynb",
         results=lambda w: [f"{OUT}/{name}" for name in NOTEBOOKS[w.notebook]],
-        code=sorted({*code("report.tables"), *code("report.figure.scores")}),
+        code=sorted(
+            {
+                *code("report.table2"),
+                *code("report.drawing.scores"),
+                *templates("table2.part.html"),
+            }
+        ),
     output:
         html=f"{OUT}/notebooks/{{notebook}}.html",
     log:

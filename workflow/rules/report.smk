@@ -48,8 +48,8 @@ rule scores:
     """Gather every score of every run, task and seed in one tidy table."""
     input:
         scores=of_runs(SCORE, dict.fromkeys([*ROWS, *STUDIED])),
-        references=baseline_files(SCORE),
-        code=code("report.tables"),
+        baselines=baseline_files(SCORE),
+        code=code("results.scores"),
     output:
         csv=f"{OUT}/scores.csv",
         provenance=f"{OUT}/scores.csv.provenance.json",
@@ -61,7 +61,7 @@ rule scores:
     message:
         "Gather the scores"
     shell:
-        "python -m userbench.report.tables scores --scores {input.scores} {input.references}"
+        "python -m userbench.results.scores --scores {input.scores} {input.baselines}"
         " --out {output.csv} > {log} 2>&1"
 
 
@@ -73,8 +73,9 @@ rule table2:
         statistics=f"{OUT}/statistics.csv",
         agreement=f"{OUT}/agreement.csv",
         curves=curves_behind(ROWS),
-        references=baseline_files(SCORE),
-        code=code("report.tables"),
+        baselines=baseline_files(SCORE),
+        code=code("report.table2"),
+        templates=templates("table2.md", "table2.tex", "table2.html", "table2.part.html"),
         published="src/userbench/report/paper_table2.csv",
     output:
         csv=report(
@@ -100,9 +101,9 @@ rule table2:
     message:
         "Make Table 2"
     shell:
-        "python -m userbench.report.tables table2 --scores {input.scores}"
+        "python -m userbench.report.table2 --scores {input.scores}"
         " --statistics {input.statistics} --agreement {input.agreement}"
-        " --references {input.references} --curves {input.curves}"
+        " --references {input.baselines} --curves {input.curves}"
         " --experiment {input.experiment} --csv {output.csv} --md {output.md} --tex {output.tex}"
         " --html {output.html} > {log} 2>&1"
 
@@ -113,7 +114,8 @@ rule headline:
         experiment=SPECIFICATION,
         statistics=f"{OUT}/statistics.csv",
         agreement=f"{OUT}/agreement.csv",
-        code=code("report.tables"),
+        code=code("report.headline"),
+        templates=templates("headline.md"),
     output:
         md=f"{OUT}/headline.md",
         provenance=f"{OUT}/headline.md.provenance.json",
@@ -125,7 +127,7 @@ rule headline:
     message:
         "Say what Table 2 says"
     shell:
-        "python -m userbench.report.tables headline --statistics {input.statistics}"
+        "python -m userbench.report.headline --statistics {input.statistics}"
         " --agreement {input.agreement} --experiment {input.experiment} --md {output.md} > {log} 2>&1"
 
 
@@ -137,6 +139,7 @@ rule fairness:
         controls=of_runs(SCORE, controls_of(EXPERIMENT)),
         curves=curves_behind([*ROWS, *controls_of(EXPERIMENT)]),
         code=code("report.fairness"),
+        templates=templates("fairness.md", "line.md"),
     output:
         csv=f"{OUT}/fairness.csv",
         md=f"{OUT}/fairness.md",
@@ -182,6 +185,7 @@ rule tuning:
         experiment=SPECIFICATION,
         scores=of_runs(SCORE, EXPERIMENT.trials),
         code=code("report.tuning"),
+        templates=templates("tuning.md", "line.md"),
     output:
         csv=f"{OUT}/tuning.csv",
         md=f"{OUT}/tuning.md",
@@ -205,7 +209,7 @@ rule effects:
         scores=f"{OUT}/scores.csv",
         predictions=of_runs(PREDICTIONS, STUDIED),
         curves=expand(CURVE, run=EXPERIMENT.held_out_runs, corpus=CORPORA, seed=SEEDS),
-        code=code("report.ledger"),
+        code=code("report.effects"),
     output:
         csv=f"{OUT}/effects.csv",
         provenance=f"{OUT}/effects.csv.provenance.json",
@@ -217,7 +221,7 @@ rule effects:
     message:
         "Compare each switch with the default"
     shell:
-        "python -m userbench.report.ledger effects --scores {input.scores}"
+        "python -m userbench.report.effects --scores {input.scores}"
         " --predictions {input.predictions} --curves {input.curves} --experiment {input.experiment}"
         " --out {output.csv} > {log} 2>&1"
 
@@ -227,7 +231,8 @@ rule ambiguities:
     input:
         ledger="src/userbench/experiment/ledger.yaml",
         effects=f"{OUT}/effects.csv",
-        code=code("report.ledger"),
+        code=code("report.ambiguities"),
+        templates=templates("ambiguities.md"),
     output:
         md=f"{OUT}/ambiguities.md",
     log:
@@ -238,7 +243,7 @@ rule ambiguities:
     message:
         "Write the ambiguity ledger"
     shell:
-        "python -m userbench.report.ledger page --ledger {input.ledger}"
+        "python -m userbench.report.ambiguities --ledger {input.ledger}"
         " --effects {input.effects} --out {output.md} > {log} 2>&1"
 
 
@@ -248,7 +253,7 @@ rule table1:
         experiment=SPECIFICATION,
         behaviours=expand(BEHAVIOURS, corpus=CORPORA),
         examples=[path for corpus in CORPORA for path in task_files(EXAMPLES, corpus)],
-        code=code("report.tables"),
+        code=code("report.table1"),
         published="src/userbench/report/paper_table1.csv",
     output:
         csv=f"{OUT}/table1.csv",
@@ -267,7 +272,7 @@ rule table1:
     message:
         "Make Table 1"
     shell:
-        "python -m userbench.report.tables table1 --store {params.stores} --examples {params.examples}"
+        "python -m userbench.report.table1 --store {params.stores} --examples {params.examples}"
         " --experiment {input.experiment} --out {output.csv} > {log} 2>&1"
 
 

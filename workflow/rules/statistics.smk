@@ -9,8 +9,9 @@ rule statistics:
         experiment=SPECIFICATION,
         scores=f"{OUT}/scores.csv",
         predictions=of_runs(PREDICTIONS, ROWS),
-        references=baseline_files(PREDICTIONS),
-        code=code("report.comparison"),
+        baselines=baseline_files(PREDICTIONS),
+        code=code("report.statistics"),
+        templates=templates("statistics.md", "aggregate.md", "line.md"),
     output:
         csv=f"{OUT}/statistics.csv",
         md=f"{OUT}/statistics.md",
@@ -26,8 +27,8 @@ rule statistics:
     message:
         "Compare the rows, task by task and over all tasks"
     shell:
-        "python -m userbench.report.comparison --scores {input.scores}"
-        " --predictions {input.predictions} {input.references} --experiment {input.experiment}"
+        "python -m userbench.report.statistics --scores {input.scores}"
+        " --predictions {input.predictions} {input.baselines} --experiment {input.experiment}"
         " --csv {output.csv} --md {output.md} --aggregate-csv {output.aggregate_csv}"
         " --aggregate-md {output.aggregate_md} > {log} 2>&1"
 
@@ -40,6 +41,7 @@ rule verdict:
         table1=f"{OUT}/table1.csv",
         agreement=f"{OUT}/agreement.csv",
         code=code("report.verdict"),
+        templates=templates("verdict.md"),
         published="src/userbench/report/paper_table2.csv",
     output:
         csv=f"{OUT}/verdict.csv",

@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from userbench.experiment.config import Fields
+from userbench.experiment.validation import read_yaml
 
 
 def read_configs(paths: Iterable[Path]) -> Fields:
@@ -18,7 +19,7 @@ def read_configs(paths: Iterable[Path]) -> Fields:
     content: Fields = {}
     for path in paths:
         check_keys_once(path)
-        read = yaml.safe_load(path.read_text(encoding="utf-8"))
+        read = read_yaml(path)
         if not isinstance(read, dict):
             raise ValueError(f"{path}: is no mapping of keys to values. See workflow/config/")
         content = updated(content, read)

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field
 
 from userbench.experiment.config import Fields, Name, Part, Protocol
+from userbench.experiment.validation import read_yaml, validated
 
 LEDGER = Path(__file__).with_name("ledger.yaml")
 
@@ -72,7 +72,7 @@ class MethodSwitch(Switch):
 
 
 AnyEntry = Annotated[OpenPoint | ProtocolSwitch | MethodSwitch, Field(discriminator="where")]
-ENTRIES = TypeAdapter(Annotated[list[AnyEntry], Field(min_length=1)])
+Entries = Annotated[list[AnyEntry], Field(min_length=1)]
 
 
 def read_ledger(path: Path = LEDGER) -> list[OpenPoint | ProtocolSwitch | MethodSwitch]:
@@ -82,16 +82,7 @@ def read_ledger(path: Path = LEDGER) -> list[OpenPoint | ProtocolSwitch | Method
         ValueError: not YAML, an entry has a missing, unknown or wrong field, two have one name, or
             a default is not the first choice or no value that a config may have.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
-    try:
-        entries = ENTRIES.validate_python(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "top level"
-        raise ValueError(f"{path}: {place}: {first['msg']}") from None
+    entries: list[Any] = validated(read_yaml(path), Entries, str(path))
     check_names(entries, path)
     for entry in switches(entries):
         check_choices(entry, f"{path}: {entry.id}")
@@ -125,9 +116,6 @@ def check_choices(entry: ProtocolSwitch | MethodSwitch, place: str) -> None:
     if not isinstance(entry, ProtocolSwitch):
         return
     for value in values:
-        try:
-            Protocol.model_validate({entry.key: value})
-        except ValidationError as error:
-            raise ValueError(f"{place}: {value!r}: {error.errors()[0]['msg']}") from None
+        validated({entry.key: value}, Protocol, place)
     if getattr(Protocol(), entry.key) != entry.default:
         raise ValueError(f"{place}: the default is another in experiment/config.py")

@@ -1,4 +1,4 @@
-"""How far our order of the methods is that of the paper's Table 2: Kendall's tau per task.
+"""Agreement of our order of the methods with that of the paper's Table 2: Kendall's tau per task.
 
 python -m userbench.report.agreement --scores scores.csv --experiment experiment.json
     --out agreement.csv
@@ -16,9 +16,11 @@ from jaxtyping import Float
 from scipy.stats import kendalltau, permutation_test
 
 from userbench.errors import command
-from userbench.report.statistics import read_layout, read_scores, summarise
-from userbench.report.tables import resolved, write_csv
+from userbench.report.summary import summarise
+from userbench.report.table2_layout import read_table2_layout
 from userbench.results import artifact
+from userbench.results.scores import read_scores
+from userbench.results.tables import resolved, write_csv
 
 COLUMNS = [
     *("task", "label", "metric", "data", "rows", "tau", "p_value"),
@@ -32,10 +34,10 @@ ORDERS = 40_320
 def compare(scores: pd.DataFrame, layout: dict[str, Any]) -> pd.DataFrame:
     """A row (COLUMNS) per task and method that the paper has; `tau`, `p_value` are of the task.
 
-    Means in percent and rounded as both tables show them, so what looks equal is a tie: it shares
-    its rank, and tau is Kendall's tau-b (Kendall, Biometrika 1945), its p value that of `p_of_tau`.
-    Both are NaN of fewer than three methods, and where all means are equal. Where several rows
-    stand for one published method, the first does.
+    Means are in percent and rounded as both tables show them, so what looks equal is a tie: it
+    shares its rank, and tau is Kendall's tau-b (Kendall, Biometrika 1945), its p-value that of
+    `p_of_tau`. Both are NaN of fewer than three methods, and where all means are equal. If several
+    rows are of one published method, the first is compared.
 
     Raises:
         ValueError: a row lacks a task that others have, or rows differ in test examples.
@@ -70,11 +72,11 @@ def compare_task(rows: pd.DataFrame, task: dict[str, Any]) -> pd.DataFrame:
 
 
 def p_of_tau(ours: Float[np.ndarray, " rows"], theirs: Float[np.ndarray, " rows"]) -> float:
-    """Two-sided p value of Kendall's tau-b, were all orders of ours equally likely.
+    """Two-sided p-value of Kendall's tau-b, if all orders of ours are equally likely.
 
-    Exact, but of more than eight rows with ties, where orders are drawn. scipy's own p with ties is
-    of a normal distribution, which so few rows do not have: of six it can say .22 instead of .67.
-    NaN where all of either are equal.
+    Exact, except for more than eight rows with ties, where orders are drawn. `kendalltau` itself
+    takes a normal distribution where there are ties, which is wrong for so few rows: with six, it
+    can give .22 instead of .67. NaN where all of either side are equal.
     """
     if min(len(np.unique(side)) for side in (ours, theirs)) < 2:
         return float("nan")
@@ -85,7 +87,7 @@ def p_of_tau(ours: Float[np.ndarray, " rows"], theirs: Float[np.ndarray, " rows"
     def concordance(
         order: Float[np.ndarray, "*orders rows"], axis: int = -1
     ) -> Float[np.ndarray, "*orders"] | np.float64:
-        """Twice the concordant less the discordant pairs: tau-b but for a constant."""
+        """Twice the concordant minus the discordant pairs: tau-b up to a constant."""
         return (np.sign(order[..., :, None] - order[..., None, :]) * signs).sum((-2, -1))
 
     drawn = permutation_test(
@@ -102,16 +104,16 @@ def p_of_tau(ours: Float[np.ndarray, " rows"], theirs: Float[np.ndarray, " rows"
 
 @command
 def main(argv: list[str] | None = None) -> None:
-    """Write the comparison; a mistake in the input ends it with one line."""
+    """Write the comparison; an error in the input is reported in one line."""
     parser = argparse.ArgumentParser(
         prog="python -m userbench.report.agreement", description=__doc__
     )
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--scores", type=Path, required=True, help="CSV of report.tables scores")
+    parser.add_argument("--scores", type=Path, required=True, help="scores.csv")
     parser.add_argument("--experiment", type=Path, required=True, help="experiment.json")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(argv)
-    layout = read_layout(args.experiment)
+    layout = read_table2_layout(args.experiment)
     write_csv(args.out, compare(read_scores(args.scores), layout))
     read = artifact.fingerprints([args.scores, args.experiment])
     artifact.record(args.out, resolved(args), read)

@@ -3,12 +3,14 @@
 python -m userbench.report.experiment --config JSON [--absent CORPUS...] [--notes JSON]
     --out experiment.json
 
-The config is that of the workflow, as one JSON object. Of the corpora that are absent, tables have
-empty columns; notes are what the methods of Table 2 say of themselves. Every other command of the
-report reads the file.
+The config is that of the workflow, as one JSON object. Tables have empty columns for the corpora
+that are absent; notes are what the methods of Table 2 say of themselves. Every other command of
+the report reads the file.
 """
 
 import argparse
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,9 @@ from userbench.errors import command
 from userbench.experiment.check import read_experiment, resolve_checked
 from userbench.experiment.config import KEYS_OF_FIGURES
 from userbench.experiment.layouts import ExperimentFile, Layouts, experiment_file
-from userbench.report.files import Text, check, parse_json
+from userbench.experiment.validation import parse_json, validated
 from userbench.results import artifact
+from userbench.results.contents import Text
 
 # The key of a config that asks for each part beside figures; Table 1 is always there.
 ASKED_BY = {
@@ -35,14 +38,14 @@ def read_layouts(path: Path) -> Layouts:
     """What the tables and figures of an experiment compare.
 
     Raises:
-        ValueError: experiment.json is not there, damaged, or of another form.
+        ValueError: experiment.json is missing, damaged, or of another form.
     """
     if not path.is_file():
         raise ValueError(f"{path}: is not there. Make it with userbench.report.experiment")
     artifact.check_recorded(path)
     try:
         content = parse_json(path.read_bytes(), str(path))
-        return check(content, ExperimentFile, str(path)).layouts
+        return validated(content, ExperimentFile, str(path)).layouts
     except ValueError as problem:
         raise ValueError(f"{problem}. Make it again with userbench.report.experiment") from None
 
@@ -71,9 +74,16 @@ def figure_layout(path: Path, name: str) -> dict[str, Any]:
     return layout.model_dump()
 
 
+def check_once(names: Iterable[str], source: str) -> None:
+    """ValueError where one of these names occurs twice."""
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise ValueError(f"{source}: {name!r} is named twice")
+
+
 @command
 def main(argv: list[str] | None = None) -> None:
-    """Write experiment.json; a mistake in the config ends it with one line."""
+    """Write experiment.json; an error in the config is reported in one line."""
     parser = argparse.ArgumentParser(
         prog="python -m userbench.report.experiment", description=__doc__
     )
@@ -84,7 +94,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(argv)
     config = read_experiment(args.config, "--config")
-    notes = check(parse_json(args.notes, "--notes"), list[Text], "--notes")
+    notes = validated(parse_json(args.notes, "--notes"), list[Text], "--notes")
     for name in args.absent:
         if name not in config.corpora:
             known = ", ".join(config.corpora)

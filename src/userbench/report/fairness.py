@@ -1,12 +1,12 @@
-"""What each row of Table 2 had to learn from, and control runs beside them: fairness.csv, .md.
+"""Pre-training behind each row of Table 2, and control runs beside the rows: fairness.csv, .md.
 
 python -m userbench.report.fairness --scores scores.csv --controls FILE...
     --experiment experiment.json --curves pretrain/<run>/<corpus>/seed<k>/curve.json...
     --csv fairness.csv --md fairness.md
 
-Rows of Table 2 differ in more than their method: in the epochs behind them, and in what encoders
-read in each. A control is a run that has as much without the method, or the method without it. It
-has scores here, and is not ranked in Table 2.
+Rows of Table 2 differ in more than their method: in the epochs of pre-training behind them, and in
+what encoders read in each. A control is a run with as much training but without the method, or the
+reverse. It has scores here, and is not ranked in Table 2.
 """
 
 import argparse
@@ -16,33 +16,18 @@ from typing import Any
 import pandas as pd
 
 from userbench.errors import command
-from userbench.report.statistics import gather_scores, read_layout, read_scores, summarise
-from userbench.report.tables import (
-    SIMULATED,
-    bullets,
-    data_statement,
-    markdown_line,
-    markdown_text,
-    metric_name,
-    resolved,
-    score_text,
-    write_csv,
-)
+from userbench.report.cells import metric_name, score_text
+from userbench.report.data_origin import SIMULATED, data_statement
+from userbench.report.markup import render
+from userbench.report.summary import summarise
+from userbench.report.table2_layout import read_table2_layout
 from userbench.report.training import describe, passes_shown, read_training, spans
 from userbench.results import artifact
+from userbench.results.scores import gather_scores, read_scores
+from userbench.results.tables import resolved, write_csv
 
 SCORES = ("mean", "std", "seeds")
 TITLES = {"row": "Rows of Table 2", "control": "Controls, not ranked"}
-NOTES = (
-    "Start: random weights, or the last checkpoint of the run that is named.",
-    "Epochs: of pre-training in all, its own, those of the run it starts from, and those of a "
-    "generator that it is given, each run once. A range: validation chooses among its checkpoints.",
-    "Encoder passes: sequences that its encoder reads per user and epoch of its own training; "
-    "after +, those that a frozen encoder reads for it.",
-    "Sequences: what all these epochs let encoders read, per user.",
-    "Controls are runs beside Table 2 that are not ranked, such as a method with more epochs or "
-    "from another start.",
-)
 
 
 def fairness(
@@ -61,7 +46,7 @@ def fairness(
 
 
 def shown(table: pd.DataFrame) -> pd.DataFrame:
-    """The table as a reader sees it: figures as texts, one column per task by its name."""
+    """The table as shown: numbers as texts, one column per task by its name."""
     tasks = [name.removesuffix(".mean") for name in table if name.endswith(".mean")]
     columns = {
         "row": table["row"],
@@ -79,32 +64,25 @@ def shown(table: pd.DataFrame) -> pd.DataFrame:
 
 def page(table: pd.DataFrame, layout: dict[str, Any]) -> str:
     """`fairness` as Markdown."""
-    header = [
-        f"{markdown_text(task['label'] + SIMULATED * task['simulated'])}<br>"
-        f"{metric_name(task['metric'])}"
+    blocks = [
+        {"title": TITLES[kind], "rows": rows.drop(columns="kind").to_numpy()}
+        for kind, rows in shown(table).groupby("kind", sort=False)
+    ]
+    tasks = [
+        (task["label"] + SIMULATED * task["simulated"], metric_name(task["metric"]))
         for task in layout["tasks"]
     ]
-    names = ["Row", "Start", "Epochs", "Encoder passes", "Sequences", *header]
-    lines = [
-        f"{markdown_text(data_statement(layout))}. Test scores in percent, mean±std over seeds.\n",
-        markdown_line(names),
-        markdown_line(["---", "---", *["---:"] * (len(names) - 2)]),
-    ]
-    for kind, rows in shown(table).groupby("kind", sort=False):
-        lines.append(markdown_line([f"*{TITLES[kind]}*", *[""] * (len(names) - 1)]))
-        for row in rows.drop(columns="kind").itertuples(index=False):
-            lines.append(markdown_line(map(markdown_text, row)))
-    return "\n".join([*lines, "", bullets(NOTES)])
+    return render("fairness.md", data=data_statement(layout), tasks=tasks, blocks=blocks)
 
 
 @command
 def main(argv: list[str] | None = None) -> None:
-    """Write the table and its page; a mistake in the input ends it with one line."""
+    """Write the table and its page; an error in the input is reported in one line."""
     parser = argparse.ArgumentParser(
         prog="python -m userbench.report.fairness", description=__doc__
     )
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--scores", type=Path, required=True, help="CSV of report.tables scores")
+    parser.add_argument("--scores", type=Path, required=True, help="scores.csv")
     parser.add_argument(
         "--controls", type=Path, nargs="*", default=[], metavar="FILE", help="their score files"
     )
@@ -115,7 +93,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--csv", type=Path, required=True)
     parser.add_argument("--md", type=Path, required=True)
     args = parser.parse_args(argv)
-    layout = read_layout(args.experiment)
+    layout = read_table2_layout(args.experiment)
     training = read_training(args.experiment, args.curves)
     scores = read_scores(args.scores)
     if args.controls:

@@ -1,12 +1,26 @@
-"""What Table 2 says, in sentences that are made from its statistics and never by hand."""
+"""What Table 2 says, in sentences that are made from its statistics and never by hand.
 
+python -m userbench.report.headline --statistics statistics.csv --agreement agreement.csv
+    --experiment experiment.json --md headline.md
+"""
+
+import argparse
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from userbench.report.inference import LEVEL, average_rank, holm
+from userbench.errors import command
+from userbench.report.cells import number, signed
+from userbench.report.inference import LEVEL
+from userbench.report.markup import render
+from userbench.report.multiple_tests import holm
+from userbench.report.over_tasks import average_rank
+from userbench.report.table2_layout import read_table2_layout
+from userbench.results import artifact
+from userbench.results.tables import read_table, resolved
 
 OURS = "AdaptSSR"  # the method that the paper proposes, by its name in the paper's Table 2
 # Columns of `statistics.csv` and of `agreement.csv` that sentences are made of.
@@ -20,20 +34,31 @@ NUMBERS = (
 )
 ORDER_TEXTS, ORDER_NUMBERS = ("task", "label"), ("tau", "p_value")
 CELLS_NAMED = 3
-"""Of a row that is claimed better, or worse, on every one of more tasks, no task is named."""
+"""Where a row is better, or worse, on every one of more tasks than these, no task is named."""
+
+
+def read_cells(path: Path) -> pd.DataFrame:
+    """The columns of statistics.csv that sentences are made of, a row per cell of Table 2."""
+    return read_table(path, TEXTS, NUMBERS, "report.statistics")
+
+
+def read_order(path: Path) -> pd.DataFrame:
+    """The columns of agreement.csv that sentences are made of."""
+    return read_table(path, ORDER_TEXTS, ORDER_NUMBERS, "report.agreement")
 
 
 def sentences(
     table: pd.DataFrame, layout: dict[str, Any], agreement: pd.DataFrame | None = None
 ) -> list[str]:
-    """What a table says: on its data, against the baseline, on AdaptSSR, on the paper's order.
+    """What a table says of its data, of the rows beside the one they are compared with, of AdaptSSR
+    and of the paper's order of the rows.
 
-    `table` are the cells of `report.comparison.statistics`, `agreement` is that of
-    `report.agreement.compare`. What has nothing to speak of is left out.
+    `table` are the cells of `report.statistics.statistics`, `agreement` is the table of
+    `report.agreement.compare`. A part without content is left out.
     """
     return [
         *on_data(table),
-        *against_baseline(table),
+        *on_comparisons(table),
         *on_ours(table, layout),
         *([] if agreement is None else on_order(agreement)),
     ]
@@ -43,7 +68,7 @@ def sentences(
 
 
 def on_data(table: pd.DataFrame) -> list[str]:
-    """That the data are simulated, and what follows; nothing of real data."""
+    """A sentence that the data are simulated, and what follows from it; none on real data."""
     simulated = table["data"] == "simulated"
     if not simulated.any():
         return []
@@ -53,7 +78,7 @@ def on_data(table: pd.DataFrame) -> list[str]:
     return [f"{which} simulated: numbers of simulated data say nothing of real users."]
 
 
-# ----------------------------------------------------------------------------- against the baseline
+# ------------------------------------------------------------------------------ comparisons of rows
 
 
 def claims(table: pd.DataFrame) -> pd.DataFrame:
@@ -71,18 +96,18 @@ def claims(table: pd.DataFrame) -> pd.DataFrame:
     return named.reset_index(drop=True)
 
 
-def against_baseline(table: pd.DataFrame) -> list[str]:
-    """Which rows are better or worse than the baseline beyond chance, on which tasks, by how much.
+def on_comparisons(table: pd.DataFrame) -> list[str]:
+    """Which rows differ beyond chance from the row they are compared with, on which tasks, and how.
 
     Chance is that of seeds and test users, all comparisons of the table corrected together.
     """
     itself = table["baseline.run"] == ""
-    baseline = table.loc[itself, "row"].iloc[0]
+    other = table.loc[itself, "row"].iloc[0]
     compared = int(table["baseline.p_table"].notna().sum())
     if not compared:
-        return [nothing_compared(table, itself, baseline)]
+        return [nothing_compared(table, itself, other)]
     made, tasks = claims(table), table["task"].nunique()
-    said = []
+    found = []
     for ranked, prefix in ((1, ""), (0, "The reference ")):
         by_side = [
             claimed(made[(made["ranked"] == ranked) & (made["verdict"] == side)], tasks)
@@ -91,31 +116,31 @@ def against_baseline(table: pd.DataFrame) -> list[str]:
         for side, rows in zip(("better", "worse"), by_side, strict=True):
             if rows:
                 first, *others = rows
-                first = f"{prefix}{first[0]} is {side} than {baseline} beyond chance {first[1]}"
-                said.append("; ".join([first, *(" ".join(row) for row in others)]) + ".")
+                first = f"{prefix}{first[0]} is {side} than {other} beyond chance {first[1]}"
+                found.append("; ".join([first, *(" ".join(row) for row in others)]) + ".")
             elif ranked and any(by_side):
-                said.append(f"No row is {side} than {baseline} beyond chance.")
+                found.append(f"No row is {side} than {other} beyond chance.")
         if ranked and not any(by_side):
-            said.append(f"No row is better or worse than {baseline} beyond chance.")
+            found.append(f"No row is better or worse than {other} beyond chance.")
     left_out = int((~itself).sum()) - compared
     which = f"all {compared} comparisons"
     if left_out:
         which = f"{compared} of {compared + left_out} comparisons"
     cannot = "; the others have failed or collapsed seeds, or no spread" if left_out else ""
     return [
-        *said,
+        *found,
         f"Chance is that of seeds and test users, {which} corrected together "
         f"(Holm, {LEVEL:.0%}){cannot}.",
     ]
 
 
-def nothing_compared(table: pd.DataFrame, itself: pd.Series, baseline: str) -> str:
-    """Why there is no comparison with the baseline, whose cells are `itself`, at all."""
+def nothing_compared(table: pd.DataFrame, itself: pd.Series, other: str) -> str:
+    """Why no row could be compared with the row `other`, whose cells are `itself`."""
     if itself.all():
-        return f"There is no row beside {baseline} to compare."
+        return f"There is no row beside {other} to compare."
     if (table.loc[itself, "seeds"] <= 1).all():
-        return f"No row can be compared with {baseline}: one seed has no spread."
-    return f"No row can be compared with {baseline}: seeds failed or collapsed, or have no spread."
+        return f"No row can be compared with {other}: one seed has no spread."
+    return f"No row can be compared with {other}: seeds failed or collapsed, or have no spread."
 
 
 def claimed(made: pd.DataFrame, tasks: int) -> list[tuple[str, str]]:
@@ -135,7 +160,7 @@ def claimed(made: pd.DataFrame, tasks: int) -> list[tuple[str, str]]:
 
 
 def on_ours(table: pd.DataFrame, layout: dict[str, Any]) -> list[str]:
-    """Where the paper's own method stands; nothing where no row is of it, or it is alone."""
+    """Ranks and tests of the paper's own method; nothing where no row is of it, or no other is."""
     run = next((row["run"] for row in layout["rows"] if row.get("paper") == OURS), None)
     rows = table[table["ranked"] == 1]
     own = rows[rows["run"] == run]
@@ -145,7 +170,7 @@ def on_ours(table: pd.DataFrame, layout: dict[str, Any]) -> list[str]:
 
 
 def ranks(rows: pd.DataFrame, run: str) -> list[str]:
-    """A run's rank by the mean, on each task and on average; of tasks that every row has."""
+    """A run's rank by the mean, on each task and on average, over the tasks that every row has."""
     means = rows.pivot(index="task", columns="run", values="mean").reindex(rows["task"].unique())
     whole = means.dropna()
     if whole.empty:
@@ -176,24 +201,24 @@ def ranks(rows: pd.DataFrame, run: str) -> list[str]:
 
 
 def tested(table: pd.DataFrame, own: pd.DataFrame) -> list[str]:
-    """On how many tasks a row is better, or worse, than the baseline and than the others."""
+    """On how many tasks a row is better, or worse, than the one compared with, and than all."""
     name, tasks = own["row"].iloc[0], len(own)
-    said = []
+    found = []
     if own["baseline.p_table"].notna().any():
         made = claims(own)["verdict"].value_counts()
-        baseline = table.loc[table["baseline.run"] == "", "row"].iloc[0]
-        said.append(
-            f"{name} is better than {baseline} beyond chance on {made.get('better', 0)} of {tasks} "
+        other = table.loc[table["baseline.run"] == "", "row"].iloc[0]
+        found.append(
+            f"{name} is better than {other} beyond chance on {made.get('better', 0)} of {tasks} "
             f"tasks and worse on {made.get('worse', 0)}."
         )
     if own["best_other.p_holm"].notna().any():
-        found = own["best_other.verdict"].value_counts()
-        said.append(
-            f"{name} is better than every other row beyond chance on {found.get('better', 0)} of "
-            f"{tasks} tasks, and worse than at least one on {found.get('worse', 0)} (corrected "
+        counts = own["best_other.verdict"].value_counts()
+        found.append(
+            f"{name} is better than every other row beyond chance on {counts.get('better', 0)} of "
+            f"{tasks} tasks, and worse than at least one on {counts.get('worse', 0)} (corrected "
             "over its tasks and the other rows)."
         )
-    return said
+    return found
 
 
 # -------------------------------------------------------------------------------- the paper's order
@@ -215,10 +240,10 @@ def on_order(agreement: pd.DataFrame) -> list[str]:
     parts = []
     for side, word in ((known["tau"] > 0, "agree"), (known["tau"] < 0, "are opposed")):
         if len(some := known[clear & side]):
-            each = [f"{cell.label} ({decimals(cell.tau)})" for cell in some.itertuples()]
+            each = [f"{cell.label} ({number(cell.tau)})" for cell in some.itertuples()]
             parts.append(f"{word} beyond chance on {listed(each)}")
     low, high = known["tau"].min(), known["tau"].max()
-    span = decimals(low) if low == high else f"{decimals(low)} to {decimals(high)}"
+    span = number(low) if low == high else f"{number(low)} to {number(high)}"
     on, test = f"over {len(known)} tasks", "permutation tests, corrected over the tasks"
     found = (
         f"the orders {' and '.join(parts)}"
@@ -242,12 +267,24 @@ def listed(texts: Sequence[str]) -> str:
     return f"{', '.join(others)} and {last}" if others else last
 
 
-def signed(points: float) -> str:
-    """A difference in points with its sign."""
-    return f"{points:+.2f}".replace("-", "−")
+@command
+def main(argv: list[str] | None = None) -> None:
+    """Write what Table 2 says as Markdown; an error in the input is reported in one line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m userbench.report.headline", description=__doc__
+    )
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    for name in ("statistics", "agreement"):
+        parser.add_argument(f"--{name}", type=Path, required=True, help=f"{name}.csv")
+    parser.add_argument("--experiment", type=Path, required=True, help="experiment.json")
+    parser.add_argument("--md", type=Path, required=True)
+    args = parser.parse_args(argv)
+    layout = read_table2_layout(args.experiment)
+    found = sentences(read_cells(args.statistics), layout, read_order(args.agreement))
+    artifact.write_text(args.md, render("headline.md", sentences=found))
+    read = artifact.fingerprints([args.experiment, args.statistics, args.agreement])
+    artifact.record(args.md, resolved(args), read)
 
 
-def decimals(value: float) -> str:
-    """Two decimals with a true minus sign."""
-    # Why + 0: minus zero must not show its sign.
-    return f"{round(value, 2) + 0:.2f}".replace("-", "−")
+if __name__ == "__main__":
+    main()

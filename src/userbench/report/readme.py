@@ -16,56 +16,53 @@ from typing import Any
 import pandas as pd
 
 from userbench.errors import command
-from userbench.report.statistics import read_layout, read_table
-from userbench.report.tables import (
-    bullets,
-    markdown_line,
-    markdown_text,
-    metric_name,
-    read_significance,
-    score_text,
-)
+from userbench.report.cells import metric_name, score_text
+from userbench.report.headline import read_cells, read_order, sentences
+from userbench.report.markup import render
+from userbench.report.table2_layout import read_table2_layout
 from userbench.results import artifact
+from userbench.results.tables import read_table
 
 
 def parts(folder: Path) -> dict[str, str]:
     """Each part as Markdown, by the name in its markers.
 
     Raises:
-        ValueError: a file or its record is missing, damaged, or something else.
+        ValueError: a file or its record is missing, damaged, or of another kind.
     """
     path = folder / "table2.csv"
     if not artifact.provenance_path(path).exists():
         raise ValueError(f"{path}: no provenance record beside it. Copy both")
-    layout = read_layout(folder / "experiment.json")
+    layout = read_table2_layout(folder / "experiment.json")
     numbers = [f"{task['task']}.{name}" for task in layout["tasks"] for name in ("mean", "std")]
-    summary = read_table(path, ("run", "label", "ranked"), numbers, "report.tables table2")
-    found = read_significance(folder / "statistics.csv", layout, folder / "agreement.csv")
-    return {"headline": bullets(found.headline), "table2": table(summary, layout)}
+    summary = read_table(path, ("run", "label", "ranked"), numbers, "report.table2")
+    cells, order = read_cells(folder / "statistics.csv"), read_order(folder / "agreement.csv")
+    found = sentences(cells, layout, order)
+    return {
+        "headline": render("headline.md", sentences=found),
+        "table2": table(summary, layout),
+    }
 
 
 def table(summary: pd.DataFrame, layout: dict[str, Any]) -> str:
-    """Table 2 in short: rows and, in italics, references; mean±std over seeds, a task a column."""
+    """Table 2 in short: rows and, in italics, baselines; mean±std over seeds, a task a column."""
     tasks = layout["tasks"]
-    header = [
-        markdown_text(f"{task['paper'] or task['label']} {metric_name(task['metric'])}")
-        for task in tasks
+    rows = [
+        {
+            "label": row["label"],
+            "ranked": row["ranked"] == "True",
+            "scores": [
+                score_text(*(row[f"{task['task']}.{n}"] for n in ("mean", "std"))) for task in tasks
+            ],
+        }
+        for row in summary.to_dict("records")
     ]
-    lines = [
-        markdown_line(["percent", *header]),
-        f"|---|{'---:|' * len(tasks)}",
-    ]
-    for row in summary.to_dict("records"):
-        label = markdown_text(row["label"])
-        cells = [
-            score_text(*(row[f"{task['task']}.{n}"] for n in ("mean", "std"))) for task in tasks
-        ]
-        lines.append(markdown_line([label if row["ranked"] == "True" else f"*{label}*", *cells]))
-    return "".join(f"{line}\n" for line in lines)
+    names = [f"{task['paper'] or task['label']} {metric_name(task['metric'])}" for task in tasks]
+    return render("readme.md", tasks=names, rows=rows)
 
 
 def put_in(text: str, made: dict[str, str]) -> str:
-    """A text with each part between its markers; ValueError for markers that are not there once."""
+    """A text with each part between its markers; ValueError unless it has each marker once."""
     for name, part in made.items():
         first, last = f"<!-- {name} -->\n", f"<!-- /{name} -->"
         if [text.count(first), text.count(last)] != [1, 1] or text.index(first) > text.index(last):
@@ -79,7 +76,7 @@ def put_in(text: str, made: dict[str, str]) -> str:
 
 @command
 def main(argv: list[str] | None = None) -> None:
-    """Print the parts or write them; a mistake in the input ends it with one line."""
+    """Print the parts or write them; an error in the input is reported in one line."""
     parser = argparse.ArgumentParser(prog="python -m userbench.report.readme", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--results", type=Path, required=True, help="folder of the three tables")

@@ -1,11 +1,11 @@
-"""How far a score would move with other test users: a bootstrap over users of saved predictions.
+"""The noise that other test users would give a score: a bootstrap over users of saved predictions.
 
-`resample` does it for all runs of an experiment and says which seeds predict the same for everyone.
+`resample` does it for all runs of an experiment and finds seeds that predict the same for everyone.
 
 Users are drawn with replacement, all examples of one together, as they are not independent (Davison
-and Hinkley, Bootstrap Methods and their Application, 1997, section 3.8). All files of a task see
+and Hinkley, Bootstrap Methods and their Application, 1997, section 3.8). All files of a task have
 the same draws, so differences between runs are paired. This noise is not that of the seeds: all
-seeds of a task are tested on the same users, and more of them do not lower it.
+seeds of a task are tested on the same users, and more seeds do not reduce it.
 """
 
 from collections.abc import Iterable, Sequence
@@ -52,7 +52,7 @@ class Resampled(NamedTuple):
         return {seed for name, seed in self.collapsed if name == run}
 
     def noise(self, seeds: Iterable[int], run: str, over: str | None = None) -> Noise:
-        """What other test users would do to a run's mean over seeds, or to its difference."""
+        """Noise of a run's mean over seeds, or of its difference to another run, by test users."""
         drawn = [
             self.draws[run, seed] - (0 if over is None else self.draws[over, seed])
             for seed in seeds
@@ -65,7 +65,7 @@ def resample(
 ) -> dict[str, Resampled]:
     """Every task of `tasks` that has test scores, from the predictions behind these scores.
 
-    `test` holds a row per run, task, seed and metric, as `report.statistics.gather_scores` makes
+    `test` holds a row per run, task, seed and metric, as `results.scores.gather_scores` makes
     them. A failed fit has no score (NaN) and is left out.
 
     Raises:
@@ -73,8 +73,8 @@ def resample(
     """
     files: dict[str, dict[tuple[str, int], Path]] = {}
     for path in paths:
-        about = describe_predictions(path)
-        files.setdefault(about["task"], {})[about["run"], about["seed"]] = path
+        of = describe_predictions(path)
+        files.setdefault(of["task"], {})[of["run"], of["seed"]] = path
     found = {}
     for task in tasks:
         name, metric = task["task"], task["metric"]
@@ -114,14 +114,14 @@ def resample_task(
 
 
 def describe_seeds(found: Resampled | None, run: str, failed: Iterable[int]) -> str:
-    """Names a run's seeds that failed or predict one thing for every example; mostly empty.
+    """Names the seeds of a run that failed or predict the same for every example; mostly empty.
 
     `found` is its task, None where all fits of it failed.
     """
-    said = [f"seed {seed} failed" for seed in failed]
+    notes = [f"seed {seed} failed" for seed in failed]
     for seed in sorted(found.collapsed_seeds(run)) if found else ():
-        said.append(f"seed {seed} {ONE_ANSWER[found.kind][1]}")
-    return ", ".join(said)
+        notes.append(f"seed {seed} {ONE_ANSWER[found.kind][1]}")
+    return ", ".join(notes)
 
 
 def independent_users(rows: pd.DataFrame, metric: str) -> int:
@@ -134,7 +134,7 @@ def independent_users(rows: pd.DataFrame, metric: str) -> int:
 def is_collapsed(predictions: Predictions) -> bool:
     """Whether a model predicts one class, or one score, for every example.
 
-    Scores of one value differ by rounding, so what float32 cannot tell apart counts as one.
+    Equal scores differ by rounding, so scores within the resolution of float32 count as one.
     """
     if predictions.kind not in ONE_ANSWER:
         return False
@@ -147,7 +147,7 @@ def is_collapsed(predictions: Predictions) -> bool:
 def resampled(files: Sequence[pd.DataFrame], metric: str) -> Float[np.ndarray, "resamples files"]:
     """The metric of each file of one task (`Predictions.rows`) on RESAMPLES draws of test users.
 
-    NaN where a draw has no positive or no negative example to tell apart.
+    NaN where a draw has no positive or no negative example.
     """
     users = np.unique(np.concatenate([rows["user"] for rows in files]))
     counts = draws(len(users))
@@ -171,7 +171,7 @@ def draws(n: int) -> Int[np.ndarray, "resamples n"]:
 def weighted_metric(
     rows: pd.DataFrame, metric: str, weights: Num[np.ndarray, "resamples examples"]
 ) -> Float[np.ndarray, " resamples"]:
-    """A metric with each example counted as often as it weighs; with weights of 1, the metric."""
+    """A metric with weighted examples; with weights of 1, the metric itself."""
     if metric == "auc":
         return weighted_auc(rows["score"].to_numpy(), (rows["label"] == 1).to_numpy(), weights)
     if "weight" in rows:
@@ -180,7 +180,7 @@ def weighted_metric(
 
 
 def contribution(rows: pd.DataFrame, metric: str) -> Float[np.ndarray, " examples"]:
-    """What each example adds to a metric that is a mean over examples (`model.metrics`)."""
+    """The value of each example in a metric that is a mean over examples (`model.metrics`)."""
     if metric == "accuracy":
         return rows["correct"].to_numpy(np.float64)
     name, _, cutoff = metric.partition("@")

@@ -1,355 +1,232 @@
-"""Score files, checked, to one tidy frame, and that to means over seeds beside published ones."""
+"""Significance of Table 2: is a row better than the one compared with, and than every other row?
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+python -m userbench.report.statistics --scores scores.csv --predictions FILE...
+    --experiment experiment.json --csv statistics.csv --md statistics.md
+    --aggregate-csv aggregate.csv --aggregate-md aggregate.md
+
+The rows and tasks are those of Table 2. Every comparison of rows counts two kinds of noise: that of
+the seeds, and that of the test users (`inference`, docs/statistics.md). The first pair of files
+compares rows task by task, the second over all tasks.
+"""
+
+import argparse
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from pandas.api.typing import SeriesGroupBy
 
-from userbench.report.experiment import layout_of
-from userbench.report.files import read_score_content
-from userbench.results.artifact import check_recorded
+from userbench.errors import command
+from userbench.report.aggregate import AGAINST, DECIMALS, aggregate
+from userbench.report.cells import interval, number
+from userbench.report.data_origin import SIMULATED, data_statement
+from userbench.report.headline import sentences
+from userbench.report.inference import (
+    LEVEL,
+    Noise,
+    confidence_interval,
+    sample,
+    seed_noise,
+    user_noise,
+)
+from userbench.report.markup import render
+from userbench.report.multiple_tests import against_all_others, holm, holm_over_all
+from userbench.report.paired_scores import PairedScores, collect
+from userbench.report.row_differences import Guess, decision, differences, guess_seeds
+from userbench.report.table2_layout import read_table2_layout
+from userbench.results import artifact
+from userbench.results.scores import read_scores
+from userbench.results.tables import resolved, write_csv
 
-PUBLISHED_TABLE1 = Path(__file__).with_name("paper_table1.csv")
-PUBLISHED_TABLE2 = Path(__file__).with_name("paper_table2.csv")
-DATASETS = {"ttl": "TTL", "app": "App"}  # raw format: the paper's name
-QUANTITIES = {
-    **{"behavior_sequences": "Int64", "different_behaviors": "Int64"},
-    **{"avg_sequence_length": float, "samples": "Int64", "labels_or_items": "Int64"},
-}
-SCORE_COLUMNS = {
-    **{"corpus": str, "run": str, "task": str, "seed": int, "metric": str, "split": str},
-    **{"pretrain_epoch": int, "start": int, "epoch": int},
-    **{"examples": int, "width": "Int64", "value": float},
-}
-IDENTITY = [name for name in SCORE_COLUMNS if name not in ("examples", "width", "value")]
 
+def statistics(found: PairedScores) -> pd.DataFrame:
+    """A row per task and row or baseline that has a score of it.
 
-def read_score_file(path: Path) -> list[dict[str, Any]]:
-    """One row (a dict with SCORE_COLUMNS) per value of a score file; of a failed fit, one of NaN.
-
-    None of a reference whose scores are those of another one.
-
-    Raises:
-        ValueError: the file is not what `finetune` or `references` writes, or is inconsistent.
+    In percent and points: `mean` over seeds, its `std` over seeds, `test_std`, its standard
+    deviation over other test users, its 95% interval `low` to `high` over both; `note`, why it
+    cannot be compared. For both of AGAINST, after its name and a dot: the `run` compared with, the
+    `difference`, `p`, `p_holm` adjusted over the tasks, `verdict`. For the row compared with also
+    `std`, `test_std`, `low`, `high` of the paired difference, and `p_table`, adjusted over all
+    cells. What is unknown is NaN.
     """
-    check_recorded(path)
-    try:
-        content = read_score_content(path)
-        if "failed" in content:
-            none = {"pretrain_epoch": 0, "epoch": 0, "split": "test", "value": float("nan")}
-            content |= {"best": none, "scores": [none | {"metric": content["metric"]}]}
-        tested = [score for score in content["scores"] if score["split"] == "test"]
-        if {place_of(score) for score in tested} != {place_of(content["best"])}:
-            best = ", ".join(f"{name} {value}" for name, value in content["best"].items())
-            raise ValueError(f"{path}: exactly the best epoch, {best}, must have test scores")
-        if content["metric"] not in {score["metric"] for score in tested}:
-            raise ValueError(f"{path}: no test score of its own metric, {content['metric']}")
-    except ValueError as error:
-        raise ValueError(f"{error}. Remove the file and run its rule again.") from error
-    if "same_as" in content:
-        return []
-    shared = {name: content.get(name) for name in ("corpus", "run", "task", "seed", "width")}
+    over_seeds = sample(found.values)
+    users = user_noise(found.draws.mean(-1), found.users[:, None])
+    estimate = confidence_interval(over_seeds.mean, seed_noise(over_seeds), users)
+    shape = over_seeds.mean.shape
+    ranked = np.broadcast_to(np.arange(shape[1]) < found.n_rows, shape)
+    columns = {
+        **{key: column(found.tasks, key, shape, axis=0) for key in ("task", "label", "metric")},
+        "data": [["simulated" if t["simulated"] else "real"] * shape[1] for t in found.tasks],
+        "run": column(found.entries, "run", shape, axis=1),
+        "row": column(found.entries, "label", shape, axis=1),
+        "ranked": ranked.astype(int),
+        "seeds": np.where(ranked, len(found.seeds), 1),
+        "mean": estimate.value,
+        "std": np.where(ranked, over_seeds.std, np.nan),
+        "low": np.where(ranked, estimate.low, np.nan),
+        "high": np.where(ranked, estimate.high, np.nan),
+        "test_std": np.sqrt(users.variance),
+        "note": found.notes,
+    }
+    for name, compare in zip(AGAINST, (with_one_row, with_all_others), strict=True):
+        columns |= {f"{name}.{key}": value for key, value in compare(found).items()}
+    table = pd.DataFrame({key: np.ravel(np.asarray(value)) for key, value in columns.items()})
+    scored = table["mean"].notna() | (table["note"] != "")
+    return table[scored].round(DECIMALS)
+
+
+def column(
+    entries: Iterable[dict[str, Any]], key: str, shape: tuple[int, ...], axis: int
+) -> np.ndarray:
+    """One key of the tasks (axis 0) or entries (axis 1), for every cell."""
+    values = np.array([entry[key] for entry in entries], dtype=object)
+    return np.broadcast_to(np.expand_dims(values, 1 - axis), shape)
+
+
+def with_one_row(found: PairedScores) -> dict[str, Any]:
+    """Columns of `statistics` on the differences to the row compared with; empty in that row."""
+    tested = differences(found, np.array([found.compared_with]))
+    mean, std, p = (part[..., 0] for part in (tested.mean, tested.std, tested.p))
+    seeds, users = (
+        Noise(*(np.broadcast_to(part, tested.mean.shape)[..., 0] for part in noise))
+        for noise in (tested.seeds, tested.users)
+    )
+    bounds = confidence_interval(np.where(np.isnan(p), np.nan, mean), seeds, users)
+    p_holm = holm(p.T).T
+    strictest = LEVEL / np.isfinite(p).sum(0).clip(1)  # of the levels of Holm's procedure
+    level = np.broadcast_to(strictest, p.shape)
+    guesses = guess_seeds(mean, std, len(found.seeds), level, users)
+    runs = [entry["run"] for entry in found.entries]
+    other = np.arange(len(runs)) != found.compared_with
+    verdicts = np.full(p.shape, "", dtype=object)
+    for task, entry in np.argwhere(np.broadcast_to(other, p.shape)):
+        notes = [
+            f"{found.entries[of]['label']}: {found.notes[task, of]}"
+            for of in (entry, found.compared_with)
+            if found.notes[task, of]
+        ]
+        guess = Guess(*(part[task, entry] for part in guesses))
+        verdicts[task, entry] = decision(
+            mean[task, entry], std[task, entry], p_holm[task, entry], "; ".join(notes), guess
+        )
+    return {
+        "run": np.broadcast_to(np.where(other, runs[found.compared_with], ""), p.shape),
+        "difference": mean,
+        "std": np.where(other, std, np.nan),
+        "test_std": np.where(other, np.sqrt(users.variance), np.nan),
+        "low": bounds.low,
+        "high": bounds.high,
+        "p": p,
+        "p_holm": p_holm,
+        "p_table": holm_over_all(p),
+        "verdict": verdicts,
+    }
+
+
+def with_all_others(found: PairedScores) -> dict[str, Any]:
+    """Columns of `statistics` on all other rows at once; empty for a single row."""
+    tested = differences(found, np.arange(found.n_rows))
+    itself = np.eye(len(found.entries), found.n_rows, dtype=bool)
+    # Why 0: no row is better than every other one while one of them has a failed fit.
+    p = against_all_others(np.where(itself, np.nan, np.nan_to_num(tested.mean)), tested.p)
+    p_holm = holm(p.T).T
+    shortfall = np.where(np.isnan(tested.mean), np.inf, tested.mean)
+    best = shortfall.argmin(-1)  # the row of the highest mean is the one least exceeded
+    difference = np.take_along_axis(tested.mean, best[..., None], axis=-1)[..., 0]
+    runs = np.array([entry["run"] for entry in found.entries], dtype=object)
+    decided = np.where(difference > 0, "better", "worse")
+    verdicts = np.where(p_holm < LEVEL, decided, "undecided")
+    return {
+        "run": np.where(np.isnan(difference), "", runs[best]),
+        "difference": difference,
+        "p": p,
+        "p_holm": p_holm,
+        "verdict": np.where(np.isnan(difference), "", verdicts),
+    }
+
+
+def statistics_page(table: pd.DataFrame, layout: dict[str, Any]) -> str:
+    """`statistics` as Markdown: a table per task."""
+    tasks = [
+        {
+            "title": label + SIMULATED * (data == "simulated"),
+            "metric": metric,
+            "cells": [shown(cell) for _, cell in cells.iterrows()],
+        }
+        for (label, metric, data), cells in table.groupby(["label", "metric", "data"], sort=False)
+    ]
+    return render(
+        "statistics.md",
+        data=data_statement(layout),
+        sentences=sentences(table, layout),
+        tasks=tasks,
+        level=LEVEL,
+    )
+
+
+def shown(cell: pd.Series) -> list[str]:
+    """One row of a task, as shown."""
+    note = f" ({cell['note']})" if cell["note"] else ""
+    tested = {
+        name: [
+            "–" if pd.isna(cell[f"{name}.p_holm"]) else f"{cell[f'{name}.p_holm']:.3f}",
+            cell[f"{name}.verdict"],
+        ]
+        for name in AGAINST
+    }
     return [
-        {"start": 1} | score | shared | {"examples": content["examples"][score["split"]]}
-        for score in content["scores"]
+        cell["row"] + note,
+        f"{interval(*cell[['mean', 'low', 'high']])} ± {number(cell['test_std'])}",
+        interval(*(cell[f"baseline.{key}"] for key in ("difference", "low", "high"))),
+        *tested["baseline"],
+        cell["best_other.run"],
+        number(cell["best_other.difference"]),
+        *tested["best_other"],
     ]
 
 
-def place_of(score: dict[str, Any]) -> tuple[int, ...]:
-    """Candidate and epoch that a value of a score file is of: pretrain_epoch, start, epoch."""
-    return score["pretrain_epoch"], score.get("start", 1), score["epoch"]
+def aggregate_page(table: pd.DataFrame, layout: dict[str, Any]) -> str:
+    """`aggregate` as Markdown."""
+    names = ("rank", "improvement", *(f"{name}.probability" for name in AGAINST))
+    rows = [
+        [
+            row["row"],
+            *(interval(*row[[name, f"{name}_low", f"{name}_high"]]) for name in names),
+            row["best_other.run"],
+        ]
+        for _, row in table.iterrows()
+    ]
+    return render("aggregate.md", data=data_statement(layout), rows=rows)
 
 
-def read_facts(paths: Iterable[Path]) -> dict[str, dict[str, Any]]:
-    """`Facts` of each task, of those of these reference files that are there and have any."""
-    found = {}
-    for path in filter(Path.exists, paths):
-        check_recorded(path)
-        content = read_score_content(path)
-        found |= {content["task"]: content["facts"]} if "facts" in content else {}
-    return found
-
-
-def gather_scores(paths: Sequence[Path]) -> pd.DataFrame:
-    """All values of these score files as one tidy frame (SCORE_COLUMNS), sorted.
-
-    A file that says its scores are those of another reference again (`same_as`) is left out.
-
-    Raises:
-        ValueError: a bad file, or one value given twice.
-    """
-    files = ((path, read_score_file(path)) for path in paths)
-    frames = [pd.DataFrame(rows).assign(file=str(path)) for path, rows in files if rows]
-    scores = pd.concat(frames)
-    again = scores[scores.duplicated(IDENTITY)]
-    if len(again):
-        row = again.iloc[0]
-        what = ", ".join(f"{name} {row[name]}" for name in IDENTITY)
-        raise ValueError(f"{row['file']}: a second value for {what}. Give every score file once.")
-    scores = scores[list(SCORE_COLUMNS)].astype({"width": "Int64"})
-    return scores.sort_values(IDENTITY, ignore_index=True)
-
-
-def read_scores(path: Path) -> pd.DataFrame:
-    """Read what `gather_scores` wrote.
-
-    Raises:
-        ValueError: the columns are not SCORE_COLUMNS, or a field is not of its type.
-    """
-    check_recorded(path)
-    try:
-        scores = pd.read_csv(
-            path,
-            dtype=SCORE_COLUMNS,
-            keep_default_na=False,
-            na_values={"width": [""], "value": [""]},
-            float_precision="round_trip",
-        )
-    except (ValueError, TypeError, OverflowError) as error:
-        raise ValueError(f"{path}: {error}. Make it again with the command scores.") from error
-    if list(scores.columns) != list(SCORE_COLUMNS):
-        raise ValueError(f"{path}: the columns must be {', '.join(SCORE_COLUMNS)}. Make it again.")
-    may_be_empty = (scores["split"] == "test") & (scores["epoch"] == 0) & scores["width"].notna()
-    if len(lost := scores[scores["value"].isna() & ~may_be_empty]):
-        line = lost.index[0] + 2  # the first row stands below the header
-        raise ValueError(f"{path}: line {line} has no value. Make it again.")
-    return scores
-
-
-def read_table(
-    path: Path, texts: Sequence[str], numbers: Sequence[str], made_by: str
-) -> pd.DataFrame:
-    """These columns of a table of ours: texts that may be empty, numbers that may be NaN.
-
-    Raises:
-        ValueError: the file was changed, a column is not there, or a field is no number.
-    """
-    check_recorded(path)
-    again = f"Make it again with {made_by}"
-    present = pd.read_csv(path, nrows=0).columns
-    if lacking := [name for name in (*texts, *numbers) if name not in present]:
-        raise ValueError(f"{path}: no column {', '.join(lacking)}. {again}")
-    try:
-        return pd.read_csv(
-            path,
-            usecols=[*texts, *numbers],
-            dtype=dict.fromkeys(texts, str) | dict.fromkeys(numbers, float),
-            keep_default_na=False,
-            na_values=dict.fromkeys(numbers, [""]),
-            float_precision="round_trip",
-        )
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}. {again}") from error
-
-
-def check_once(names: Iterable[str], source: str) -> None:
-    """ValueError where one of these names is there twice."""
-    for name, count in Counter(names).items():
-        if count > 1:
-            raise ValueError(f"{source}: {name!r} is named twice")
-
-
-def read_layout(path: Path) -> dict[str, Any]:
-    """Layout of Table 2 of experiment.json.
-
-    Raises:
-        ValueError: the experiment has no Table 2, or a name is unknown or there twice.
-    """
-    layout = layout_of(path, "table2")
-    check_once((row["run"] for row in layout["rows"] + layout["references"]), str(path))
-    check_once((task["task"] for task in layout["tasks"]), str(path))
-    compared_with = layout["compared_with"]
-    if compared_with not in {row["run"] for row in layout["rows"]}:
-        raise ValueError(f"{path}: compared_with {compared_with!r} is not among the rows")
-    check_published(layout, str(path))
-    return layout
-
-
-def check_published(layout: dict[str, Any], source: str) -> None:
-    """Raise ValueError where the layout names a published row, task or metric that is not there."""
-    published = pd.read_csv(PUBLISHED_TABLE2, keep_default_na=False)
-    metrics = dict(zip(published["task"], published["metric"], strict=True))
-    for row in layout["rows"] + layout["references"]:
-        if row["paper"] is not None and row["paper"] not in set(published["method"]):
-            raise ValueError(f"{source}: the paper's Table 2 has no row {row['paper']!r}")
-    for task in layout["tasks"]:
-        if task["paper"] is not None and metrics.get(task["paper"]) != task["metric"]:
-            raise ValueError(
-                f"{source}: the paper's Table 2 has no {task['metric']} of {task['paper']!r}"
-            )
-
-
-def published_table2() -> pd.DataFrame:
-    """Table 2 of the paper: mean, std and improvement in percent by (method, task)."""
-    return pd.read_csv(PUBLISHED_TABLE2, keep_default_na=False, na_values=[""]).set_index(
-        ["method", "task"]
+@command
+def main(argv: list[str] | None = None) -> None:
+    """Write both tables, each with its page; an error in the input is reported in one line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m userbench.report.statistics", description=__doc__
     )
-
-
-def summarise(scores: pd.DataFrame, layout: dict[str, Any]) -> pd.DataFrame:
-    """Table 2 as numbers: one row per run and scored reference, percentages, over seeds.
-
-    Per task: mean, sample std (n - 1), number of seeds, relative improvement over the baseline in
-    percent, and the published mean and std; per row, the length of its user vectors (width).
-    Missing figures are NaN: of a reference that does not do a task or has no user vectors, of a
-    task nobody has scores for (its corpus is absent), of a std over one seed, of a cell of which a
-    seed failed (which counts among its seeds).
-
-    Raises:
-        ValueError: a ranked run lacks a task that others have, or runs differ in test examples, or
-            one run has user vectors of different widths.
-    """
-    having = set(scores.loc[scores["split"] == "test", "run"])
-    references = [entry for entry in layout["references"] if entry["run"] in having]
-    entries = layout["rows"] + references
-    summary = pd.DataFrame({key: [entry[key] for entry in entries] for key in ("run", "label")})
-    summary["ranked"] = summary.index < len(layout["rows"])
-    is_baseline = summary["run"] == layout["compared_with"]
-    test = scores[(scores["split"] == "test") & scores["run"].isin(summary["run"])]
-    scored = [task for task in layout["tasks"] if task["task"] in set(test["task"])]
-    summary.insert(2, "data", origin(scored))
-    summary["width"] = widths(test).reindex(summary["run"]).array
-    measured = over_seeds(test.groupby(["run", "task", "metric"])["value"])
-    published = published_table2()
-    for task in layout["tasks"]:
-        name = task["task"]
-        check_comparable(test[test["task"] == name], task, layout["rows"])
-        own = measured.reindex(keys((run, name, task["metric"]) for run in summary["run"]))
-        mean = 100 * own["mean"].to_numpy()
-        improvement = 100 * (mean / mean[is_baseline] - 1) if mean[is_baseline] > 0 else np.nan
-        paper = published.reindex(keys((entry["paper"], task["paper"]) for entry in entries))
-        summary[f"{name}.mean"] = mean.round(4)
-        summary[f"{name}.std"] = (100 * own["std"].to_numpy()).round(4)
-        summary[f"{name}.seeds"] = own["seeds"].astype("Int64").array
-        summary[f"{name}.improvement"] = np.where(is_baseline, np.nan, improvement).round(4)
-        summary[f"{name}.paper_mean"] = paper["mean_percent"].to_numpy()
-        summary[f"{name}.paper_std"] = paper["std_percent"].to_numpy()
-    return summary
-
-
-def over_seeds(values: SeriesGroupBy) -> pd.DataFrame:
-    """Mean, sample std and number of seeds of each group; NaN where a seed has no value."""
-    # Why not of the others: seeds fail where a training is unstable; a mean over those that did not
-    # would be too good.
-    return values.agg(mean=whole_mean, std=lambda each: each.std(skipna=False), seeds="size")
-
-
-def whole_mean(values: pd.Series) -> float:
-    """The mean; NaN where any of the values is missing."""
-    return values.mean(skipna=False)
-
-
-def widths(scores: pd.DataFrame) -> pd.Series:
-    """Length of the user vectors of each run that has any.
-
-    Raises:
-        ValueError: a run with more than one.
-    """
-    found = scores.dropna(subset="width").groupby("run")["width"].unique()
-    for run, several in found.items():
-        if len(several) > 1:
-            raise ValueError(
-                f"run {run!r}: user vectors of {' and '.join(map(str, sorted(several)))} numbers. "
-                "Fine-tune it again, all tasks and seeds alike."
-            )
-    return found.map(lambda several: several[0]).astype("Int64")
-
-
-def keys(rows: Iterable[tuple[str | None, ...]]) -> pd.MultiIndex:
-    """Look-up keys for `reindex`; a None in them finds nothing."""
-    return pd.MultiIndex.from_tuples(list(rows))
-
-
-def origin(tasks: Sequence[dict[str, Any]]) -> str:
-    """What the figures of these tasks were measured on: real, simulated, or which is which."""
-    simulated = [task["task"] for task in tasks if task["simulated"]]
-    if len(simulated) in (0, len(tasks)):
-        return ("simulated" if simulated else "real") if tasks else ""
-    return f"simulated: {' '.join(simulated)}; others real"
-
-
-def check_comparable(
-    test: pd.DataFrame, task: dict[str, Any], rows: Sequence[dict[str, Any]]
-) -> None:
-    """Raise ValueError unless all ranked runs have a task's metric, or none has any of it.
-
-    And unless all its scores, the references' included, are over equally many test examples.
-    """
-    name, metric = task["task"], task["metric"]
-    having = set(test.loc[test["metric"] == metric, "run"])
-    lacking = [row["run"] for row in rows if row["run"] not in having]
-    if len(test) and lacking:
-        raise ValueError(
-            f"task {name!r}: no test {metric} of {', '.join(lacking)}, though other scores of the "
-            "task are there. Fine-tune these runs on it, or take them out of the layout."
-        )
-    if test["examples"].nunique() > 1:
-        counts = ", ".join(map(str, sorted(test["examples"].unique())))
-        raise ValueError(
-            f"task {name!r}: scores over different numbers of test examples ({counts}) cannot be "
-            "compared. Make all of them from the same splits."
-        )
-
-
-def read_table1_layout(path: Path) -> dict[str, Any]:
-    """Layout of Table 1 of experiment.json; ValueError where it names a task the paper lacks."""
-    layout = layout_of(path, "table1")
-    known = set(pd.read_csv(PUBLISHED_TABLE1)["task"].dropna())
-    for name, task in layout["tasks"].items():
-        if task["paper"] is not None and task["paper"] not in known:
-            raise ValueError(f"{path}: {name}: the paper's Table 1 has no task {task['paper']!r}")
-    return layout
-
-
-def describe_corpora(
-    corpora: dict[str, dict[str, Any]],
-    examples: dict[str, dict[str, Any]],
-    tasks: dict[str, dict[str, Any]],
-    simulated: Sequence[str],
-) -> pd.DataFrame:
-    """Table 1: a row per corpus and per task, each quantity as published and as counted.
-
-    `corpora` are the manifests of behaviours by corpus, `examples` those of examples by task;
-    `tasks` by name with their `corpus` and, where the paper has the task, its name there as
-    `paper`. What has no manifest keeps its published values only. Samples of a task are its rows,
-    i.e. users, as in the paper.
-
-    Raises:
-        ValueError: a corpus is called simulated that has no manifest, or a task that has one is of
-            no corpus.
-    """
-    if unknown := sorted(set(examples) - set(tasks)):
-        raise ValueError(f"--examples {unknown[0]}: the experiment has no task of this name")
-    if unknown := sorted(set(simulated) - set(corpora)):
-        raise ValueError(f"corpus {unknown[0]!r} is simulated, but no --store has this name")
-    rows = []
-    for corpus, manifest in corpora.items():
-        counts = manifest["counts"]
-        data = "simulated" if corpus in simulated else "real"
-        here = {"dataset": DATASETS[manifest["format"]], "corpus": corpus, "data": data}
-        whole = {
-            "task": "",
-            "behavior_sequences": counts["users"],
-            "different_behaviors": counts["items"],
-            "avg_sequence_length": round(counts["mean_length"], 2),
-        }
-        rows.append(here | whole)
-        for name in (name for name in examples if tasks[name]["corpus"] == corpus):
-            task = examples[name]["counts"]
-            labels = task["candidates"] if "candidates" in task else len(task["classes"])
-            shown = tasks[name].get("paper") or name
-            rows.append(here | {"task": shown, "samples": task["rows"], "labels_or_items": labels})
-    columns = ["dataset", "corpus", "task", "data", *QUANTITIES]
-    measured = pd.DataFrame(rows, columns=columns).astype(QUANTITIES)
-    published = pd.read_csv(PUBLISHED_TABLE1, dtype=QUANTITIES).fillna({"task": ""})
-    table = published.merge(
-        measured, on=["dataset", "task"], how="outer", suffixes=(".paper", ".measured")
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--scores", type=Path, required=True, help="scores.csv")
+    parser.add_argument(
+        "--predictions", type=Path, nargs="+", action="extend", required=True, metavar="FILE"
     )
-    pairs = [f"{quantity}.{side}" for quantity in QUANTITIES for side in ("paper", "measured")]
-    table = table[["dataset", "corpus", "task", "description", "data", *pairs]]
-    # Backwards by dataset is the paper's order: TTL, App. A corpus (no task) precedes its tasks.
-    return table.sort_values(["dataset", "task", "corpus"], ascending=[False, True, True])
+    parser.add_argument("--experiment", type=Path, required=True, help="experiment.json")
+    for name in ("csv", "md", "aggregate-csv", "aggregate-md"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    args = parser.parse_args(argv)
+    layout = read_table2_layout(args.experiment)
+    # Why one command for both: it draws the test users of every prediction again.
+    found = collect(read_scores(args.scores), layout, args.predictions)
+    read = artifact.fingerprints([args.scores, args.experiment, *args.predictions])
+    for table, page, csv, md in (
+        (statistics(found), statistics_page, args.csv, args.md),
+        (aggregate(found), aggregate_page, args.aggregate_csv, args.aggregate_md),
+    ):
+        write_csv(csv, table)
+        artifact.write_text(md, page(table, layout))
+        artifact.record(csv, resolved(args), read, beside=[md])
+
+
+if __name__ == "__main__":
+    main()

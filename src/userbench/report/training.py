@@ -12,8 +12,7 @@ import numpy as np
 import pandas as pd
 
 from userbench.report.curves import by_run
-from userbench.report.experiment import layout_of
-from userbench.report.statistics import check_once
+from userbench.report.experiment import check_once, layout_of
 from userbench.results.artifact import provenance_of
 
 RANDOM = "random"

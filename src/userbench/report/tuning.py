@@ -14,18 +14,14 @@ import numpy as np
 import pandas as pd
 
 from userbench.errors import command
-from userbench.report.experiment import layout_of
-from userbench.report.files import read_score_content
-from userbench.report.statistics import check_once, whole_mean
-from userbench.report.tables import (
-    SIMULATED,
-    markdown_line,
-    markdown_text,
-    number,
-    resolved,
-    write_csv,
-)
+from userbench.report.cells import number
+from userbench.report.data_origin import SIMULATED
+from userbench.report.experiment import check_once, layout_of
+from userbench.report.markup import render
+from userbench.report.summary import whole_mean
 from userbench.results import artifact
+from userbench.results.scores import read_score_content
+from userbench.results.tables import resolved, write_csv
 
 COLUMNS = [
     *("corpus", "row", "trial", "settings", "task", "metric", "seed"),
@@ -36,11 +32,11 @@ DECIMALS = 6
 GRID = ["run", "task", "seed"]
 
 
-def read_layout(path: Path) -> dict[str, Any]:
+def read_tuning_layout(path: Path) -> dict[str, Any]:
     """The trials and tasks of experiment.json.
 
     Raises:
-        ValueError: the experiment has no trials, or something is there twice.
+        ValueError: the experiment has no trials, or something occurs twice.
     """
     layout = layout_of(path, "tuning")
     check_once((trial["run"] for trial in layout["trials"]), str(path))
@@ -74,7 +70,7 @@ def read_validation(path: Path) -> dict[str, Any]:
 def gather_trials(paths: Sequence[Path], layout: dict[str, Any]) -> pd.DataFrame:
     """One row per trial, task and seed (COLUMNS without `relative` and `chosen`), and its label.
 
-    A task nobody has scores for (its corpus is absent) is left out.
+    A task without any scores (its corpus is absent) is left out.
 
     Raises:
         ValueError: a file of another run or task, a score given twice, or a trial that lacks a
@@ -147,35 +143,25 @@ def choose(trials: pd.DataFrame) -> pd.DataFrame:
     return trials.assign(chosen=chosen.astype(int))
 
 
-def to_markdown(trials: pd.DataFrame, layout: dict[str, Any]) -> str:
+def page(trials: pd.DataFrame, layout: dict[str, Any]) -> str:
     """Per corpus: each row's chosen settings, its scores beside its worst trial's, its budget."""
-    parts = [
-        "Chosen by validation scores alone: no test score was read. A cell shows the validation "
-        "score of the chosen trial, then that of the row's worst trial, in percent, means over "
-        "seeds. The chosen trial is the one whose scores are, on average over the tasks, "
-        "furthest above the row's mean."
-    ]
+    corpora = []
     for corpus, own in trials.groupby("corpus", sort=False):
-        tasks = [t for t in layout["tasks"] if t["task"] in set(own["task"])]
-        marks = [t["label"] + SIMULATED * t["simulated"] for t in tasks]
-        header = [
-            f"{markdown_text(mark)}<br>{markdown_text(task['metric'])}"
-            for mark, task in zip(marks, tasks, strict=True)
-        ]
+        tasks = [task for task in layout["tasks"] if task["task"] in set(own["task"])]
         simulated = any(task["simulated"] for task in tasks)
-        lines = [
-            f"## {markdown_text(corpus + SIMULATED * simulated)}\n",
-            f"{budgets(own)}\n",
-            markdown_line(["Pre-training", "Trials", "Chosen settings", *header]),
-            markdown_line(["---", "---:", "---", *["---:"] * len(tasks)]),
-        ]
-        for _, row in own.groupby("row", sort=False):
-            lines.append(markdown_line(markdown_cells(row, [task["task"] for task in tasks])))
-        parts.append("\n".join(lines))
-    return "\n\n".join(parts) + "\n"
+        names = [task["task"] for task in tasks]
+        corpora.append(
+            {
+                "title": corpus + SIMULATED * simulated,
+                "budgets": budgets(own),
+                "tasks": [(t["label"] + SIMULATED * t["simulated"], t["metric"]) for t in tasks],
+                "rows": [shown(row, names) for _, row in own.groupby("row", sort=False)],
+            }
+        )
+    return render("tuning.md", corpora=corpora)
 
 
-def markdown_cells(row: pd.DataFrame, tasks: Sequence[str]) -> list[str]:
+def shown(row: pd.DataFrame, tasks: Sequence[str]) -> list[str]:
     """Label, number of trials, settings and scores of one row of trials, as shown."""
     scores = 100 * row.groupby(["run", "task"], sort=False)["validation"].agg(whole_mean).unstack()
     relative = row.drop_duplicates("run").set_index("run")["relative"]
@@ -185,12 +171,8 @@ def markdown_cells(row: pd.DataFrame, tasks: Sequence[str]) -> list[str]:
         f"{key} {value if isinstance(value, str) else json.dumps(value)}"
         for key, value in json.loads(chosen["settings"]).items()
     )
-    return [
-        markdown_text(chosen["label"]),
-        str(len(relative)),
-        markdown_text(settings or "defaults"),
-        *(f"{number(scores.loc[chosen['run'], t])} / {number(worst[t])}" for t in tasks),
-    ]
+    pairs = (f"{number(scores.loc[chosen['run'], t])} / {number(worst[t])}" for t in tasks)
+    return [chosen["label"], str(len(relative)), settings or "defaults", *pairs]
 
 
 def budgets(trials: pd.DataFrame) -> str:
@@ -200,16 +182,16 @@ def budgets(trials: pd.DataFrame) -> str:
     )
     seeds = ", ".join(map(str, sorted(trials["seed"].unique())))
     if counts["trials"].nunique() == 1:
-        said = f"Budgets are equal: {counts['trials'].iloc[0]} trials for every row"
+        text = f"Budgets are equal: {counts['trials'].iloc[0]} trials for every row"
     else:
-        each = [f"{markdown_text(label)} {n}" for label, n in counts.itertuples(index=False)]
-        said = f"Budgets differ, in trials: {', '.join(each)}"
-    return f"{said}; seeds of each: {seeds}."
+        each = [f"{label} {n}" for label, n in counts.itertuples(index=False)]
+        text = f"Budgets differ, in trials: {', '.join(each)}"
+    return f"{text}; seeds of each: {seeds}."
 
 
 @command
 def main(argv: list[str] | None = None) -> None:
-    """Write every trial and the summary; a mistake in the input ends it with one line."""
+    """Write every trial and the summary; an error in the input is reported in one line."""
     parser = argparse.ArgumentParser(prog="python -m userbench.report.tuning", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument(
@@ -219,10 +201,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="CSV of all trials")
     parser.add_argument("--md", type=Path, required=True, help="what was chosen, in Markdown")
     args = parser.parse_args(argv)
-    layout = read_layout(args.experiment)
+    layout = read_tuning_layout(args.experiment)
     trials = choose(gather_trials(args.scores, layout))
     write_csv(args.out, trials[COLUMNS])
-    artifact.write_text(args.md, to_markdown(trials, layout))
+    artifact.write_text(args.md, page(trials, layout))
     read = artifact.fingerprints([*args.scores, args.experiment])
     artifact.record(args.out, resolved(args), read, beside=[args.md])
 

@@ -1,8 +1,8 @@
-"""Print what has been reproduced of the paper's Table 2, from results that are there.
+"""Print what has been reproduced of the paper's Table 2, from results that exist.
 
 userbench verify --config workflow/config/paper.yaml
 
-Reads `verdict.csv` and `agreement.csv` of the config's experiment; nothing is run or written. The
+Reads verdict.csv and agreement.csv of the config's experiment; nothing is run or written. The
 status is 0 whatever the verdicts are, 1 where there is nothing to read or the config has other
 margins than the verdicts.
 """
@@ -11,15 +11,18 @@ import argparse
 from pathlib import Path
 
 import pandas as pd
-import yaml
 
 from userbench.errors import command
-from userbench.report.verdict import check_margin, page, read_verdicts
+from userbench.experiment.config import Verify
+from userbench.experiment.files import read_configs
+from userbench.experiment.validation import validated
+from userbench.report.verdict_page import page
+from userbench.report.verdict_table import read_verdicts
 
 
 @command
 def main(argv: list[str] | None = None) -> None:
-    """Print the verdicts; report a user's mistake in one line."""
+    """Print the verdicts; an error in the input is reported in one line."""
     parser = argparse.ArgumentParser(prog="userbench verify", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     default = Path("workflow/config/default.yaml")
@@ -32,16 +35,12 @@ def verify(config: Path) -> str:
     """The page of a config's experiment.
 
     Raises:
-        ValueError: the config asks for no verdicts, they are not there, or of other margins.
+        ValueError: the config asks for no verdicts, or they are missing, or of other margins.
     """
-    try:
-        content = yaml.safe_load(config.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{config}: not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict) or not {"experiment", "verify"} <= content.keys():
+    content = read_configs([config])
+    if not {"experiment", "verify"} <= content.keys():
         raise ValueError(f"{config}: has no `verify`, so nothing is compared with the paper")
-    margin = content["verify"].get("margin") if isinstance(content["verify"], dict) else None
-    check_margin(margin, f"{config}: verify.margin")
+    margin = validated(content["verify"], Verify, f"{config}: verify").margin.model_dump()
     folder = Path("results", content["experiment"])
     make = f"snakemake --cores all --configfile {config} -- results/verdict.csv"
     files = [folder / name for name in ("verdict.csv", "agreement.csv")]
@@ -49,7 +48,6 @@ def verify(config: Path) -> str:
         if not file.exists():
             raise ValueError(f"{file} is not there. Make it: {make}")
     verdicts = read_verdicts(files[0])
-    used = verdicts.groupby("task")["margin"].first().to_dict()
-    if used != margin:
+    if verdicts.groupby("task")["margin"].first().to_dict() != margin:
         raise ValueError(f"{files[0]} was made with other margins than {config} has. Run: {make}")
     return page(verdicts, pd.read_csv(files[1]))

@@ -27,9 +27,9 @@ from userbench.experiment.figures import FigureFile, read_figure_file
 from userbench.report.figure.cosines import read_cosines
 from userbench.report.figure.inputs import Inputs, read_layout
 from userbench.report.figure.style import applied, save
-from userbench.report.statistics import read_scores
-from userbench.report.tables import resolved, write_csv
 from userbench.results import artifact
+from userbench.results.scores import read_scores
+from userbench.results.tables import resolved, write_csv
 
 
 class Numbers(NamedTuple):

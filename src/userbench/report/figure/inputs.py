@@ -8,9 +8,8 @@ from typing import Any
 import pandas as pd
 
 from userbench.experiment.config import Part
-from userbench.report.experiment import figure_layout
-from userbench.report.files import check
-from userbench.report.statistics import check_once
+from userbench.experiment.validation import validated
+from userbench.report.experiment import check_once, figure_layout
 
 
 @dataclass(frozen=True)
@@ -68,5 +67,5 @@ def read_layout(name: str, path: Path, options: type[Part]) -> dict[str, Any]:
     layout = figure_layout(path, name)
     check_once((row["run"] for row in layout["rows"]), str(path))
     check_once((task["task"] for task in layout["tasks"]), str(path))
-    checked = check(layout["options"], options, f"{path}: options of figure {name!r}")
+    checked = validated(layout["options"], options, f"{path}: options of figure {name!r}")
     return layout | {"options": checked.model_dump()}

@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from userbench.report.data_origin import data_statement
 from userbench.report.figure.inputs import Inputs
 from userbench.report.figure.style import GREY, face, look
-from userbench.report.tables import data_statement
 
 METRIC_NAMES = {"accuracy": "Accuracy", "auc": "AUC"}
 LETTERS_PER_INCH = 21  # of the caption

@@ -22,7 +22,7 @@ import pandas as pd
 from userbench.report.figure.inputs import Inputs
 from userbench.report.inference import NO_USER_NOISE, Noise, interval_of
 from userbench.report.resampling import Resampled, describe_seeds, resample
-from userbench.report.statistics import check_comparable
+from userbench.report.summary import check_comparable
 
 
 class RunScores(NamedTuple):

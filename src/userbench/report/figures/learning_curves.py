@@ -18,6 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from userbench.experiment.validation import read_json
 from userbench.report.curves import by_run, place_of
 from userbench.report.figure.inputs import Inputs
 from userbench.report.figure.marks import (
@@ -31,8 +32,8 @@ from userbench.report.figure.marks import (
 )
 from userbench.report.figure.scores import about, over_seeds
 from userbench.report.figure.style import DOUBLE, lightened, look
-from userbench.report.files import Curve, read_checked
 from userbench.results.artifact import check_recorded
+from userbench.results.contents import Curve
 
 TITLE = "Curves for print"
 CAPTION = "Losses of pre-training and validation scores of fine-tuning."
@@ -72,7 +73,7 @@ def losses_over_seeds(inputs: Inputs) -> list[dict]:
 def read_curve(run: str, path: Path) -> pd.DataFrame:
     """The losses behind a row; ValueError where the file is damaged or no learning curve."""
     check_recorded(path)
-    points = pd.DataFrame(read_checked(path, Curve))
+    points = pd.DataFrame(read_json(path, Curve))
     return points[["epoch", "split", "loss"]].assign(run=run, task=place_of(path).corpus)
 
 

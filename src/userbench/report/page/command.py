@@ -19,8 +19,8 @@ from userbench.errors import command
 from userbench.report.page.render import finite, render
 from userbench.report.page.sections import filled
 from userbench.report.page.table2 import table2_of
-from userbench.report.tables import resolved
 from userbench.results import artifact
+from userbench.results.tables import resolved
 
 
 def page(folder: Path, config: Sequence[Path]) -> str:

@@ -11,7 +11,8 @@ from userbench.experiment.figures import read_figure_file
 from userbench.report import fairness
 from userbench.report.experiment import read_layouts
 from userbench.report.page.shown import read_table, shown
-from userbench.report.verdict import NOT_COMPARED, refusals
+from userbench.report.verdict_page import refusals
+from userbench.report.verdict_table import NOT_COMPARED
 
 MEDIA = {".svg": "image/svg+xml", ".png": "image/png"}
 

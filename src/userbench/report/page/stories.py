@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from userbench.report.cells import number
 from userbench.report.inference import interval_of
 from userbench.report.page.shown import read_table
-from userbench.report.tables import number
 from userbench.results import artifact
 
 

@@ -15,10 +15,13 @@ from userbench.report.page.stories import (
     encoder_name,
     read_story,
 )
-from userbench.report.statistics import read_layout, read_scores, summarise
-from userbench.report.tables import UNTESTED, Significance, arrange, read_significance
+from userbench.report.significance import UNTESTED, Significance, read_significance
+from userbench.report.summary import summarise
+from userbench.report.table2 import arrange
+from userbench.report.table2_layout import read_table2_layout
 from userbench.report.training import read_training_of_rows
 from userbench.results import artifact
+from userbench.results.scores import read_scores
 
 
 def table2_of(folder: Path, config: Sequence[str]) -> dict[str, Any]:
@@ -33,7 +36,7 @@ def table2_of(folder: Path, config: Sequence[str]) -> dict[str, Any]:
     layouts = read_layouts(experiment)
     if layouts.table2 is None or not (csv.exists() and table2.exists()):
         return {}
-    layout, scores = read_layout(experiment), read_scores(csv)
+    layout, scores = read_table2_layout(experiment), read_scores(csv)
     summary = summarise(scores, layout)
     layout["references"] = [
         row for row in layout["references"] if row["run"] in set(summary["run"])

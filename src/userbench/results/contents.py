@@ -1,20 +1,8 @@
-"""What the JSON files hold that the report reads: each is checked before a number of it is used."""
+"""What the JSON files of results hold: each is checked before a number of it is used."""
 
-import json
-import reprlib
-from functools import cache
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    TypeAdapter,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 Text = Annotated[str, StringConstraints(min_length=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -24,7 +12,7 @@ Metric = Annotated[str, StringConstraints(pattern=r"^(accuracy|auc|(hr|mrr|ndcg)
 
 
 class Content(BaseModel):
-    """A part of a file: keys that no reader needs are let through, no value is converted.
+    """A part of a file: keys that no reader needs are accepted, no value is converted.
 
     A key with a default may be absent, but not null.
     """
@@ -78,7 +66,7 @@ class Facts(Content):
 
 
 class ScoreFile(Content):
-    """What `finetune` and `references` write."""
+    """What `finetune` and `baselines` write."""
 
     run: Text
     task: Text
@@ -109,19 +97,11 @@ class Fit(ScoreFile):
 
 
 class FailedFit(ScoreFile):
-    """A fit that failed: nothing stands where scores would."""
+    """A fit that failed: it has no scores."""
 
     failed: Text
     best: None
     scores: Annotated[list[Score], Field(max_length=0)]
-
-
-def read_score_content(path: Path) -> dict[str, Any]:
-    """The content of a score file; ValueError, naming it, where it is none."""
-    content = parse_json(path.read_bytes(), str(path))
-    failed = isinstance(content, dict) and "failed" in content
-    check(content, FailedFit if failed else Fit, str(path))
-    return content
 
 
 # -------------------------------------------------------------------------- curves, stores, records
@@ -236,66 +216,3 @@ class Record(Content):
     sha256: Text = ""
     inputs: dict[str, Text] = {}
     beside: dict[str, Text] = {}
-
-
-# ------------------------------------------------------------------------------------------ reading
-
-
-def parse_json(text: str | bytes, source: str) -> Any:
-    """Parse JSON; NaN and the infinities, which Python would let through, are refused.
-
-    Raises:
-        ValueError: naming the source, for anything that is not JSON.
-    """
-
-    def refuse(constant: str) -> None:
-        raise ValueError(f"{constant} is not JSON")
-
-    try:
-        return json.loads(text, parse_constant=refuse)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{source}: not valid JSON: {error}") from error
-
-
-def read_checked(path: Path, kind: Any) -> Any:
-    """The content of a JSON file, as it is; ValueError, naming it, unless it is of this kind."""
-    content = parse_json(path.read_bytes(), str(path))
-    check(content, kind, str(path))
-    return content
-
-
-@cache
-def adapter(kind: Any) -> TypeAdapter:
-    """What checks content of a kind. Why kept: there are thousands of score files."""
-    return TypeAdapter(kind)
-
-
-def check(content: Any, kind: Any, source: str) -> Any:
-    """The content as an object of this kind.
-
-    Raises:
-        ValueError: naming source, place and reason, where it is not of this kind.
-    """
-    try:
-        return adapter(kind).validate_python(content)
-    except ValidationError as errors:
-        raise ValueError(f"{source}: {first_problem(errors)}") from None
-
-
-def first_problem(errors: ValidationError) -> str:
-    """The place and the reason of the first thing that is refused, in one line."""
-    first = errors.errors(include_url=False)[0]
-    where = ".".join(map(str, first["loc"])) or "top level"
-    above = ".".join(map(str, first["loc"][:-1])) or "top level"
-    found, said = reprlib.repr(first["input"]), first["msg"]
-    if first["type"] == "missing":
-        return f"{above}: {first['loc'][-1]!r} is missing"
-    if first["type"] == "extra_forbidden":
-        return f"{above}: unknown key {first['loc'][-1]!r}"
-    if first["type"] == "value_error":
-        return f"{where}: {first['ctx']['error']}"
-    if first["type"] == "model_type":
-        return f"{where}: {found} is no JSON object"
-    if said.startswith("Input "):
-        return f"{where}: {found} {said.removeprefix('Input ')}"
-    return f"{where}: {found}: {said}"

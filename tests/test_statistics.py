@@ -14,10 +14,10 @@ EXAMPLES = 200
 
 
 @pytest.fixture
-def comparison():
-    from userbench.report import comparison
+def statistics():
+    from userbench.report import statistics
 
-    return comparison
+    return statistics
 
 
 def layout(tasks=("age", "life"), simulated=False, references=()) -> dict:
@@ -35,9 +35,9 @@ def layout(tasks=("age", "life"), simulated=False, references=()) -> dict:
 
 
 def make(folder, right: dict[tuple[str, str], list[int]]) -> None:
-    """Scores and predictions of runs that get so many of EXAMPLES right, a figure per seed."""
-    from userbench.report.statistics import SCORE_COLUMNS
+    """Scores and predictions of runs that get so many of EXAMPLES right, a number per seed."""
     from userbench.results.predictions import write_predictions
+    from userbench.results.scores import SCORE_COLUMNS
 
     rows = []
     for (run, task), by_seed in right.items():
@@ -70,14 +70,14 @@ RIGHT = {
 }
 
 
-def run(comparison, name, folder, chosen) -> pd.DataFrame:
+def run(statistics, name, folder, chosen) -> pd.DataFrame:
     """One of the two tables, "statistics" or "aggregate", as read from its CSV."""
     flags = ["--scores", str(folder / "scores.csv"), *experiment_flag(folder, table2=chosen)]
     flags += ["--predictions", *map(str, sorted(folder.glob("*.parquet")))]
     for before, table in (("", "statistics"), ("aggregate-", "aggregate")):
         for kind in ("csv", "md"):
             flags += [f"--{before}{kind}", str(folder / f"{table}.{kind}")]
-    comparison.main(flags)
+    statistics.main(flags)
     for table in ("statistics", "aggregate"):
         assert (folder / f"{table}.csv.provenance.json").exists()
     table = pd.read_csv(folder / f"{name}.csv", keep_default_na=False)
@@ -95,10 +95,10 @@ def expected_p(first: np.ndarray, second: np.ndarray, test_std: float) -> float:
     return float(np.mean(np.abs(of_seeds + of_users) > abs(difference)))
 
 
-def test_statistics_of_known_differences(comparison, tmp_path):
+def test_statistics_of_known_differences(statistics, tmp_path):
     # Wrong: tests of other pairs, no Holm, test users left out, or a row compared with itself.
     make(tmp_path, RIGHT)
-    table = run(comparison, "statistics", tmp_path, layout())
+    table = run(statistics, "statistics", tmp_path, layout())
     table = table.set_index(["task", "run"])
     assert len(table) == 6  # and no row for the task that nobody has
     cell = table.loc["age", "adaptssr"]
@@ -143,10 +143,10 @@ def test_statistics_of_known_differences(comparison, tmp_path):
     assert page.count("| ADAPTSSR |") == 2
 
 
-def test_an_interval_counts_seeds_and_test_users(comparison, tmp_path):
+def test_an_interval_counts_seeds_and_test_users(statistics, tmp_path):
     # Wrong: the interval of a mean is that of its seeds alone, and too narrow by far.
     make(tmp_path, RIGHT)
-    cell = run(comparison, "statistics", tmp_path, layout()).set_index(["task", "run"]).iloc[0]
+    cell = run(statistics, "statistics", tmp_path, layout()).set_index(["task", "run"]).iloc[0]
     values = np.array(RIGHT["none", "age"]) / 2
     assert cell["high"] - cell["mean"] > max(
         stats.t.ppf(0.975, 2) * stats.sem(values), 1.96 * cell["test_std"]
@@ -158,17 +158,17 @@ def test_an_interval_counts_seeds_and_test_users(comparison, tmp_path):
     )
 
 
-def test_an_open_question_names_the_seeds_it_needs(comparison, tmp_path):
+def test_an_open_question_names_the_seeds_it_needs(statistics, tmp_path):
     # Wrong: "no difference" where too few seeds could see one, or a guess without its range.
     wide = {("adaptssr", "life"): [64, 90, 72], ("none", "life"): [60, 66, 63]}
     make(tmp_path, {**RIGHT, **wide})
-    table = run(comparison, "statistics", tmp_path, layout()).set_index(["task", "run"])
+    table = run(statistics, "statistics", tmp_path, layout()).set_index(["task", "run"])
     said = table.loc[("life", "adaptssr"), "baseline.verdict"]
     assert re.fullmatch(r"undecided: about \d+ seeds needed \(5 to more than 1,000\)", said)
     # 3 users more of 200 are fewer than the noise of the test set: seeds do not help.
     few = {("adaptssr", "life"): [63, 68, 67]}
     make(tmp_path, {**RIGHT, **few})
-    table = run(comparison, "statistics", tmp_path, layout()).set_index(["task", "run"])
+    table = run(statistics, "statistics", tmp_path, layout()).set_index(["task", "run"])
     said = table.loc[("life", "adaptssr"), "baseline.verdict"]
     assert said == "undecided: too few test users, whatever the number of seeds"
 
@@ -180,19 +180,19 @@ def test_an_open_question_names_the_seeds_it_needs(comparison, tmp_path):
         ([90, 96, 93], "undecided: all seeds differ by the same"),
     ],
 )
-def test_no_spread_is_no_evidence(comparison, tmp_path, scores, said):
+def test_no_spread_is_no_evidence(statistics, tmp_path, scores, said):
     # Wrong: "15.00 (15.00 to 15.00) | 0.000 | better" of differences that are all the same.
     make(tmp_path, {**RIGHT, ("adaptssr", "life"): scores})
-    table = run(comparison, "statistics", tmp_path, layout()).set_index(["task", "run"])
+    table = run(statistics, "statistics", tmp_path, layout()).set_index(["task", "run"])
     cell = table.loc["life", "adaptssr"]
     assert cell["baseline.verdict"] == said
     assert np.isnan([cell["baseline.p"], cell["baseline.low"], cell["baseline.p_table"]]).all()
 
 
-def test_a_collapsed_seed_is_named_and_decides_nothing(comparison, tmp_path):
+def test_a_collapsed_seed_is_named_and_decides_nothing(statistics, tmp_path):
     # Wrong: one run that answers the same for everybody makes others "better" than its row.
     make(tmp_path, {**RIGHT, ("none", "age"): [100, 0, 98]})
-    table = run(comparison, "statistics", tmp_path, layout()).set_index(["task", "run"])
+    table = run(statistics, "statistics", tmp_path, layout()).set_index(["task", "run"])
     assert table.loc[("age", "none"), "note"] == "seed 1 predicts one class only"
     said = "undecided: NONE: seed 1 predicts one class only"
     assert table.loc[("age", "adaptssr"), "baseline.verdict"] == said
@@ -213,14 +213,14 @@ def test_one_score_for_everybody_is_a_collapse_too(tmp_path):
     assert not is_collapsed(Predictions("r", "t", "c", 0, "binary", rows))
 
 
-def test_a_failed_seed_empties_its_cell(comparison, tmp_path):
+def test_a_failed_seed_empties_its_cell(statistics, tmp_path):
     # Wrong: the mean of the seeds that survived stands for all of them.
     make(tmp_path, RIGHT)
     scores = pd.read_csv(tmp_path / "scores.csv")
     failed = (scores["run"] == "adaptssr") & (scores["task"] == "age") & (scores["seed"] == 2)
     scores.loc[failed, ["pretrain_epoch", "epoch", "value"]] = [0, 0, np.nan]
     scores.to_csv(tmp_path / "scores.csv", index=False)
-    table = run(comparison, "statistics", tmp_path, layout()).set_index(["task", "run"])
+    table = run(statistics, "statistics", tmp_path, layout()).set_index(["task", "run"])
     cell = table.loc["age", "adaptssr"]
     assert np.isnan(cell["mean"]) and cell["note"] == "seed 2 failed"
     assert cell["baseline.verdict"] == "undecided: ADAPTSSR: seed 2 failed"
@@ -230,21 +230,21 @@ def test_a_failed_seed_empties_its_cell(comparison, tmp_path):
     better = pd.read_csv(tmp_path / "scores.csv").assign(value=lambda s: s["value"].mask(failed))
     better.loc[failed, ["pretrain_epoch", "epoch"]] = 0
     better.to_csv(tmp_path / "scores.csv", index=False)
-    cell = run(comparison, "statistics", tmp_path, layout()).set_index(["task", "run"])
+    cell = run(statistics, "statistics", tmp_path, layout()).set_index(["task", "run"])
     assert cell.loc[("age", "mlm"), "baseline.verdict"] == "better"
     assert cell.loc[("age", "mlm"), "best_other.verdict"] == "undecided"
-    whole = run(comparison, "aggregate", tmp_path, layout())
+    whole = run(statistics, "aggregate", tmp_path, layout())
     assert whole["tasks"].tolist() == [1, 1, 1]
 
 
-def test_failed_fits_of_every_task_leave_the_aggregate_empty(comparison, tmp_path):
+def test_failed_fits_of_every_task_leave_the_aggregate_empty(statistics, tmp_path):
     # Wrong: no statistics, and so no Table 2, where every task has a failed fit.
     make(tmp_path, RIGHT)
     scores = pd.read_csv(tmp_path / "scores.csv")
     failed = (scores["run"] == "adaptssr") & (scores["seed"] == 2)
     scores.loc[failed, ["pretrain_epoch", "epoch", "value"]] = [0, 0, np.nan]
     scores.to_csv(tmp_path / "scores.csv", index=False)
-    whole = run(comparison, "aggregate", tmp_path, layout())
+    whole = run(statistics, "aggregate", tmp_path, layout())
     assert whole["tasks"].tolist() == [0, 0, 0]
     assert whole[["rank", "improvement", "best_other.probability"]].isna().all(axis=None)
     assert "| NONE | – | – | – | – |  |" in (tmp_path / "aggregate.md").read_text()
@@ -252,12 +252,12 @@ def test_failed_fits_of_every_task_leave_the_aggregate_empty(comparison, tmp_pat
     assert table["mean"].notna().sum() == 4
 
 
-def test_one_seed_decides_nothing_and_warns_of_nothing(comparison, tmp_path):
+def test_one_seed_decides_nothing_and_warns_of_nothing(statistics, tmp_path):
     make(tmp_path, {name: by_seed[:1] for name, by_seed in RIGHT.items()})
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        table = run(comparison, "statistics", tmp_path, layout(simulated=True))
-        whole = run(comparison, "aggregate", tmp_path, layout(simulated=True))
+        table = run(statistics, "statistics", tmp_path, layout(simulated=True))
+        whole = run(statistics, "aggregate", tmp_path, layout(simulated=True))
     others = table[table["run"] != "none"]
     assert set(others["baseline.verdict"]) == {"undecided: one seed has no spread"}
     assert "No row can be compared with NONE" in (tmp_path / "statistics.md").read_text()
@@ -268,14 +268,14 @@ def test_one_seed_decides_nothing_and_warns_of_nothing(comparison, tmp_path):
     assert "SIMULATED DATA" in (tmp_path / "aggregate.md").read_text()
 
 
-def test_references_are_compared_but_not_ranked(comparison, tmp_path):
-    # Wrong: a reference counts as a row to be better than, or as one with three seeds.
+def test_baselines_are_compared_but_not_ranked(statistics, tmp_path):
+    # Wrong: a baseline counts as a row to be better than, or as one with three seeds.
     make(tmp_path, {**RIGHT, ("bag", "age"): [0, 180]})
     scores = pd.read_csv(tmp_path / "scores.csv").query("run != 'bag' or seed == 1")
     scores.to_csv(tmp_path / "scores.csv", index=False)  # scored with any one seed
     (tmp_path / "bag-age-0.parquet").unlink()
     chosen = layout(references=["bag"])
-    table = run(comparison, "statistics", tmp_path, chosen).set_index(["task", "run"])
+    table = run(statistics, "statistics", tmp_path, chosen).set_index(["task", "run"])
     bag = table.loc["age", "bag"]
     assert bag[["ranked", "seeds", "mean"]].tolist() == [0, 1, 90.0]
     assert bag["best_other.run"] == "adaptssr"
@@ -285,12 +285,12 @@ def test_references_are_compared_but_not_ranked(comparison, tmp_path):
     assert bag["baseline.p"] == pytest.approx(p, rel=0.1, abs=2e-4)
     assert ("life", "bag") not in table.index
     assert table.loc[("age", "mlm"), "best_other.run"] == "adaptssr"
-    assert "bag" not in set(run(comparison, "aggregate", tmp_path, chosen)["run"])
+    assert "bag" not in set(run(statistics, "aggregate", tmp_path, chosen)["run"])
 
 
-def test_aggregate_by_hand(comparison, tmp_path):
+def test_aggregate_by_hand(statistics, tmp_path):
     make(tmp_path, RIGHT)
-    table = run(comparison, "aggregate", tmp_path, layout()).set_index("run")
+    table = run(statistics, "aggregate", tmp_path, layout()).set_index("run")
     # Ranks by task: 3 and 2.5, 2 and 2.5, 1 and 1.
     assert table["rank"].tolist() == [2.75, 2.25, 1.0]
     assert table["best_other.run"].tolist() == ["adaptssr", "adaptssr", "mlm"]
@@ -308,10 +308,10 @@ def test_aggregate_by_hand(comparison, tmp_path):
     assert np.isnan(table.loc["none", "improvement_low"])
 
 
-def test_the_bounds_of_an_improvement_count_test_users(comparison, tmp_path):
+def test_the_bounds_of_an_improvement_count_test_users(statistics, tmp_path):
     # Wrong: an interval over seeds alone, which other test users would leave in most tables.
     make(tmp_path, RIGHT)
-    table = run(comparison, "aggregate", tmp_path, layout()).set_index("run")
+    table = run(statistics, "aggregate", tmp_path, layout()).set_index("run")
     by_seed = [
         np.mean(
             [
@@ -327,35 +327,35 @@ def test_the_bounds_of_an_improvement_count_test_users(comparison, tmp_path):
     assert high - low > 1.05 * 2 * stats.t.ppf(0.975, 2) * stats.sem(by_seed)
 
 
-def refused(comparison, folder) -> str:
+def refused(statistics, folder) -> str:
     """What the command says when it ends."""
     with pytest.raises(SystemExit) as stop:
-        run(comparison, "statistics", folder, layout())
+        run(statistics, "statistics", folder, layout())
     assert "\n" not in str(stop.value)
     assert not [*folder.glob("statistics.*"), *folder.glob("aggregate.*")]
     return str(stop.value)
 
 
-def test_a_missing_seed_is_one_clear_line(comparison, tmp_path):
+def test_a_missing_seed_is_one_clear_line(statistics, tmp_path):
     # Wrong: seed 2 of one row is paired with seed 1 of another, or a row is tested on fewer.
     make(tmp_path, {**RIGHT, ("mlm", "life"): [60, 66]})
-    said = refused(comparison, tmp_path)
+    said = refused(statistics, tmp_path)
     assert "task 'life': run 'mlm' has no score of seed 2, though others have" in said
 
 
-def test_predictions_must_be_there_and_those_of_the_scores(comparison, tmp_path):
+def test_predictions_must_be_there_and_those_of_the_scores(statistics, tmp_path):
     make(tmp_path, RIGHT)
     (tmp_path / "mlm-age-1.parquet").rename(tmp_path / "aside")
-    said = refused(comparison, tmp_path)
+    said = refused(statistics, tmp_path)
     assert "task 'age': no --predictions of run 'mlm', seed 1" in said
     older = tmp_path / "older"
     older.mkdir()
     make(older, {("mlm", "age"): [90, 90]})
     (older / "mlm-age-1.parquet").rename(tmp_path / "mlm-age-1.parquet")
-    said = refused(comparison, tmp_path)
+    said = refused(statistics, tmp_path)
     assert "run 'mlm', seed 1: predictions of accuracy 45.0000, but the score is 51.5000" in said
 
 
-def test_no_scores_at_all(comparison, tmp_path):
+def test_no_scores_at_all(statistics, tmp_path):
     make(tmp_path, {("another", "age"): [1]})
-    assert "no test score" in refused(comparison, tmp_path)
+    assert "no test score" in refused(statistics, tmp_path)
