@@ -30,13 +30,13 @@ chaos: install
 ambiguities: install
 	$(RUN) snakemake --cores all --configfile workflow/config/sensitivity.yaml
 	cp results/sensitivity/effects.csv docs/ambiguities.csv
-	$(RUN) python -m userbench.report.ambiguities --ledger src/userbench/experiment/ledger.yaml \
+	$(RUN) python -m userbench ambiguities --ledger src/userbench/experiment/ledger.yaml \
 		--effects docs/ambiguities.csv --out docs/ambiguities.md
 
 # The parts of README.md that are made from results: those of the default run, of which docs/ keeps
 # table2.csv, statistics.csv and agreement.csv with their provenance. A test holds them together.
 readme: install
-	$(RUN) python -m userbench.report.readme --results docs/results/default --write README.md
+	$(RUN) python -m userbench readme --results docs/results/default --write README.md
 
 # Speed and memory beside a plain implementation: about five minutes on two cores, which should have
 # nothing else to do. The status is not 0 where a threshold is missed. FLAGS="--threads 1 2" etc.

@@ -85,7 +85,7 @@ LAYOUT = {
         {"run": "mlm", "label": "PeterRec", "paper": "PeterRec"},
         {"run": "adaptssr", "label": "AdaptSSR", "paper": "AdaptSSR"},
     ],
-    "references": [
+    "baselines": [
         {"run": "bag-of-items", "label": "bag-of-items"},
         {"run": "popularity", "label": "popularity"},
     ],
@@ -104,7 +104,7 @@ def make_table2(
     folder: Path, layout: dict = LAYOUT, contents=CONTENT, more=(), **layouts: dict
 ) -> dict[str, str]:
     """Run both commands; the text of table 2 by markup."""
-    from userbench.report import table2
+    from userbench.report.tables import table2
     from userbench.results import scores
 
     csv, out = folder / "scores.csv", {markup: folder / f"t.{markup}" for markup in MARKUPS}

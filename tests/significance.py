@@ -13,9 +13,10 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from userbench.report import paired_scores, resampling, row_differences, statistics
-from userbench.report.inference import LEVEL
-from userbench.report.multiple_tests import holm, holm_over_all
+from userbench.report.statistics import command as statistics
+from userbench.report.statistics import paired_scores, resampling, row_differences
+from userbench.report.statistics.inference import LEVEL
+from userbench.report.statistics.multiple_tests import holm, holm_over_all
 
 DISAGREE = 0.2  # share of users on whom two rows disagree, with every seed
 RIGHT = 0.6  # share of users that a row is right about

@@ -96,7 +96,7 @@ def scores_csv(path: Path, scores=SCORES, examples=lambda run, task: 100) -> Non
 
 
 def measure_effects(folder: Path, layout: dict = LAYOUT, **changes: Any) -> pd.DataFrame:
-    from userbench.report import effects
+    from userbench.report.tables import effects
 
     scores_csv(folder / "scores.csv", **changes)
     flags = ["--scores", str(folder / "scores.csv"), *experiment_flag(folder, effects=layout)]

@@ -73,7 +73,7 @@ def test_it_is_made_of_its_runs_and_tasks_and_of_its_own_code(with_figure, asked
     words = config(tmp_path, seeds=[0], figures=asked)
     read = inputs_of(with_figure, words, f"results/{NAME}.svg", NAME)
     code = {path for path in read if path.startswith("src/")}
-    assert "src/userbench/report/figure/marks.py" in code
+    assert "src/userbench/report/drawing/marks.py" in code
     assert {path for path in code if "/figures/" in path} == {FILE}
     assert read - code == {
         f"results/smoke/{NAME}_scores.csv",
@@ -163,9 +163,9 @@ def test_an_option_that_the_file_lacks_is_one_line(with_figure, tmp_path):
     smoke["figures"] = {NAME: {"rows": ["none"], "options": {"widht": 1}}}
     asked = ["--config", json.dumps(smoke)]
     python, package = SCRIPTS / "python", with_figure / "src"
-    made = [python, "-m", "userbench.report.experiment", *asked, "--out", experiment]
+    made = [python, "-m", "userbench", "experiment", *asked, "--out", experiment]
     assert call(made, package)[0] == 0
     words = [NAME, "--experiment", experiment, "--scores", "s.csv", "--csv", "c", "--out", "o"]
-    status, said = call([python, "-m", "userbench.report.figure.command", *words], package)
+    status, said = call([python, "-m", "userbench", "figure", *words], package)
     assert status == 1
     assert said.endswith("options of figure 'bars': top level: unknown key 'widht'\n"), said

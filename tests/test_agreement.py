@@ -14,7 +14,7 @@ PAPER = {"None": 62.87, "PeterRec": 63.62, "PTUM": 63.21, "CLUE": 63.38, "AdaptS
 
 @pytest.fixture
 def agreement():
-    from userbench.report import agreement
+    from userbench.report.statistics import agreement
 
     return agreement
 
@@ -47,7 +47,7 @@ def layout(methods=tuple(PAPER), simulated: bool = True) -> dict:
             {"task": "sex", "label": "Ours alone", "metric": "auc"},
         ],
         "rows": [*rows, {"run": "ours", "label": "Not in the paper"}],
-        "references": [],
+        "baselines": [],
         "compared_with": rows[0]["run"],
     }
 
@@ -64,7 +64,7 @@ def age(**means: float) -> dict:
 
 
 def test_tau_is_that_of_the_pairs_counted_one_by_one(agreement, tmp_path):
-    # Wrong: references or rows without a published name enter, or ranks of the wrong column.
+    # Wrong: baselines or rows without a published name enter, or ranks of the wrong column.
     ours = {"none": 50.0, "peterrec": 52.0, "ptum": 53.0, "clue": 51.0, "adaptssr": 60.0}
     table = agree(agreement, tmp_path, age(**ours, ours=99.0), layout())
     signs = [

@@ -13,20 +13,20 @@ PAGE_FILE = Path(__file__).parents[1] / "docs" / "ambiguities.md"
 
 def test_the_page_in_docs_is_up_to_date(tmp_path):
     # Wrong: someone edited the ledger and forgot the page, or edited the page.
-    from userbench.report import ambiguities
+    from userbench.report.tables import ambiguities
 
     effects = PAGE_FILE.with_suffix(".csv")
     measured = ["--effects", str(effects)] if effects.exists() else []
     words = ["--ledger", str(LEDGER_FILE), *measured]
     ambiguities.main([*words, "--out", str(tmp_path / "page.md")])
     assert PAGE_FILE.read_text(encoding="utf-8") == (tmp_path / "page.md").read_text("utf-8"), (
-        "run: python -m userbench.report.ambiguities --ledger src/userbench/experiment/ledger.yaml "
+        "run: python -m userbench ambiguities --ledger src/userbench/experiment/ledger.yaml "
         "--effects docs/ambiguities.csv --out docs/ambiguities.md"
     )
 
 
 def page(folder: Path, *more: str, entries=ENTRIES) -> str:
-    from userbench.report import ambiguities
+    from userbench.report.tables import ambiguities
 
     (folder / "ledger.yaml").write_text(yaml.safe_dump(entries, sort_keys=False))
     flags = ["--ledger", str(folder / "ledger.yaml"), "--out", str(folder / "page.md")]

@@ -20,7 +20,7 @@ LAYOUT = {
         {"run": "none", "label": "None", "paper": "None"},
         {"run": "mlm", "label": "MLM"},
     ],
-    "references": [
+    "baselines": [
         {"run": "bag-of-items", "label": "bag-of-items"},
         {"run": "bag-of-items-long", "label": "bag-of-items (whole history)"},
     ],
@@ -129,7 +129,7 @@ def results(made, tmp_path) -> Path:
 
 def audited(results: Path) -> tuple[set[str], str]:
     """Files of which something cannot be traced, and all that was said."""
-    from userbench.report.audit import audit, lines_of
+    from userbench.report.audit.command import audit, lines_of
 
     audits = audit(results)
     broken = {f.file for one in audits for f in one.findings if not f.is_note}
@@ -271,7 +271,7 @@ def test_a_record_that_is_none_is_a_finding(results):
 
 def test_a_record_cannot_make_the_audit_write_elsewhere(results, tmp_path):
     """If wrong: results from a stranger write files of their choice."""
-    from userbench.report.audit_tables import run_again
+    from userbench.report.audit.tables import run_again
 
     mark, path = tmp_path / "mark", results / "toy/agreement.csv"
     told = json.loads(path.with_name(path.name + ".provenance.json").read_text())["command"]
@@ -327,7 +327,7 @@ def test_tables_of_a_command_that_is_gone_are_noted(results):
 
 
 def test_the_command_ends_with_a_status(results, tmp_path, capsys):
-    from userbench.report import audit
+    from userbench.report.audit import command as audit
 
     files = ["--json", str(tmp_path / "a.json"), "--csv", str(tmp_path / "a.csv")]
     audit.main([str(results), *files])

@@ -18,7 +18,7 @@ PAGE_FILE = Path(__file__).parents[1] / "docs" / "ambiguities.md"
 
 @pytest.fixture
 def effects():
-    from userbench.report import effects
+    from userbench.report.tables import effects
 
     return effects
 
@@ -62,8 +62,8 @@ def curve(folder: Path, run: str, seed: int, **changes: Any) -> str:
 def test_who_was_left_out_stands_below_the_table(effects, tmp_path):
     # Wrong: an effect of half the data passes for one of not seeing the test users.
     from userbench.experiment.ledger import read_ledger
-    from userbench.report import ambiguities
-    from userbench.report.audit_tables import run_again
+    from userbench.report.audit.tables import run_again
+    from userbench.report.tables import ambiguities
 
     few = {"removed": {"train": 900, "validation": 90}, "left": {"train": 1350, "validation": 160}}
     few |= {"missing": {"train": 370, "validation": 52}}
@@ -164,8 +164,8 @@ def test_a_table_of_equal_switches_has_a_bold_cell_in_a_twentieth(effects, seeds
 
 def test_test_users_are_a_part_of_the_error(effects, tmp_path):
     # Wrong: a difference that is that of these test users alone is bold.
-    from userbench.report import ambiguities
-    from userbench.report.inference import Noise
+    from userbench.report.statistics.inference import Noise
+    from userbench.report.tables import ambiguities
     from userbench.results.scores import read_scores
 
     scores_csv(tmp_path / "scores.csv")
@@ -217,7 +217,7 @@ def test_only_common_seeds_count(effects, tmp_path):
 
 def test_a_failed_fit_has_no_effect_and_is_named(effects, tmp_path):
     # Wrong: the mean of the seeds that are left stands for all, and perhaps bold.
-    from userbench.report import ambiguities
+    from userbench.report.tables import ambiguities
     from userbench.results.scores import read_scores
 
     scores_csv(tmp_path / "scores.csv")

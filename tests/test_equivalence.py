@@ -10,21 +10,21 @@ RNG = np.random.default_rng
 
 @pytest.fixture
 def inference():
-    from userbench.report import inference
+    from userbench.report.statistics import inference
 
     return inference
 
 
 @pytest.fixture
 def power():
-    from userbench.report import power
+    from userbench.report.statistics import power
 
     return power
 
 
 @pytest.fixture
 def equivalence():
-    from userbench.report import equivalence
+    from userbench.report.statistics import equivalence
 
     return equivalence
 

@@ -223,7 +223,7 @@ def write(folder: Path, contents: list[dict]) -> Path:
 
 
 def table2(folder: Path, scores: Path) -> dict[str, str]:
-    from userbench.report import table2
+    from userbench.report.tables import table2
 
     flags = [word for kind in MARKUPS for word in (f"--{kind}", str(folder / f"t.{kind}"))]
     asked = experiment_flag(folder, table2=LAYOUT)
@@ -291,8 +291,8 @@ def test_no_other_value_may_be_empty(tmp_path):
 
 def test_agreement_leaves_the_cell_out(tmp_path):
     """Wrong: NaN has a rank among the methods."""
-    from userbench.report.agreement import compare
-    from userbench.report.table2_layout import read_table2_layout
+    from userbench.report.statistics.agreement import compare
+    from userbench.report.tables.table2_layout import read_table2_layout
     from userbench.results.scores import read_scores
 
     scores = read_scores(write(tmp_path, CONTENT))
@@ -305,7 +305,7 @@ def test_a_trial_of_which_a_fit_failed_is_not_chosen(tmp_path):
     """Wrong: a setting that diverges at one seed is judged by the others, and chosen."""
     from test_tuning import score_file as trial_file
 
-    from userbench.report import tuning
+    from userbench.report.tables import tuning
 
     trials = [
         {"run": f"clue--{n}", "method_row": "clue", "trial": n, "settings": {"lr": n}, "label": "C"}
@@ -364,7 +364,7 @@ def test_the_page_tells_of_it(tmp_path, monkeypatch):
 def test_an_audit_has_nothing_to_compute_of_it(tiny, tmp_path):
     """Wrong: a fit that failed cannot be traced, or counts as a seed that is missing."""
     from userbench import finetune as loop
-    from userbench.report.audit import audit
+    from userbench.report.audit.command import audit
 
     folder = tmp_path / "toy"
     for run, seed, lr in (("none", 0, 1e30), ("none", 1, 1e-3), ("mlm", 0, 1e-3), ("mlm", 1, 1e-3)):

@@ -14,7 +14,7 @@ PASSES = {"mlm": (1, 0), "ccl": (2, 2), "adaptssr": (4, 0), "long": (1, 0), "tea
 
 @pytest.fixture
 def training():
-    from userbench.report import training
+    from userbench.report.tables import training
 
     return training
 
@@ -152,7 +152,7 @@ CONTROLS = [
 
 def make_fairness(folder: Path, controls=CONTROLS, layout=LAYOUT) -> pd.DataFrame:
     """Run the command on the scores of Table 2 and these of a control run; its CSV."""
-    from userbench.report import fairness
+    from userbench.report.tables import fairness
 
     make_table2(folder, layout)
     told = layout_of(folder)
@@ -189,8 +189,8 @@ def test_controls_have_scores_beside_those_of_table2(tmp_path):
 
 
 def test_a_table_without_controls_has_no_block_of_them(training, tmp_path):
-    from userbench.report import fairness
-    from userbench.report.table2_layout import read_table2_layout
+    from userbench.report.tables import fairness
+    from userbench.report.tables.table2_layout import read_table2_layout
     from userbench.results.scores import read_scores
 
     make_fairness(tmp_path)

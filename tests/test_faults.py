@@ -371,7 +371,7 @@ def test_a_zip_changed_after_it_was_read_is_noticed(tiny, tmp_path):
 
 def test_a_table_names_the_seeds_that_are_missing(tmp_path):
     """Wrong: a mean of fewer seeds stands among the others, and nobody sees it."""
-    from userbench.report import statistics
+    from userbench.report.statistics import command as statistics
 
     whole = make_table2(tmp_path)
     assert "Missing" not in whole["md"]

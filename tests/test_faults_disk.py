@@ -96,7 +96,7 @@ LAYOUT = {
     "simulated": True,
     "tasks": [{"task": "age", "label": "Age", "metric": "accuracy"}],
     "rows": [{"run": run, "label": run} for run in "ab"],
-    "references": [],
+    "baselines": [],
     "compared_with": "a",
 }
 
@@ -154,7 +154,7 @@ def scores(tiny: Path, trained: Path, out: Path) -> None:
     finetune(tiny, out / "age.json", "a")
 
 
-def references(tiny: Path, trained: Path, out: Path) -> None:
+def baselines(tiny: Path, trained: Path, out: Path) -> None:
     from userbench import baselines
 
     task = {"name": "click", "kind": "top_n", "metric": "ndcg@10", "out": str(out / "click.json")}
@@ -178,7 +178,7 @@ def gathered(tiny: Path, trained: Path, out: Path) -> None:
 
 
 def table(tiny: Path, trained: Path, out: Path) -> None:
-    from userbench.report import table2
+    from userbench.report.tables import table2
 
     flags = ["--scores", str(trained / "scores.csv"), *experiment_flag(trained, table2=LAYOUT)]
     for kind in ("csv", "md", "tex", "html"):
@@ -190,7 +190,7 @@ def figure(tiny: Path, trained: Path, out: Path) -> None:
     from matplotlib.figure import Figure
 
     from userbench.errors import command
-    from userbench.report.figure.style import save
+    from userbench.report.drawing.style import save
 
     drawn = Figure()
     drawn.add_subplot().plot(range(9))
@@ -198,7 +198,7 @@ def figure(tiny: Path, trained: Path, out: Path) -> None:
 
 
 WRITERS = [simulate, behaviours, task, user_split, task_split, neighbours, checkpoint, scores]
-WRITERS += [references, similarity, gathered, table, figure]
+WRITERS += [baselines, similarity, gathered, table, figure]
 
 
 @pytest.mark.parametrize("write", WRITERS)

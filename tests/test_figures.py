@@ -21,7 +21,7 @@ TASKS = {"age": ("T1 Age", "accuracy"), "click": ("T3 Click", "ndcg@10")}
 
 @pytest.fixture
 def command():
-    from userbench.report.figure import command
+    from userbench.report.drawing import command
 
     return command
 
@@ -71,7 +71,7 @@ def predictions(folder, measured) -> list:
 
 def inputs(asked, scores=None, predictions=(), **more):
     """What a figure's file gets; options as the command fills them in."""
-    from userbench.report.figure.inputs import Inputs
+    from userbench.report.drawing.inputs import Inputs
 
     return Inputs(asked, scores, predictions, **more)
 
@@ -123,7 +123,7 @@ STUDIES = {
 
 def cosines(run, seed=0, users=50):
     """Cosines of the tiers of one run and seed, in the order that the ranking wants, roughly."""
-    from userbench.report.figure.cosines import TIERS
+    from userbench.report.drawing.cosines import TIERS
 
     rng = np.random.default_rng([seed, len(run)])
     centres = {"implicit": 0.95, "crop": 0.6, "reorder": 0.9, "mask": 0.7, "other": 0.1}
@@ -223,7 +223,7 @@ def values_by_seed(measured, *cell) -> np.ndarray:
 
 def test_ablation_numbers_count_seeds_and_test_users(tmp_path):
     """Wrong: an interval is that of the seeds alone, or a difference is not paired."""
-    from userbench.report import inference
+    from userbench.report.statistics import inference
 
     measured = scores([row["run"] for row in ABLATION["rows"]])
     frame = file_of("ablation").numbers(inputs(ABLATION, measured, predictions(tmp_path, measured)))
@@ -352,8 +352,8 @@ def test_same_numbers_same_bytes_and_simulated_is_said(command, tmp_path, figure
         )
         assert (folder / f"{figure}.csv.provenance.json").exists()
     assert written[0] == written[1]
-    from userbench.report.figure.scores import read_frame
-    from userbench.report.figure.style import DOUBLE, applied
+    from userbench.report.drawing.scores import read_frame
+    from userbench.report.drawing.style import DOUBLE, applied
 
     frame = read_frame(tmp_path / "first" / f"{figure}.csv")
     assert set(frame["data"]) == {"simulated"}
@@ -422,7 +422,7 @@ def test_fonts_of_the_pdf_are_embedded(command, tmp_path):
 
 def test_text_does_not_overlap(tmp_path):
     """Wrong: the ticks of one panel run into those of the next, or a label leaves the page."""
-    from userbench.report.figure.style import applied
+    from userbench.report.drawing.style import applied
 
     tasks = {f"task{n}": (f"T{n} Life status", "ndcg@10") for n in range(6)}
     asked = figure_layout(ABLATION["rows"], tasks, **ABLATION["options"])
@@ -450,7 +450,7 @@ def test_text_does_not_overlap(tmp_path):
 
 def test_a_method_keeps_its_colour():
     """Wrong: the colour depends on the order of rows, or two methods look alike."""
-    from userbench.report.figure.style import LOOKS, face, lightened, look
+    from userbench.report.drawing.style import LOOKS, face, lightened, look
 
     named = {name: own for name, own in LOOKS.items() if name != "mlm"}
     assert len({own.colour for own in named.values()}) == len(named) == 10
@@ -501,7 +501,7 @@ def seen(colour, deficiency):
 @pytest.mark.parametrize("deficiency", DEFICIENCIES)
 def test_colours_stay_apart_for_everybody(deficiency):
     """Wrong: two methods differ by a red and a green of the same brightness."""
-    from userbench.report.figure.style import LOOKS
+    from userbench.report.drawing.style import LOOKS
 
     points = [seen(colour, deficiency) for colour in {own.colour for own in LOOKS.values()}]
     distances = [
@@ -631,7 +631,7 @@ def test_a_file_that_does_not_say_what_it_is_is_one_line(tmp_path, monkeypatch, 
 
 def test_figures_load_no_torch():
     """Wrong: a laptop without torch cannot draw."""
-    loaded = "userbench.report.figure.command, userbench.report.figures.similarity"
+    loaded = "userbench.report.drawing.command, userbench.report.figures.similarity"
     code = f"import sys, {loaded}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 

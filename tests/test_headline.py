@@ -11,7 +11,7 @@ CHANCE = "Chance is that of seeds and test users, "
 
 @pytest.fixture
 def headline():
-    from userbench.report import headline
+    from userbench.report.tables import headline
 
     return headline
 
@@ -183,7 +183,7 @@ def test_adaptssr_may_be_the_baseline(headline):
 
 def test_ranks_are_shared_and_those_of_the_aggregate(headline, tmp_path):
     # Wrong: another rank than aggregate.csv has of the same table.
-    from userbench.report import statistics
+    from userbench.report.statistics import command as statistics
 
     make(tmp_path, RIGHT)
     chosen = layout()
@@ -222,8 +222,8 @@ def test_tasks_with_a_failed_fit_are_left_out_of_ranks(headline):
 
 def sentences_of(headline, folder, right, chosen) -> list[str]:
     """What is said of runs that get so many of EXAMPLES right; checked against statistics.md."""
-    from userbench.report import statistics
     from userbench.report.markup import markdown_text
+    from userbench.report.statistics import command as statistics
 
     make(folder, right)
     chosen["rows"][-1]["paper"] = "AdaptSSR"
@@ -339,7 +339,7 @@ def test_no_task_of_the_paper_no_order(headline):
 
 
 def test_lists_and_numbers_in_words(headline):
-    from userbench.report.cells import number
+    from userbench.report.tables.cells import number
 
     assert headline.listed(["a"]) == "a"
     assert headline.listed(["a", "b", "c"]) == "a, b and c"

@@ -11,14 +11,14 @@ RNG = np.random.default_rng
 
 @pytest.fixture
 def inference():
-    from userbench.report import inference
+    from userbench.report.statistics import inference
 
     return inference
 
 
 @pytest.fixture
 def power():
-    from userbench.report import power
+    from userbench.report.statistics import power
 
     return power
 

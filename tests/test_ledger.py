@@ -95,7 +95,7 @@ def test_protocol_switches_are_those_of_the_tasks(ledger):
 )
 def test_a_bad_ledger_is_reported(tmp_path, entries, reason):
     # Wrong: a switch without a stage, or with an illegal default, reaches the workflow.
-    from userbench.report import ambiguities
+    from userbench.report.tables import ambiguities
 
     path = tmp_path / "bad.yaml"
     path.write_text(yaml.safe_dump(entries))
@@ -106,7 +106,7 @@ def test_a_bad_ledger_is_reported(tmp_path, entries, reason):
 
 def test_a_file_that_is_no_yaml_is_reported_in_one_line(tmp_path):
     # Wrong: a traceback, or an error of ten lines.
-    from userbench.report import ambiguities
+    from userbench.report.tables import ambiguities
 
     path = tmp_path / "bad.yaml"
     for content in (b"- {id: [", b"\xff\xfe\x00"):

@@ -9,14 +9,14 @@ RNG = np.random.default_rng
 
 @pytest.fixture
 def inference():
-    from userbench.report import inference
+    from userbench.report.statistics import inference
 
     return inference
 
 
 @pytest.fixture
 def multiple_tests():
-    from userbench.report import multiple_tests
+    from userbench.report.statistics import multiple_tests
 
     return multiple_tests
 

@@ -8,7 +8,7 @@ RNG = np.random.default_rng
 
 @pytest.fixture
 def over_tasks():
-    from userbench.report import over_tasks
+    from userbench.report.statistics import over_tasks
 
     return over_tasks
 

@@ -49,13 +49,14 @@ def score_file(run: str, task: str, seed: int, metric: str, value: float) -> dic
 
 
 def write_tree(
-    name: str, label: str, seeds: int = 3, references: tuple[dict[str, Any], ...] = ()
+    name: str, label: str, seeds: int = 3, baselines: tuple[dict[str, Any], ...] = ()
 ) -> Path:
     """results/<name> below the working folder: three rows, two tasks; of this AdaptSSR label.
 
-    `references` are what score files of simple references say of the first task beside the score.
+    `baselines` are what score files of simple baselines say of the first task beside the score.
     """
-    from userbench.report import agreement, table2
+    from userbench.report.statistics import agreement
+    from userbench.report.tables import table2
     from userbench.results import artifact, scores
 
     folder, files = Path("results", name), []
@@ -80,7 +81,7 @@ def write_tree(
                 asked = {"run": run, "init": init, "seed": seed, "task": {"name": task}}
                 artifact.record(path, asked, task_seconds=1.5)
                 files.append(str(path))
-    for told in references:
+    for told in baselines:
         path = folder / f"finetune/{told['run']}/gender/seed0.json"
         content = score_file(told["run"], "gender", 0, "auc", 0.8) | told
         content["best"] = {"pretrain_epoch": 0, "epoch": 0}
@@ -100,7 +101,7 @@ def write_tree(
             {"run": "adaptssr", "label": label, "paper": "AdaptSSR"},
             {"run": "clue", "label": "CLUE", "paper": "CLUE"},
         ],
-        "references": [{"run": told["run"], "label": told["run"]} for told in references],
+        "baselines": [{"run": told["run"], "label": told["run"]} for told in baselines],
         "compared_with": "none",
         "notes": [f"a note on {label}"],
     }

@@ -11,7 +11,7 @@ KINDS = {"age": "classification", "click": "top_n", "gender": "binary"}
 
 def metric_again(path, metric):
     """The metric from a file of predictions, by the functions of the report."""
-    from userbench.report.resampling import weighted_metric
+    from userbench.report.statistics.resampling import weighted_metric
     from userbench.results.predictions import read_predictions
 
     rows = read_predictions(path).rows
@@ -80,7 +80,7 @@ def test_without_a_test_there_are_no_predictions(tiny, tmp_path):
     assert not list(tmp_path.glob("*.parquet*"))
 
 
-def test_references_tell_theirs(tiny, tmp_path):
+def test_baselines_tell_theirs(tiny, tmp_path):
     # Wrong: the noise of the test users cannot be told for the rows that are hardest to beat.
     from userbench import baselines
     from userbench.results.scores import gather_scores

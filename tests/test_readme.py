@@ -21,7 +21,7 @@ def readme():
 @pytest.fixture
 def results(tmp_path) -> Path:
     """A folder as docs/ keeps it: three tables and experiment.json, each with its record."""
-    from userbench.report import headline
+    from userbench.report.tables import headline
     from userbench.results.artifact import record
 
     made, folder = tmp_path / "made", tmp_path / "kept"

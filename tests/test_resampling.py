@@ -8,7 +8,7 @@ from sklearn.metrics import roc_auc_score
 
 @pytest.fixture
 def resampling():
-    from userbench.report import resampling
+    from userbench.report.statistics import resampling
 
     return resampling
 

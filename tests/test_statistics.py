@@ -15,12 +15,12 @@ EXAMPLES = 200
 
 @pytest.fixture
 def statistics():
-    from userbench.report import statistics
+    from userbench.report.statistics import command as statistics
 
     return statistics
 
 
-def layout(tasks=("age", "life"), simulated=False, references=()) -> dict:
+def layout(tasks=("age", "life"), simulated=False, baselines=()) -> dict:
     return {
         "caption_data": "toy",
         "simulated": simulated,
@@ -29,7 +29,7 @@ def layout(tasks=("age", "life"), simulated=False, references=()) -> dict:
             for task in (*tasks, "absent")
         ],
         "rows": [{"run": run, "label": run.upper()} for run in ROWS],
-        "references": [{"run": run, "label": run} for run in references],
+        "baselines": [{"run": run, "label": run} for run in baselines],
         "compared_with": "none",
     }
 
@@ -204,7 +204,7 @@ def test_a_collapsed_seed_is_named_and_decides_nothing(statistics, tmp_path):
 
 
 def test_one_score_for_everybody_is_a_collapse_too(tmp_path):
-    from userbench.report.resampling import is_collapsed
+    from userbench.report.statistics.resampling import is_collapsed
     from userbench.results.predictions import Predictions
 
     rows = pd.DataFrame({"label": [0, 1, 0], "score": np.float32([0.3, 0.3, 0.3 + 1e-8])})
@@ -274,7 +274,7 @@ def test_baselines_are_compared_but_not_ranked(statistics, tmp_path):
     scores = pd.read_csv(tmp_path / "scores.csv").query("run != 'bag' or seed == 1")
     scores.to_csv(tmp_path / "scores.csv", index=False)  # scored with any one seed
     (tmp_path / "bag-age-0.parquet").unlink()
-    chosen = layout(references=["bag"])
+    chosen = layout(baselines=["bag"])
     table = run(statistics, "statistics", tmp_path, chosen).set_index(["task", "run"])
     bag = table.loc["age", "bag"]
     assert bag[["ranked", "seeds", "mean"]].tolist() == [0, 1, 90.0]

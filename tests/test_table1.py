@@ -29,7 +29,7 @@ TASKS = {
 
 
 def make_table1(folder: Path, manifest: Any = MANIFEST, tasks=TASKS, simulated=(), more=()) -> str:
-    from userbench.report import table1
+    from userbench.report.tables import table1
 
     (folder / "manifest.json").write_text(json.dumps(manifest))
     out = folder / "table1.csv"
@@ -71,7 +71,7 @@ def test_table1_says_what_is_simulated(tmp_path):
 
 def test_table1_reports_bad_input(tmp_path):
     # Wrong: a traceback, or a task silently without its published values.
-    from userbench.report import table1
+    from userbench.report.tables import table1
 
     with pytest.raises(SystemExit, match=r"manifest.json: counts: 'users' is missing"):
         make_table1(tmp_path, {"format": "ttl", "counts": {}})
@@ -87,7 +87,7 @@ def test_table1_reports_bad_input(tmp_path):
 
 def test_published_improvements_are_those_of_the_published_means():
     # Wrong: the copy of the paper's Table 2 was damaged. Means are rounded, so to 0.6 points.
-    from userbench.report.published import published_table2
+    from userbench.report.tables.published import published_table2
 
     published = published_table2()
     means = published["mean_percent"].unstack("task")

@@ -51,7 +51,7 @@ FACTS = {
 
 def test_facts_of_the_data_stand_below_the_table(tmp_path):
     # Wrong: a reader takes what users seen in training or ties bring for what a method has learnt.
-    from userbench.report import table2
+    from userbench.report.tables import table2
 
     make_table2(tmp_path)
     paths = []
@@ -61,7 +61,7 @@ def test_facts_of_the_data_stand_below_the_table(tmp_path):
     flags = ["--scores", str(tmp_path / "scores.csv"), *experiment_flag(tmp_path, table2=LAYOUT)]
     for markup in MARKUPS:
         flags += [f"--{markup}", str(tmp_path / f"facts.{markup}")]
-    table2.main([*flags, "--references", *map(str, paths), str(tmp_path / "absent.json")])
+    table2.main([*flags, "--baselines", *map(str, paths), str(tmp_path / "absent.json")])
     text = (tmp_path / "facts.md").read_text()
     plain = (tmp_path / "t.md").read_text()
     notes = [line for line in text.splitlines() if line not in plain.splitlines()]
@@ -80,8 +80,8 @@ def test_facts_of_the_data_stand_below_the_table(tmp_path):
 def test_a_note_says_who_has_more_behaviours_than_a_row_reads(tmp_path, longer):
     # Wrong: a reader takes a bag of more behaviours for a better model of the same ones.
     facts = {"age": {"max_length": 50, "longer_histories": longer}, "click": {}}
-    from userbench.report.notes import fact_notes
-    from userbench.report.table2_layout import read_table2_layout
+    from userbench.report.tables.notes import fact_notes
+    from userbench.report.tables.table2_layout import read_table2_layout
 
     layout = read_table2_layout(write_experiment(tmp_path, table2=LAYOUT))
     notes = [note for note in fact_notes(facts, layout) if "behaviours" in note]
@@ -114,7 +114,7 @@ def test_means_stds_and_improvements_are_those_worked_out_by_hand(tmp_path):
 def test_a_baseline_that_repeats_another_one_is_no_row(tmp_path):
     # Wrong: where nobody has a longer history, one bag of items stands there twice.
     more = {"run": "bag-of-items-long", "label": "bag-of-items (whole history)"}
-    layout = LAYOUT | {"references": [LAYOUT["references"][0], more, LAYOUT["references"][1]]}
+    layout = LAYOUT | {"baselines": [LAYOUT["baselines"][0], more, LAYOUT["baselines"][1]]}
     long = baseline_file("bag-of-items-long", "age", "accuracy", 0.95)
     texts = make_table2(tmp_path, layout, [*CONTENT, long])
     assert list(read_csv(tmp_path / "t.csv").index)[3:] == [
@@ -224,7 +224,7 @@ def test_bold_is_what_is_better_than_every_other_row(tmp_path):
 
 def test_every_form_opens_with_what_the_table_says(tmp_path):
     # Wrong: a reader has to find out for herself what the table says, or one form says else.
-    from userbench.report import headline
+    from userbench.report.tables import headline
 
     flags = statistics_csv(tmp_path, {("adaptssr", "age"): "better", ("mlm", "age"): "worse"})
     agreement = tmp_path / "agreement.csv"
@@ -313,7 +313,7 @@ def test_one_run_with_two_widths_is_an_error(tmp_path):
 
 def test_negative_and_vanishing_improvements():
     # Wrong: a hyphen for a minus, or "-0.00".
-    from userbench.report.cells import number
+    from userbench.report.tables.cells import number
 
     assert [number(value) for value in (-25.0, -0.001, 0.0, float("nan"))] == [
         *("−25.00", "0.00", "0.00", "–")
@@ -347,7 +347,7 @@ def test_one_simulated_task_among_real_ones_is_marked_alone(tmp_path):
 
 def test_caption_does_not_say_simulated_data_twice():
     # Wrong: "SIMULATED DATA: SIMULATED data: ttl".
-    from userbench.report.data_origin import data_statement
+    from userbench.report.tables.data_origin import data_statement
 
     layout = LAYOUT | {"simulated": True, "caption_data": "SIMULATED data: ttl (4,000 users)"}
     assert data_statement(layout) == "SIMULATED DATA: ttl (4,000 users)"

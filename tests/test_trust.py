@@ -46,7 +46,7 @@ METHODS = {"read_pickle", "to_pickle", "import_module", "exec_module", "load_mod
 ALLOWED = {
     ("src/userbench/__main__.py", "import_module"): "the names are those of COMMANDS",
     ("src/userbench/data/format.py", "import_module"): "the names are those of files in formats/",
-    ("src/userbench/report/figure/command.py", "import_module"): "names are of report/figures/",
+    ("src/userbench/report/drawing/command.py", "import_module"): "names are of report/figures/",
     ("src/userbench/view.py", "import_module"): "a config chooses methods among installed modules",
 }
 
@@ -132,7 +132,7 @@ class Touch:
 def test_hostile_files_do_nothing(tmp_path):
     """The attack itself: arrays, checkpoints and configs that would run when they are loaded."""
     from userbench.data import arrays
-    from userbench.report.verify import verify
+    from userbench.report.verdict.verify import verify
     from userbench.results import artifact
     from userbench.training import checkpoint
 
@@ -301,8 +301,8 @@ def test_texts_of_a_config_reach_their_command_whole(checkout):
 def test_markdown_pages_escape_labels():
     """If wrong: a label of a config becomes an element of a page, or steers a terminal."""
     from userbench.report.markup import markdown_text
-    from userbench.report.verdict_page import page
-    from userbench.report.verdict_table import COLUMNS, TEXTS
+    from userbench.report.verdict.page import page
+    from userbench.report.verdict.table import COLUMNS, TEXTS
 
     row = dict.fromkeys(COLUMNS, 1.0)
     row |= {name: "x" for name in TEXTS} | {"reason": HOSTILE, "gain_reason": HOSTILE}
@@ -328,7 +328,7 @@ def test_figures_draw_labels_as_text():
     """If wrong: an SVG that runs a label, or a figure that fails at a $ in it."""
     from matplotlib.figure import Figure
 
-    from userbench.report.figure import style
+    from userbench.report.drawing import style
 
     with style.applied():
         figure = Figure(figsize=(3, 2))

@@ -11,7 +11,7 @@ from experiments import experiment_flag
 
 @pytest.fixture
 def tuning():
-    from userbench.report import tuning
+    from userbench.report.tables import tuning
 
     return tuning
 

@@ -24,14 +24,14 @@ SPREAD = np.array([-2.0, -1.0, -1.0, 1.0, 3.0]) / 2
 
 @pytest.fixture
 def verdict():
-    from userbench.report import verdict
+    from userbench.report.verdict import command as verdict
 
     return verdict
 
 
 @pytest.fixture
 def published():
-    from userbench.report.published import published_table2
+    from userbench.report.tables.published import published_table2
 
     return published_table2()
 
@@ -46,7 +46,7 @@ def layout(published, simulated=False, methods=None) -> dict:
             for paper, (name, metric) in TASKS.items()
         ],
         "rows": [{"run": m.lower(), "label": m, "paper": m} for m in methods],
-        "references": [],
+        "baselines": [],
         "compared_with": "none",
     }
 
@@ -66,7 +66,7 @@ def inputs(
 
     `changes`: columns of statistics.csv that are else, as functions of method and task.
     """
-    from userbench.report.published import PUBLISHED_TABLE1
+    from userbench.report.tables.published import PUBLISHED_TABLE1
 
     rows = []
     for (method, task), figures in published.iterrows():
@@ -101,7 +101,7 @@ def inputs(
 
 
 def verdicts(verdict, folder, chosen, margin=MARGIN) -> pd.DataFrame:
-    from userbench.report.verdict_table import read_verdicts
+    from userbench.report.verdict.table import read_verdicts
 
     flags = [f"--{name}={folder / f'{name}.csv'}" for name in ("statistics", "table1", "agreement")]
     told = experiment_flag(folder, table2=chosen, verify=margin)
@@ -297,7 +297,7 @@ def test_a_note_on_none_leaves_every_gain_undecided(verdict, published, tmp_path
 
 def shares(verdict, difference, seeds, test_std, cells, margin=MARGIN["T4"]):
     """Shares of the verdicts on cells like T4's: both sides draw seeds and test users anew."""
-    from userbench.report import inference
+    from userbench.report.statistics import inference
 
     rng = np.random.default_rng(seeds)
     theirs, ours = (
@@ -345,7 +345,7 @@ def test_a_verdict_is_wrong_in_a_twentieth_at_most(verdict, seeds, cells):
 
 def test_what_the_notes_say_of_guesses_and_of_adding_seeds(verdict):
     # Wrong: a reader believes the number, or that looking again costs nothing.
-    from userbench.report import equivalence, inference
+    from userbench.report.statistics import equivalence, inference
 
     cells, rng, margin = 1000, np.random.default_rng(1), MARGIN["T4"]
     others = [

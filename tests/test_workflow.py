@@ -283,7 +283,7 @@ def test_control_runs_wait_for_the_fairness_table(checkout):
         assert job_counts(said)["fairness"] == 1
         assert "finetune/mlm_long/age/seed0.json" in said
         assert "finetune/ptum_warm/cvr/seed0.json" in said
-    (call,) = {line for line in said.splitlines() if "userbench.report.fairness" in line}
+    (call,) = {line for line in said.splitlines() if "userbench.report.tables.fairness" in line}
     for run in ("mlm", "mlm_long", "ptum_warm"):
         assert f"pretrain/{run}/ttl/seed0/curve.json" in call
 
@@ -584,7 +584,7 @@ def test_seeds_together_make_the_same_files(checkout):
     counts = job_counts(call(*together, seeds=[0, 1, 2]))
     assert counts["pretrain"] == counts["finetune_ttl"] == 2  # mlm and ccl, none and ccl
     made = trained()
-    assert len(made) == 2 * 3 * 3 + 2 * 3 * 2 + 3  # encoders, scores, references
+    assert len(made) == 2 * 3 * 3 + 2 * 3 * 2 + 3  # encoders, scores, baselines
     assert "Nothing to be done" in call("-n", *together, seeds=[0, 1, 2])
 
     for name in ("pretrain", "finetune"):
@@ -681,7 +681,7 @@ def test_smoke_run_from_raw_files_to_table(checkout):
     counts = rerun_after_edit("methods/adaptssr.py")
     assert counts["pretrain"] == 2  # no other method
     assert counts["finetune_ttl"] == 1
-    counts = rerun_after_edit("report/table2.py")
+    counts = rerun_after_edit("report/tables/table2.py")
     assert "pretrain" not in counts and "finetune_ttl" not in counts
     counts = rerun_after_edit("model/metrics.py")
     assert "pretrain" not in counts

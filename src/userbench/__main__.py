@@ -28,8 +28,25 @@ COMMANDS = {
         "plan": "plan.command",
     },
     "Results": {
-        "audit": "report.audit",
-        "verify": "report.verify",
+        "audit": "report.audit.command",
+        "verify": "report.verdict.verify",
+    },
+    "Tables, figures and pages": {
+        "experiment": "report.experiment",
+        "scores": "results.scores",
+        "table1": "report.tables.table1",
+        "table2": "report.tables.table2",
+        "statistics": "report.statistics.command",
+        "agreement": "report.statistics.agreement",
+        "verdict": "report.verdict.command",
+        "headline": "report.tables.headline",
+        "fairness": "report.tables.fairness",
+        "tuning": "report.tables.tuning",
+        "effects": "report.tables.effects",
+        "ambiguities": "report.tables.ambiguities",
+        "figure": "report.drawing.command",
+        "page": "report.page.command",
+        "readme": "report.readme",
     },
 }
 HERE = Path(__file__).parent

@@ -29,7 +29,7 @@ rule figure_scores:
     message:
         "Gather the scores behind {wildcards.figure}"
     shell:
-        "python -m userbench.results.scores --scores {input.scores} --out {output.csv}"
+        "python -m userbench scores --scores {input.scores} --out {output.csv}"
         " > {log} 2>&1"
 
 
@@ -65,7 +65,7 @@ for figure in FIGURES.values():
         message:
             f"Draw {figure.name}"
         shell:
-            "python -m userbench.report.figure.command {params.figure} {params.measured}"
+            "python -m userbench figure {params.figure} {params.measured}"
             " --experiment {input.experiment} --csv {output.csv} --out {params.out} > {log} 2>&1"
 
     rule:

@@ -70,9 +70,9 @@ for corpus_name in CORPORA:
             scores=baseline_files(SCORE, [corpus_name]),
             predictions=baseline_files(PREDICTIONS, [corpus_name]),
         log:
-            f"{OUT}/logs/references/{corpus_name}.log",
+            f"{OUT}/logs/baselines/{corpus_name}.log",
         benchmark:
-            f"{OUT}/benchmarks/references/{corpus_name}.tsv"
+            f"{OUT}/benchmarks/baselines/{corpus_name}.tsv"
         conda:
             "../../environment.yml"
         threads: 1

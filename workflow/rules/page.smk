@@ -37,7 +37,7 @@ rule page:
     message:
         "Write the page of experiment {params.folder}"
     shell:
-        "python -m userbench.report.page.command --folder {params.folder} --config {input.config:q}"
+        "python -m userbench page --folder {params.folder} --config {input.config:q}"
         " --out {output.html} > {log} 2>&1"
 
 
@@ -65,7 +65,7 @@ rule notebook:
         results=lambda w: [f"{OUT}/{name}" for name in NOTEBOOKS[w.notebook]],
         code=sorted(
             {
-                *code("report.table2"),
+                *code("report.tables.table2"),
                 *code("report.drawing.scores"),
                 *templates("table2.part.html"),
             }

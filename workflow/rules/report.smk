@@ -40,7 +40,7 @@ rule experiment:
     message:
         "Write what is compared with what"
     shell:
-        "python -m userbench.report.experiment --config {params.config:q}"
+        "python -m userbench experiment --config {params.config:q}"
         " --absent {params.absent:q} --notes {params.notes:q} --out {output.json} > {log} 2>&1"
 
 
@@ -61,7 +61,7 @@ rule scores:
     message:
         "Gather the scores"
     shell:
-        "python -m userbench.results.scores --scores {input.scores} {input.baselines}"
+        "python -m userbench scores --scores {input.scores} {input.baselines}"
         " --out {output.csv} > {log} 2>&1"
 
 
@@ -74,9 +74,9 @@ rule table2:
         agreement=f"{OUT}/agreement.csv",
         curves=curves_behind(ROWS),
         baselines=baseline_files(SCORE),
-        code=code("report.table2"),
+        code=code("report.tables.table2"),
         templates=templates("table2.md", "table2.tex", "table2.html", "table2.part.html"),
-        published="src/userbench/report/paper_table2.csv",
+        published="src/userbench/report/tables/paper_table2.csv",
     output:
         csv=report(
             f"{OUT}/table2.csv",
@@ -101,9 +101,9 @@ rule table2:
     message:
         "Make Table 2"
     shell:
-        "python -m userbench.report.table2 --scores {input.scores}"
+        "python -m userbench table2 --scores {input.scores}"
         " --statistics {input.statistics} --agreement {input.agreement}"
-        " --references {input.baselines} --curves {input.curves}"
+        " --baselines {input.baselines} --curves {input.curves}"
         " --experiment {input.experiment} --csv {output.csv} --md {output.md} --tex {output.tex}"
         " --html {output.html} > {log} 2>&1"
 
@@ -114,7 +114,7 @@ rule headline:
         experiment=SPECIFICATION,
         statistics=f"{OUT}/statistics.csv",
         agreement=f"{OUT}/agreement.csv",
-        code=code("report.headline"),
+        code=code("report.tables.headline"),
         templates=templates("headline.md"),
     output:
         md=f"{OUT}/headline.md",
@@ -127,7 +127,7 @@ rule headline:
     message:
         "Say what Table 2 says"
     shell:
-        "python -m userbench.report.headline --statistics {input.statistics}"
+        "python -m userbench headline --statistics {input.statistics}"
         " --agreement {input.agreement} --experiment {input.experiment} --md {output.md} > {log} 2>&1"
 
 
@@ -138,7 +138,7 @@ rule fairness:
         scores=f"{OUT}/scores.csv",
         controls=of_runs(SCORE, controls_of(EXPERIMENT)),
         curves=curves_behind([*ROWS, *controls_of(EXPERIMENT)]),
-        code=code("report.fairness"),
+        code=code("report.tables.fairness"),
         templates=templates("fairness.md", "line.md"),
     output:
         csv=f"{OUT}/fairness.csv",
@@ -152,7 +152,7 @@ rule fairness:
     message:
         "Say what is behind each row of Table 2"
     shell:
-        "python -m userbench.report.fairness --scores {input.scores} --controls {input.controls}"
+        "python -m userbench fairness --scores {input.scores} --controls {input.controls}"
         " --experiment {input.experiment} --curves {input.curves} --csv {output.csv}"
         " --md {output.md} > {log} 2>&1"
 
@@ -162,8 +162,8 @@ rule agreement:
     input:
         experiment=SPECIFICATION,
         scores=f"{OUT}/scores.csv",
-        code=code("report.agreement"),
-        published="src/userbench/report/paper_table2.csv",
+        code=code("report.statistics.agreement"),
+        published="src/userbench/report/tables/paper_table2.csv",
     output:
         csv=f"{OUT}/agreement.csv",
         provenance=f"{OUT}/agreement.csv.provenance.json",
@@ -175,7 +175,7 @@ rule agreement:
     message:
         "Compare the order of the methods with the published one"
     shell:
-        "python -m userbench.report.agreement --scores {input.scores} --experiment {input.experiment}"
+        "python -m userbench agreement --scores {input.scores} --experiment {input.experiment}"
         " --out {output.csv} > {log} 2>&1"
 
 
@@ -184,7 +184,7 @@ rule tuning:
     input:
         experiment=SPECIFICATION,
         scores=of_runs(SCORE, EXPERIMENT.trials),
-        code=code("report.tuning"),
+        code=code("report.tables.tuning"),
         templates=templates("tuning.md", "line.md"),
     output:
         csv=f"{OUT}/tuning.csv",
@@ -198,7 +198,7 @@ rule tuning:
     message:
         "Gather the trials"
     shell:
-        "python -m userbench.report.tuning --scores {input.scores} --experiment {input.experiment}"
+        "python -m userbench tuning --scores {input.scores} --experiment {input.experiment}"
         " --out {output.csv} --md {output.md} > {log} 2>&1"
 
 
@@ -209,7 +209,7 @@ rule effects:
         scores=f"{OUT}/scores.csv",
         predictions=of_runs(PREDICTIONS, STUDIED),
         curves=expand(CURVE, run=EXPERIMENT.held_out_runs, corpus=CORPORA, seed=SEEDS),
-        code=code("report.effects"),
+        code=code("report.tables.effects"),
     output:
         csv=f"{OUT}/effects.csv",
         provenance=f"{OUT}/effects.csv.provenance.json",
@@ -221,7 +221,7 @@ rule effects:
     message:
         "Compare each switch with the default"
     shell:
-        "python -m userbench.report.effects --scores {input.scores}"
+        "python -m userbench effects --scores {input.scores}"
         " --predictions {input.predictions} --curves {input.curves} --experiment {input.experiment}"
         " --out {output.csv} > {log} 2>&1"
 
@@ -231,7 +231,7 @@ rule ambiguities:
     input:
         ledger="src/userbench/experiment/ledger.yaml",
         effects=f"{OUT}/effects.csv",
-        code=code("report.ambiguities"),
+        code=code("report.tables.ambiguities"),
         templates=templates("ambiguities.md"),
     output:
         md=f"{OUT}/ambiguities.md",
@@ -243,7 +243,7 @@ rule ambiguities:
     message:
         "Write the ambiguity ledger"
     shell:
-        "python -m userbench.report.ambiguities --ledger {input.ledger}"
+        "python -m userbench ambiguities --ledger {input.ledger}"
         " --effects {input.effects} --out {output.md} > {log} 2>&1"
 
 
@@ -253,8 +253,8 @@ rule table1:
         experiment=SPECIFICATION,
         behaviours=expand(BEHAVIOURS, corpus=CORPORA),
         examples=[path for corpus in CORPORA for path in task_files(EXAMPLES, corpus)],
-        code=code("report.table1"),
-        published="src/userbench/report/paper_table1.csv",
+        code=code("report.tables.table1"),
+        published="src/userbench/report/tables/paper_table1.csv",
     output:
         csv=f"{OUT}/table1.csv",
         provenance=f"{OUT}/table1.csv.provenance.json",
@@ -272,7 +272,7 @@ rule table1:
     message:
         "Make Table 1"
     shell:
-        "python -m userbench.report.table1 --store {params.stores} --examples {params.examples}"
+        "python -m userbench table1 --store {params.stores} --examples {params.examples}"
         " --experiment {input.experiment} --out {output.csv} > {log} 2>&1"
 
 

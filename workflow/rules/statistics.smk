@@ -10,7 +10,7 @@ rule statistics:
         scores=f"{OUT}/scores.csv",
         predictions=of_runs(PREDICTIONS, ROWS),
         baselines=baseline_files(PREDICTIONS),
-        code=code("report.statistics"),
+        code=code("report.statistics.command"),
         templates=templates("statistics.md", "aggregate.md", "line.md"),
     output:
         csv=f"{OUT}/statistics.csv",
@@ -27,7 +27,7 @@ rule statistics:
     message:
         "Compare the rows, task by task and over all tasks"
     shell:
-        "python -m userbench.report.statistics --scores {input.scores}"
+        "python -m userbench statistics --scores {input.scores}"
         " --predictions {input.predictions} {input.baselines} --experiment {input.experiment}"
         " --csv {output.csv} --md {output.md} --aggregate-csv {output.aggregate_csv}"
         " --aggregate-md {output.aggregate_md} > {log} 2>&1"
@@ -40,9 +40,9 @@ rule verdict:
         statistics=f"{OUT}/statistics.csv",
         table1=f"{OUT}/table1.csv",
         agreement=f"{OUT}/agreement.csv",
-        code=code("report.verdict"),
+        code=code("report.verdict.command"),
         templates=templates("verdict.md"),
-        published="src/userbench/report/paper_table2.csv",
+        published="src/userbench/report/tables/paper_table2.csv",
     output:
         csv=f"{OUT}/verdict.csv",
         md=f"{OUT}/verdict.md",
@@ -55,6 +55,6 @@ rule verdict:
     message:
         "Compare every value with the published one"
     shell:
-        "python -m userbench.report.verdict --statistics {input.statistics}"
+        "python -m userbench verdict --statistics {input.statistics}"
         " --table1 {input.table1} --agreement {input.agreement} --experiment {input.experiment}"
         " --csv {output.csv} --md {output.md} > {log} 2>&1"

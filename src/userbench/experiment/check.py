@@ -6,11 +6,11 @@ Prints what the config runs, or its first error in one line: file, key and remed
 are merged as Snakemake merges them: of a key that several have, the last one counts.
 """
 
-import argparse
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from userbench import command_line
 from userbench.errors import command, one_line
 from userbench.experiment.config import Experiment, Fields
 from userbench.experiment.files import check_keys_are_texts, check_keys_once, read_configs
@@ -72,7 +72,7 @@ def resolve_checked(
 @command
 def main(argv: list[str] | None = None) -> None:
     """Check the config that the files make together."""
-    parser = argparse.ArgumentParser(prog="userbench check", description=__doc__.splitlines()[0])
+    parser = command_line.parser("check", __doc__)
     parser.add_argument("config", type=Path, nargs="+", help="YAML; of several files, one config")
     parser.add_argument(
         "--no-methods", action="store_true", help="do not ask methods about their fields (faster)"

@@ -60,7 +60,7 @@ class Table2Layout(Part):
     simulated: bool
     tasks: Annotated[list[TableTask], Field(min_length=1)]
     rows: Annotated[list[TableRow], Field(min_length=1)]
-    references: list[TableRow] = []
+    baselines: list[TableRow] = []
     compared_with: str
     notes: list[str] = []
 
@@ -213,7 +213,7 @@ def table2(resolved: ResolvedExperiment, notes: Sequence[str]) -> Table2Layout:
             for name, task in resolved.config.tasks.items()
         ],
         rows=[TableRow(run=n, label=runs[n].label, paper=runs[n].paper) for n in asked.rows],
-        references=[TableRow(run=run, label=label) for run, label in BASELINE_LABELS.items()],
+        baselines=[TableRow(run=run, label=label) for run, label in BASELINE_LABELS.items()],
         compared_with=asked.compared_with,
         notes=list(notes),
     )

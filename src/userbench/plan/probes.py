@@ -102,7 +102,7 @@ def measured(jobs: list[Job], folder: Path, cores: int) -> Measured:
     device = next((job.flags["device"][0] for job in jobs if job.stage in TRAINING), "cpu")
     on_device = f"import torch, userbench.finetune; torch.zeros(1, device={device!r})"
     start, _ = run_alone("-c", on_device)
-    of_report, _ = run_alone("-c", "import userbench.report.table2")
+    of_report, _ = run_alone("-c", "import userbench.report.tables.table2")
     probes = {key_of(job): job for job in jobs if job.stage in PROBES}
     # Why: a fork of a process that holds torch starts at once, and its memory is its own.
     context = multiprocessing.get_context("forkserver")

@@ -1,6 +1,6 @@
-"""experiment.json: what an experiment runs, and what its tables and figures compare.
+"""Write experiment.json: what an experiment runs, and what its tables and figures compare.
 
-python -m userbench.report.experiment --config JSON [--absent CORPUS...] [--notes JSON]
+userbench experiment --config JSON [--absent CORPUS...] [--notes JSON]
     --out experiment.json
 
 The config is that of the workflow, as one JSON object. Tables have empty columns for the corpora
@@ -8,12 +8,12 @@ that are absent; notes are what the methods of Table 2 say of themselves. Every 
 the report reads the file.
 """
 
-import argparse
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from userbench import command_line
 from userbench.command_line import json_object
 from userbench.errors import command
 from userbench.experiment.check import read_experiment, resolve_checked
@@ -41,13 +41,13 @@ def read_layouts(path: Path) -> Layouts:
         ValueError: experiment.json is missing, damaged, or of another form.
     """
     if not path.is_file():
-        raise ValueError(f"{path}: is not there. Make it with userbench.report.experiment")
+        raise ValueError(f"{path}: is not there. Make it with `userbench experiment`")
     artifact.check_recorded(path)
     try:
         content = parse_json(path.read_bytes(), str(path))
         return validated(content, ExperimentFile, str(path)).layouts
     except ValueError as problem:
-        raise ValueError(f"{problem}. Make it again with userbench.report.experiment") from None
+        raise ValueError(f"{problem}. Make it again with `userbench experiment`") from None
 
 
 def layout_of(path: Path, part: str) -> dict[str, Any]:
@@ -84,14 +84,11 @@ def check_once(names: Iterable[str], source: str) -> None:
 @command
 def main(argv: list[str] | None = None) -> None:
     """Write experiment.json; an error in the config is reported in one line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m userbench.report.experiment", description=__doc__
-    )
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = command_line.parser("experiment", __doc__)
     parser.add_argument("--config", type=json_object, required=True, help="JSON")
     parser.add_argument("--absent", nargs="*", default=[], metavar="CORPUS", help="without data")
     parser.add_argument("--notes", default="[]", help="JSON list of sentences below Table 2")
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="file to write")
     args = parser.parse_args(argv)
     config = read_experiment(args.config, "--config")
     notes = validated(parse_json(args.notes, "--notes"), list[Text], "--notes")
@@ -103,7 +100,3 @@ def main(argv: list[str] | None = None) -> None:
     artifact.write_json(args.out, experiment_file(resolved, notes).model_dump())
     asked = {"config": args.config, "absent": args.absent, "notes": notes, "out": args.out}
     artifact.record(args.out, asked)
-
-
-if __name__ == "__main__":
-    main()

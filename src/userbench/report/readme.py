@@ -1,25 +1,25 @@
-"""The parts of README.md that are made from results: what Table 2 says, and the table itself.
+"""Write the parts of README.md that are made from results.
 
-python -m userbench.report.readme --results docs/results/default
-python -m userbench.report.readme --results docs/results/default --write README.md
+userbench readme --results docs/results/default
+userbench readme --results docs/results/default --write README.md
 
 The first prints the parts. The second puts each between its markers, `<!-- headline -->` and
 `<!-- /headline -->`, `<!-- table2 -->` and `<!-- /table2 -->`. The folder holds `table2.csv`,
 `statistics.csv`, `agreement.csv` and `experiment.json`, each with its provenance record.
 """
 
-import argparse
 import re
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from userbench import command_line
 from userbench.errors import command
-from userbench.report.cells import metric_name, score_text
-from userbench.report.headline import read_cells, read_order, sentences
 from userbench.report.markup import render
-from userbench.report.table2_layout import read_table2_layout
+from userbench.report.tables.cells import metric_name, score_text
+from userbench.report.tables.headline import read_cells, read_order, sentences
+from userbench.report.tables.table2_layout import read_table2_layout
 from userbench.results import artifact
 from userbench.results.tables import read_table
 
@@ -77,8 +77,7 @@ def put_in(text: str, made: dict[str, str]) -> str:
 @command
 def main(argv: list[str] | None = None) -> None:
     """Print the parts or write them; an error in the input is reported in one line."""
-    parser = argparse.ArgumentParser(prog="python -m userbench.report.readme", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = command_line.parser("readme", __doc__)
     parser.add_argument("--results", type=Path, required=True, help="folder of the three tables")
     parser.add_argument("--write", type=Path, metavar="FILE", help="a page with both markers")
     args = parser.parse_args(argv)
@@ -91,7 +90,3 @@ def main(argv: list[str] | None = None) -> None:
     except ValueError as error:
         raise ValueError(f"{args.write}: {error}") from error
     artifact.write_text(args.write, text)
-
-
-if __name__ == "__main__":
-    main()

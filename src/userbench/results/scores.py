@@ -1,15 +1,15 @@
-"""Score files, checked and gathered in one table: scores.csv, a row per value.
+"""Gather score files in one tidy table, scores.csv.
 
-python -m userbench.results.scores --scores FILE... --out scores.csv
+userbench scores --scores FILE... --out scores.csv
 """
 
-import argparse
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from userbench import command_line
 from userbench.errors import command
 from userbench.experiment.validation import parse_json, validated
 from userbench.results import artifact
@@ -127,16 +127,17 @@ def read_scores(path: Path) -> pd.DataFrame:
 @command
 def main(argv: list[str] | None = None) -> None:
     """Write scores.csv; an error in the input is reported in one line."""
-    parser = argparse.ArgumentParser(prog="python -m userbench.results.scores", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = command_line.parser("scores", __doc__)
     parser.add_argument(
-        "--scores", type=Path, nargs="+", action="extend", required=True, metavar="FILE"
+        "--scores",
+        type=Path,
+        nargs="+",
+        action="extend",
+        required=True,
+        metavar="FILE",
+        help="score files",
     )
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="file to write")
     args = parser.parse_args(argv)
     write_csv(args.out, gather_scores(args.scores))
     artifact.record(args.out, resolved(args), artifact.fingerprints(args.scores))
-
-
-if __name__ == "__main__":
-    main()

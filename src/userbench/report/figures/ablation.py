@@ -1,7 +1,7 @@
 """What is each component of AdaptSSR worth, and its adaptive coefficient? (Figure 4)
 
 ablation.csv has a row per run and task: run, label, role (full, component or sweep; one run may be
-the latter two), coefficient (of a fixed one), and the columns of `report/figure/scores.py`; the
+the latter two), coefficient (of a fixed one), and the columns of `report/drawing/scores.py`; the
 difference is this run minus the full one.
 """
 
@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from userbench.experiment.config import Ablation
-from userbench.report.figure.inputs import Inputs
-from userbench.report.figure.marks import (
+from userbench.report.drawing.inputs import Inputs
+from userbench.report.drawing.marks import (
     BARS,
     caption,
     mark,
@@ -24,8 +24,8 @@ from userbench.report.figure.marks import (
     rows_of_labels,
     task_frames,
 )
-from userbench.report.figure.scores import about, run_scores
-from userbench.report.figure.style import DOUBLE, lightened, look
+from userbench.report.drawing.scores import about, run_scores
+from userbench.report.drawing.style import DOUBLE, lightened, look
 
 TITLE = "Ablation"
 CAPTION = "AdaptSSR without each of its components, and with fixed coefficients (Figure 4)."

@@ -1,7 +1,7 @@
 """Do the views of other methods make AdaptSSR better than these methods? (Figure 3)
 
 figure3.csv has a row per pair, task and run: views (whose augmentations), run, label, combined (0
-the method alone, 1 AdaptSSR with its views), and the columns of `report/figure/scores.py`; the
+the method alone, 1 AdaptSSR with its views), and the columns of `report/drawing/scores.py`; the
 difference is combined minus alone.
 """
 
@@ -9,8 +9,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from userbench.experiment.config import Combination
-from userbench.report.figure.inputs import Inputs
-from userbench.report.figure.marks import (
+from userbench.report.drawing.inputs import Inputs
+from userbench.report.drawing.marks import (
     BARS,
     caption,
     handle,
@@ -20,8 +20,8 @@ from userbench.report.figure.marks import (
     rows_of_labels,
     task_frames,
 )
-from userbench.report.figure.scores import about, run_scores
-from userbench.report.figure.style import DOUBLE
+from userbench.report.drawing.scores import about, run_scores
+from userbench.report.drawing.style import DOUBLE
 
 TITLE = "Combination"
 CAPTION = "AdaptSSR with the views of other methods, beside these methods alone (Figure 3)."

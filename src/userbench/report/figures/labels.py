@@ -1,7 +1,7 @@
 """What is pre-training worth where labels are few? (Figure 7)
 
 figure7.csv has a row per run and task: run, row (the run with all labels), label, share, and the
-columns of `report/figure/scores.py`. Training and validation have that share of their labels, the
+columns of `report/drawing/scores.py`. Training and validation have that share of their labels, the
 test stays whole; each seed draws its own labels, in which every class keeps its share.
 """
 
@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from userbench.experiment.config import Labels
-from userbench.report.figure.inputs import Inputs
-from userbench.report.figure.marks import (
+from userbench.report.drawing.inputs import Inputs
+from userbench.report.drawing.marks import (
     caption,
     handle,
     legend,
@@ -22,8 +22,8 @@ from userbench.report.figure.marks import (
     panels_for,
     task_frames,
 )
-from userbench.report.figure.scores import about, run_scores
-from userbench.report.figure.style import DOUBLE, face
+from userbench.report.drawing.scores import about, run_scores
+from userbench.report.drawing.style import DOUBLE, face
 
 TITLE = "Fewer labels"
 CAPTION = "Scores with a share of the labels of fine-tuning."

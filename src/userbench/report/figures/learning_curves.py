@@ -20,8 +20,8 @@ from matplotlib.ticker import MaxNLocator
 
 from userbench.experiment.validation import read_json
 from userbench.report.curves import by_run, place_of
-from userbench.report.figure.inputs import Inputs
-from userbench.report.figure.marks import (
+from userbench.report.drawing.inputs import Inputs
+from userbench.report.drawing.marks import (
     caption,
     handle,
     legend,
@@ -30,8 +30,8 @@ from userbench.report.figure.marks import (
     panels_for,
     task_frames,
 )
-from userbench.report.figure.scores import about, over_seeds
-from userbench.report.figure.style import DOUBLE, lightened, look
+from userbench.report.drawing.scores import about, over_seeds
+from userbench.report.drawing.style import DOUBLE, lightened, look
 from userbench.results.artifact import check_recorded
 from userbench.results.contents import Curve
 

@@ -22,11 +22,11 @@ from scipy.integrate import trapezoid
 from sklearn.neighbors import KernelDensity
 
 from userbench.experiment.config import Similarity
-from userbench.report.figure.cosines import TIERS
-from userbench.report.figure.inputs import Inputs
-from userbench.report.figure.marks import caption, legend
-from userbench.report.figure.style import DOUBLE, GREY, LIGHT_GREY, look
-from userbench.report.inference import interval_of
+from userbench.report.drawing.cosines import TIERS
+from userbench.report.drawing.inputs import Inputs
+from userbench.report.drawing.marks import caption, legend
+from userbench.report.drawing.style import DOUBLE, GREY, LIGHT_GREY, look
+from userbench.report.statistics.inference import interval_of
 
 TITLE = "Similarity"
 CAPTION = (

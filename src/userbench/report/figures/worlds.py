@@ -2,7 +2,7 @@
 
 figure6.csv has a row per difference and task: run, over, label, over_label, source (the label of
 the task, which the same task of other worlds shares), a column per parameter of the world, and the
-columns of `report/figure/scores.py`, which are here of the difference run minus over, paired.
+columns of `report/drawing/scores.py`, which are here of the difference run minus over, paired.
 """
 
 from dataclasses import replace
@@ -15,10 +15,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from userbench.experiment.config import Worlds
-from userbench.report.figure.inputs import Inputs
-from userbench.report.figure.marks import caption, metric_name
-from userbench.report.figure.scores import about, run_scores
-from userbench.report.figure.style import DOUBLE, lightened, look
+from userbench.report.drawing.inputs import Inputs
+from userbench.report.drawing.marks import caption, metric_name
+from userbench.report.drawing.scores import about, run_scores
+from userbench.report.drawing.style import DOUBLE, lightened, look
 
 TITLE = "When augmentation hurts"
 CAPTION = "Differences between methods over the parameters of the simulated world."

@@ -1,6 +1,6 @@
-"""Writes report.html: everything an experiment has found, in a file that needs no network.
+"""Write report.html: everything an experiment has found, in a file that needs no network.
 
-python -m userbench.report.page.command --folder results/ttl10k
+userbench page --folder results/ttl10k
     --config workflow/config/ttl10k.yaml --out results/ttl10k/report.html
 
 Of the folder it reads experiment.json and what is there: Table 2 and the story behind each of its
@@ -9,12 +9,12 @@ the benchmarks of the jobs, and the tables and figures of the other sections. Wh
 left out.
 """
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
 
+from userbench import command_line
 from userbench.errors import command
 from userbench.report.page.render import finite, render
 from userbench.report.page.sections import filled
@@ -52,18 +52,11 @@ def page(folder: Path, config: Sequence[Path]) -> str:
 @command
 def main(argv: list[str] | None = None) -> None:
     """Write the page; a mistake in the input ends it with one line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m userbench.report.page.command", description=__doc__
-    )
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = command_line.parser("page", __doc__)
     parser.add_argument("--folder", type=Path, required=True, help="results of the experiment")
     parser.add_argument("--config", type=Path, nargs="+", required=True, help="its YAML file")
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="file to write")
     args = parser.parse_args(argv)
     artifact.write_text(args.out, page(args.folder, args.config))
     read = [*args.config, args.folder / "experiment.json", *sorted(args.folder.glob("*.csv"))]
     artifact.record(args.out, resolved(args), artifact.fingerprints(read))
-
-
-if __name__ == "__main__":
-    main()

@@ -55,8 +55,8 @@ def seeds_of(provenance: dict[str, Any], seed: int) -> tuple[int, ...]:
 
 def benchmark_of(stage: str, run: str, corpus: str, seeds: tuple[int, ...]) -> str:
     """The file in which the workflow measured such a process."""
-    if stage == "references":
-        return f"references/{corpus}.tsv"
+    if stage == "baselines":
+        return f"baselines/{corpus}.tsv"
     folder = {"fine-tuning": "finetune", "pre-training": "pretrain"}[stage]
     return f"{folder}/{run}/{corpus}/{'seeds' if len(seeds) > 1 else f'seed{seeds[0]}'}.tsv"
 
@@ -77,7 +77,7 @@ def gather_jobs(folder: Path, stories: list[Story], checkpoints: Iterable[Path])
         if one.trained:
             key = ("fine-tuning", run, corpus, seeds_of(one.provenance, seed))
         else:
-            key = ("references", "references", corpus, (seed,))
+            key = ("baselines", "baselines", corpus, (seed,))
         processes.setdefault(key, []).append(one.provenance)
     for checkpoint in checkpoints:
         run, corpus, seed = checkpoint.parts[-4:-1]

@@ -201,7 +201,7 @@ function inLanes(jobs) {
 function jobChart() {
   const jobs = inLanes(data.jobs);
   const order = [...new Set(jobs.map((job) => job.row))];
-  const stages = ["pre-training", "fine-tuning", "references", "data"].filter((stage) => jobs.some((job) => job.stage === stage));
+  const stages = ["pre-training", "fine-tuning", "baselines", "data"].filter((stage) => jobs.some((job) => job.stage === stage));
   const stage = { field: "stage", type: "nominal", sort: null, scale: { domain: stages } };
   return {
     data: { values: jobs },

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from userbench.experiment.figures import read_figure_file
-from userbench.report import fairness
 from userbench.report.experiment import read_layouts
 from userbench.report.page.shown import read_table, shown
-from userbench.report.verdict_page import refusals
-from userbench.report.verdict_table import NOT_COMPARED
+from userbench.report.tables import fairness
+from userbench.report.verdict.page import refusals
+from userbench.report.verdict.table import NOT_COMPARED
 
 MEDIA = {".svg": "image/svg+xml", ".png": "image/png"}
 

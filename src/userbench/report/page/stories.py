@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from userbench.report.cells import number
-from userbench.report.inference import interval_of
 from userbench.report.page.shown import read_table
+from userbench.report.statistics.inference import interval_of
+from userbench.report.tables.cells import number
 from userbench.results import artifact
 
 
@@ -97,7 +97,7 @@ def encoders_of(one: Story) -> list[Path]:
 def describe_seed(one: Story, config: Sequence[str]) -> dict[str, Any]:
     """Story of one score: its values, config, code and machine, and the command that repeats it."""
     best = one.score["best"]
-    stage = "finetune" if one.trained else "references"
+    stage = "finetune" if one.trained else "baselines"
     again = ["snakemake", "--cores", "1", "--configfile", *config, "--forcerun"]
     corpus, target = one.score["corpus"], ["--", str(one.path)]
     rule, trained = f"{stage}_{corpus}", encoders_of(one)

@@ -15,11 +15,11 @@ from userbench.report.page.stories import (
     encoder_name,
     read_story,
 )
-from userbench.report.significance import UNTESTED, Significance, read_significance
-from userbench.report.summary import summarise
-from userbench.report.table2 import arrange
-from userbench.report.table2_layout import read_table2_layout
-from userbench.report.training import read_training_of_rows
+from userbench.report.statistics.significance import UNTESTED, Significance, read_significance
+from userbench.report.tables.summary import summarise
+from userbench.report.tables.table2 import arrange
+from userbench.report.tables.table2_layout import read_table2_layout
+from userbench.report.tables.training import read_training_of_rows
 from userbench.results import artifact
 from userbench.results.scores import read_scores
 
@@ -38,10 +38,8 @@ def table2_of(folder: Path, config: Sequence[str]) -> dict[str, Any]:
         return {}
     layout, scores = read_table2_layout(experiment), read_scores(csv)
     summary = summarise(scores, layout)
-    layout["references"] = [
-        row for row in layout["references"] if row["run"] in set(summary["run"])
-    ]
-    rows = layout["rows"] + layout["references"]
+    layout["baselines"] = [row for row in layout["baselines"] if row["run"] in set(summary["run"])]
+    rows = layout["rows"] + layout["baselines"]
     labels = {row["run"]: row["label"] for row in rows}
     files = artifact.provenance_of(csv).get("config", {}).get("scores", [])
     stories = [one for one in map(read_story, map(Path, files)) if one.score["run"] in labels]

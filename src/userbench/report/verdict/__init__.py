@@ -1,0 +1,1 @@
+"""Which values of the paper are reproduced."""
