@@ -94,8 +94,8 @@ def test_it_is_drawn_and_on_the_page(with_figure, asked, shown, tmp_path):
         with_figure, "-n", "-p", *words, f"results/{NAME}.svg", "results/report.html"
     )
     commands = [
-        re.search(rf"^Shell command: (python -m userbench\.report\.{call} .*)$", said, re.M)[1]
-        for call in ("experiment", f"figure.command {NAME}", "page.command")
+        re.search(rf"^Shell command: (python -m userbench {call} .*)$", said, re.M)[1]
+        for call in ("experiment", f"figure {NAME}", "page")
     ]
     folder = with_figure / "results/smoke"
     (folder / "logs").mkdir(parents=True)
@@ -168,4 +168,4 @@ def test_an_option_that_the_file_lacks_is_one_line(with_figure, tmp_path):
     words = [NAME, "--experiment", experiment, "--scores", "s.csv", "--csv", "c", "--out", "o"]
     status, said = call([python, "-m", "userbench", "figure", *words], package)
     assert status == 1
-    assert said.endswith("options of figure 'bars': top level: unknown key 'widht'\n"), said
+    assert said.endswith("figure 'bars': top level: unknown key 'widht'; did you mean 'width'?\n")

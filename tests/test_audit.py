@@ -12,6 +12,8 @@ import pytest
 from experiments import figure_layout, figure_row, write_experiment
 from stores import write_splits
 
+from userbench.__main__ import COMMANDS
+
 LAYOUT = {
     "caption_data": "200 simulated users",
     "simulated": True,
@@ -40,12 +42,13 @@ TRAINING = {
 }
 
 
-def call(module: str, *words: str) -> None:
+def call(name: str, *words: str) -> None:
     """Run a command of the workflow in this process, as if it were called by its rule."""
-    command = [f"userbench.{module}", *map(str, words)]
+    modules = {name: module for group in COMMANDS.values() for name, module in group.items()}
+    words = [*map(str, words)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "orig_argv", ["python", "-m", *command])
-        importlib.import_module(command[0]).main(command[1:])
+        patch.setattr(sys, "orig_argv", ["python", "-m", "userbench", name, *words])
+        importlib.import_module(f"userbench.{modules[name]}").main(words)
 
 
 @pytest.fixture(scope="module")
@@ -87,34 +90,32 @@ def made(tiny, tmp_path_factory) -> Path:
         scores, asked = toy / "scores.csv", ["--experiment", told]
         curves = ["--curves", *sorted(toy.glob("pretrain/*/*/*/curve.json"))]
         files = sorted(toy.glob("finetune/*/*/seed?.json"))
-        call("results.scores", "--scores", *files, "--out", scores)
+        call("scores", "--scores", *files, "--out", scores)
         predictions = ["--predictions", *sorted(toy.glob("finetune/*/*/*.parquet"))]
         to = ["--csv", toy / "statistics.csv", "--md", toy / "statistics.md"]
         to += ["--aggregate-csv", toy / "aggregate.csv", "--aggregate-md", toy / "aggregate.md"]
-        call("report.statistics", "--scores", scores, *predictions, *asked, *to)
-        call("report.agreement", "--scores", scores, *asked, "--out", toy / "agreement.csv")
+        call("statistics", "--scores", scores, *predictions, *asked, *to)
+        call("agreement", "--scores", scores, *asked, "--out", toy / "agreement.csv")
         kinds = [
             w
             for kind in ("csv", "md", "tex", "html")
             for w in (f"--{kind}", toy / f"table2.{kind}")
         ]
         said = ["--statistics", toy / "statistics.csv", "--agreement", toy / "agreement.csv"]
-        call("report.table2", "--scores", scores, *said, *asked, *curves, *kinds)
-        call("report.headline", *said, *asked, "--md", toy / "headline.md")
+        call("table2", "--scores", scores, *said, *asked, *curves, *kinds)
+        call("headline", *said, *asked, "--md", toy / "headline.md")
         one = ["--store", f"ttl={store}/behaviours/manifest.json"]
         one += ["--examples", f"age={store}/tasks/age/manifest.json"]
-        call("report.table1", *one, *asked, "--out", toy / "table1.csv")
+        call("table1", *one, *asked, "--out", toy / "table1.csv")
         read = [
             w
             for name in ("statistics", "table1", "agreement")
             for w in (f"--{name}", toy / f"{name}.csv")
         ]
         to = ["--csv", toy / "verdict.csv", "--md", toy / "verdict.md"]
-        call("report.verdict", *read, *asked, *to)
+        call("verdict", *read, *asked, *to)
         drawn = ["--csv", toy / "learning_curves.csv", "--out", toy / "learning_curves"]
-        call(
-            "report.figure.command", "learning_curves", "--scores", scores, *asked, *curves, *drawn
-        )
+        call("figure", "learning_curves", "--scores", scores, *asked, *curves, *drawn)
         for path in toy.iterdir():
             if path.is_file():
                 shutil.copy(path, "results")  # as the rule publish does
@@ -317,12 +318,12 @@ def test_tables_of_a_command_that_is_gone_are_noted(results):
     for name in ("agreement.csv", "table2.csv"):
         path = results / f"toy/{name}.provenance.json"
         record = json.loads(path.read_text())
-        record["command"][2] = "userbench.report.former"
+        record["command"][3] = "former"
         path.write_text(json.dumps(record))
         shutil.copy(path, results)  # as the rule publish does
     broken, said = audited(results)
     assert not broken
-    assert "2 tables were made by userbench.report.former, which this version does not" in said
+    assert "2 tables were made by userbench former, which this version does not" in said
     assert "10 tables and pages computed again" in said
 
 

@@ -92,7 +92,9 @@ def test_who_was_left_out_stands_below_the_table(effects, tmp_path):
         assert page.splitlines().count(line) == 1, page
     (tmp_path / "again").mkdir()
     (again,) = run_again(
-        ["python", "-m", effects.__name__, *words], tmp_path / "effects.csv", tmp_path / "again"
+        ["python", "-m", "userbench", "effects", *words],
+        tmp_path / "effects.csv",
+        tmp_path / "again",
     )
     assert again.read_bytes() == (tmp_path / "effects.csv").read_bytes()
     inputs = json.loads((tmp_path / "effects.csv.provenance.json").read_text())["inputs"]

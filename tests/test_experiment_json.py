@@ -99,9 +99,9 @@ def test_a_mistake_is_one_line(experiment, tmp_path, words, reason, capsys):
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
-        (lambda text: None, "is not there. Make it with userbench.report.experiment"),
-        (lambda text: text[:-9], "not valid JSON: .*. Make it again with userbench.report"),
-        (lambda text: "[" * 99_999, "not valid JSON: .*. Make it again with userbench.report"),
+        (lambda text: None, "is not there. Make it with `userbench experiment`"),
+        (lambda text: text[:-9], "not valid JSON: .*. Make it again with `userbench"),
+        (lambda text: "[" * 99_999, "not valid JSON: .*. Make it again with `userbench"),
         (lambda text: text.replace('"toy"', "NaN"), "NaN is not JSON.* Make it again"),
         (lambda text: "[]", r"top level: \[\] is no mapping of keys to values. Make it"),
         (
@@ -137,15 +137,15 @@ def test_an_edited_file_is_refused(experiment, tmp_path):
 @pytest.mark.parametrize(
     ("command", "words", "part", "key"),
     [
-        ("agreement", ["--scores", "s", "--out", "o"], "table2", "table2"),
-        ("tuning", ["--scores", "s", "--out", "o", "--md", "m"], "tuning", "tuning"),
-        ("effects", ["--scores", "s", "--out", "o"], "effects", "sensitivity"),
+        ("statistics.agreement", ["--scores", "s", "--out", "o"], "table2", "table2"),
+        ("tables.tuning", ["--scores", "s", "--out", "o", "--md", "m"], "tuning", "tuning"),
+        ("tables.effects", ["--scores", "s", "--out", "o"], "effects", "sensitivity"),
         (
-            *("figure.command", ["labels", "--scores", "s", "--csv", "c", "--out", "o"]),
+            *("drawing.command", ["labels", "--scores", "s", "--csv", "c", "--out", "o"]),
             *("figure 'labels'", "labels"),
         ),
         (
-            *("figure.command", ["learning_curves", "--scores", "s", "--csv", "c", "--out", "o"]),
+            *("drawing.command", ["learning_curves", "--scores", "s", "--csv", "c", "--out", "o"]),
             *("figure 'learning_curves'", "table2"),
         ),
     ],

@@ -527,8 +527,8 @@ def with_options(figure, **changes):
             "options of figure 'ablation': top level: unknown key 'sweeps'",
         ),
         ("ablation", ABLATION | {"rows": ABLATION["rows"][:1] * 2}, "'full' is named twice"),
-        ("combination", with_options("combination", pairs=[]), r"pairs: \[\]: List should have"),
-        ("combination", COMBINATION | {"rows": []}, r"rows: \[\]: List should have at least 1"),
+        ("combination", with_options("combination", pairs=[]), r"pairs: \[\] should have"),
+        ("combination", COMBINATION | {"rows": []}, r"rows: \[\] should have at least 1"),
         ("worlds", with_options("worlds", parameters=["drift"]), "has no parameter 'drift'"),
         ("labels", LABELS | {"simulated": "no"}, "labels.simulated: 'no' should be a valid bool"),
         (

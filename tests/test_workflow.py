@@ -196,7 +196,7 @@ def test_sensitivity_runs_every_other_choice_of_the_ledger(checkout):
         ]
         assert len(own) == 2
         assert sum(f"--hold-out{flag} age life_status click like " in line for line in own) == 1
-    (effects,) = re.findall(r"report.effects .* --curves (.*?) --experiment", said)
+    (effects,) = re.findall(r"userbench effects .* --curves (.*?) --experiment", said)
     assert set(effects.split()) == {
         f"results/sensitivity/pretrain/{run}/{corpus}/seed{seed}/curve.json"
         for run in by_run
@@ -243,7 +243,7 @@ def test_a_run_without_pretraining_has_as_many_candidates(checkout, checkpoint, 
     words = config(checkout, protocol={"checkpoint": checkpoint}, seeds=[0])
     status, said = snakemake(checkout, "-n", "-p", *words, "results/table2.csv")
     assert status == 0, said
-    tuned = re.findall(r"userbench\.finetune .* --run (\w+) .*", said)
+    tuned = re.findall(r"userbench finetune .* --run (\w+) .*", said)
     lines = [line for line in said.splitlines() if "userbench finetune " in line]
     assert len(tuned) == len(lines) == 10 * 2
     for run, line in zip(tuned, lines, strict=True):
@@ -283,7 +283,7 @@ def test_control_runs_wait_for_the_fairness_table(checkout):
         assert job_counts(said)["fairness"] == 1
         assert "finetune/mlm_long/age/seed0.json" in said
         assert "finetune/ptum_warm/cvr/seed0.json" in said
-    (call,) = {line for line in said.splitlines() if "userbench.report.tables.fairness" in line}
+    (call,) = {line for line in said.splitlines() if "userbench fairness" in line}
     for run in ("mlm", "mlm_long", "ptum_warm"):
         assert f"pretrain/{run}/ttl/seed0/curve.json" in call
 
@@ -294,7 +294,7 @@ def test_how_a_gpu_is_used_is_told_to_both_loops(checkout):
     status, said = snakemake(checkout, "-n", "-p", *words, "results/table2.csv")
     assert status == 0, said
     loops = [
-        line for line in said.splitlines() if re.search(r"userbench\.(pretrain|finetune) ", line)
+        line for line in said.splitlines() if re.search(r"userbench (pretrain|finetune) ", line)
     ]
     assert len(loops) == 9 * 2 + 10 * 2
     assert all("--precision bf16 --capture graph" in line for line in loops)
@@ -365,7 +365,7 @@ def test_gpu_config_and_its_cut_are_planned(checkout, files, seeds, items, how):
     assert counts["similarity"] == 9 * seeds
     assert {"table2", "figure3", "figure4", "figure5", "statistics"} <= counts.keys()
     assert sorted(re.findall(r"--items (\d+)", said)) == items
-    loops = re.findall(r"userbench\.(?:pretrain|finetune) .*", said)
+    loops = re.findall(r"userbench (?:pretrain|finetune) .*", said)
     assert len(loops) == (20 + 21) * 2 * seeds
     assert all(how in loop for loop in loops)
 

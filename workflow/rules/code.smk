@@ -31,5 +31,5 @@ def method_code(run):
 
 def figure_code(figure):
     """Source files of a figure, and of the command that makes it."""
-    parts = ("report.figure.command", f"report.figures.{figure.file}")
+    parts = ("report.drawing.command", f"report.figures.{figure.file}")
     return sorted({path for part in parts for path in code(part)})

@@ -6,7 +6,6 @@ import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from userbench.experiment.validation import read_json, validated
-from userbench.report.audit.tables import CLOSE, differences, is_table, run_again
+from userbench.report.audit.tables import CLOSE, command_of, differences, is_table, run_again
 from userbench.report.statistics.resampling import weighted_metric
 from userbench.results.artifact import (
     CHECKSUMS,
@@ -208,17 +207,16 @@ class Audit:
     def check_commands(self) -> None:
         """Note the tables of commands that this version does not have: they are not made again."""
         made_by = Counter(
-            record["command"][2]
+            command_of(record)
             for path, record in self.records.items()
-            if path.suffix == ".csv" and record.get("inputs") and len(record["command"]) > 2
+            if path.suffix == ".csv" and record.get("inputs") and not is_table(record)
         )
-        for module, count in made_by.items():
-            if module.startswith("userbench.") and not exists(module):
-                self.note(
-                    self.folder,
-                    f"{count} tables were made by {module}, which this version does not have: they "
-                    "are not computed again",
-                )
+        for name, count in made_by.items():
+            self.note(
+                self.folder,
+                f"{count} tables were made by {name}, which this version does not have: they are "
+                "not computed again",
+            )
 
     def make_again(self, path: Path) -> None:
         """Compare a table, and what was written with it, with what its command makes again."""
@@ -295,14 +293,6 @@ def is_scores(folder: Path, path: Path) -> bool:
         and path.suffix == ".json"
         and (not path.name.endswith(RECORD))
     )
-
-
-def exists(module: str) -> bool:
-    """Whether there is a module of this name."""
-    try:
-        return find_spec(module) is not None
-    except ModuleNotFoundError:  # nor is there a package around it
-        return False
 
 
 def origin_of(record: dict[str, Any]) -> dict[str, Any]:

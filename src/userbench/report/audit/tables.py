@@ -51,6 +51,12 @@ def is_table(record: dict[str, Any]) -> bool:
     return bool(record.get("inputs")) and command[1:3] == CALL and command[3] in COMMANDS
 
 
+def command_of(record: dict[str, Any]) -> str:
+    """The command of a record, without its flags."""
+    command = record.get("command", [])
+    return " ".join(command[2:4] if command[1:3] == CALL else command[2:3]) or "an unknown command"
+
+
 def run_again(command: Sequence[str], path: Path, folder: Path) -> list[Path]:
     """Run the command that made `path` into `folder`/made; the files to compare.
 
@@ -59,9 +65,10 @@ def run_again(command: Sequence[str], path: Path, folder: Path) -> list[Path]:
     Raises:
         ValueError: the command is not one of a table, or fails.
     """
-    name, words = " ".join(command[1:4]), list(command[4:])
     if command[1:3] != CALL or command[3] not in COMMANDS:
+        name = command_of({"command": command})
         raise ValueError(f"its record has a command, {name}, that is not of a table")
+    words = list(command[4:])
     place, flag = None, ""
     (folder / "made").mkdir(exist_ok=True)
     for number, word in enumerate(words):
