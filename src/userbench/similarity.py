@@ -86,7 +86,7 @@ def flags() -> argparse.ArgumentParser:
 
 @command
 def main(argv: list[str] | None = None) -> None:
-    """Parse the flags, measure, and report a user's mistake in one line."""
+    """Measure the similarities of one encoder."""
     args = flags().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     measure(args)

@@ -25,7 +25,7 @@ SOURCE = ", ".join(map(str, workflow.configfiles)) or "the config"
 
 
 def or_stop(ask, *words):
-    """What a function returns; its mistake stops the workflow in one line."""
+    """What a function returns; its ValueError stops the workflow in one line."""
     try:
         return ask(*words)
     except ValueError as problem:

@@ -51,7 +51,7 @@ def read_experiment(content: Fields, source: str, files: Iterable[Path] = ()) ->
 def resolve_checked(
     config: Experiment, source: str, absent: Iterable[str] = (), asks: bool = True
 ) -> tuple[ResolvedExperiment, list[str]]:
-    """What a config implies, and what the methods of Table 2 say of how they were reconstructed.
+    """What a config implies, and the notes of Table 2's methods on how they were reconstructed.
 
     With `asks`, methods are asked whether they take the fields that runs set.
 

@@ -20,7 +20,7 @@ Measurement = Literal["scores", "predictions", "curves", "cosines"]
 
 
 class FigureFile(Part):
-    """What a figure's file says of itself, in constants of these names in capitals."""
+    """The constants of a figure's file, whose names are these in capitals."""
 
     file: str
     """Name of the file, without its ending."""
@@ -85,7 +85,7 @@ def figure_files() -> list[str]:
 
 
 def read_figure_file(name: str) -> FigureFile:
-    """What a figure's file says of itself.
+    """The constants of a figure's file.
 
     Raises:
         ValueError: there is no such file, or one of its constants is missing or of another type.

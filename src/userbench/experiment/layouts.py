@@ -162,7 +162,7 @@ class ExperimentFile(Part):
 
 
 def experiment_file(resolved: ResolvedExperiment, notes: Sequence[str] = ()) -> ExperimentFile:
-    """What experiment.json holds; `notes` are what the methods of Table 2 say of themselves."""
+    """What experiment.json holds; `notes` are those of the methods of Table 2."""
     return ExperimentFile(
         experiment=resolved.config.experiment,
         seeds=resolved.config.seeds,

@@ -19,7 +19,7 @@ class Choice(Part):
 
 
 class Entry(Part):
-    """What is open, what paper and code say of it, and why this suite does what it does."""
+    """What is open, how paper and code treat it, and why this suite does what it does."""
 
     id: Name
     question: str

@@ -4,7 +4,7 @@ userbench experiment --config JSON [--absent CORPUS...] [--notes JSON]
     --out experiment.json
 
 The config is that of the workflow, as one JSON object. Tables have empty columns for the corpora
-that are absent; notes are what the methods of Table 2 say of themselves. Every other command of
+that are absent; notes are those of the methods of Table 2. Every other command of
 the report reads the file.
 """
 

@@ -57,7 +57,7 @@ class Constant(Content):
 
 
 class Facts(Content):
-    """What a baseline's file says of its task beside scores (`userbench.baselines`)."""
+    """Facts of a task beside the scores of a baseline (`userbench.baselines`)."""
 
     test_users_in_train: Share = 0.0
     constant: Constant | None = None
@@ -200,7 +200,7 @@ class FolderManifest(Content):
 
 
 class Origin(Content):
-    """What a record or a manifest says of code and libraries."""
+    """Code and libraries in a record or a manifest."""
 
     userbench: Text
     git: dict[str, Any]

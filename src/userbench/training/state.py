@@ -179,7 +179,7 @@ class TrainingState:
         return self.earlier_seconds + time.perf_counter() - self.started
 
     def facts(self) -> dict[str, Any]:
-        """What the provenance records of a seed say of its process."""
+        """Facts of the process for the provenance records of a seed."""
         return {"process_seeds": self.seeds, "seed_seconds": self.seconds()}
 
     def remove(self) -> None:

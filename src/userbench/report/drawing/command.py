@@ -43,7 +43,7 @@ class Numbers(NamedTuple):
 
 @command
 def main(argv: Sequence[str] | None = None) -> None:
-    """Make one figure; a mistake in the input ends it with one line."""
+    """Make one figure."""
     args = parse(argv)
     made, beside = compute(args), []
     if args.parquet is not None:

@@ -16,7 +16,7 @@ from userbench.report.experiment import check_once, figure_layout
 class Inputs:
     """What a figure compares, and the measurements that its READS names.
 
-    `layout` is what experiment.json says of it (`userbench.experiment.figures.FigureLayout`).
+    `layout` is its part of experiment.json (`userbench.experiment.figures.FigureLayout`).
     """
 
     layout: dict[str, Any]
@@ -37,7 +37,7 @@ class Inputs:
 
     @property
     def options(self) -> dict[str, Any]:
-        """What else the config says of the figure."""
+        """Further options of the figure in the config."""
         return self.layout["options"]
 
     @property

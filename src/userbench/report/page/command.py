@@ -51,7 +51,7 @@ def page(folder: Path, config: Sequence[Path]) -> str:
 
 @command
 def main(argv: list[str] | None = None) -> None:
-    """Write the page; a mistake in the input ends it with one line."""
+    """Write the page."""
     parser = command_line.parser("page", __doc__)
     parser.add_argument("--folder", type=Path, required=True, help="results of the experiment")
     parser.add_argument("--config", type=Path, nargs="+", required=True, help="its YAML file")

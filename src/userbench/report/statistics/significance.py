@@ -1,4 +1,4 @@
-"""What statistics.csv and agreement.csv say of Table 2: its sentences, its bold cells, doubts."""
+"""Sentences, bold cells and doubts of Table 2, from statistics.csv and agreement.csv."""
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -22,7 +22,7 @@ UNTESTED = Significance()
 def read_significance(
     path: Path, layout: dict[str, Any], agreement: Path | None = None
 ) -> Significance:
-    """What statistics.csv says of the cells and, if given, agreement.csv of the order of the rows.
+    """The results of statistics.csv on cells and, if given, of agreement.csv on the order of rows.
 
     Raises:
         ValueError: a file is damaged, or not made by `report.statistics` or `report.agreement`.

@@ -50,7 +50,7 @@ def read_order(path: Path) -> pd.DataFrame:
 def sentences(
     table: pd.DataFrame, layout: dict[str, Any], agreement: pd.DataFrame | None = None
 ) -> list[str]:
-    """What a table says of its data, of the rows beside the one they are compared with, of AdaptSSR
+    """Sentences on a table's data, of the rows beside the one they are compared with, of AdaptSSR
     and of the paper's order of the rows.
 
     `table` are the cells of `report.statistics.statistics`, `agreement` is the table of

@@ -73,7 +73,7 @@ def describe(training: dict[str, Any]) -> pd.DataFrame:
 
 
 def describe_line(line: dict[str, Any], runs: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """The columns of `describe` that speak of pre-training."""
+    """The columns of `describe` on pre-training."""
     if line["encoder"] is None:
         return {
             **{"start": RANDOM, "fewest": 0, "epochs": 0, "behind": ""},
@@ -109,8 +109,8 @@ def behind(encoder: str, runs: dict[str, dict[str, Any]]) -> Iterator[str]:
 def encoder_passes(files: Sequence[Path]) -> tuple[float, float]:
     """Sequences per user that the trained encoder, and any others, read; a mean over the curves."""
     records = [provenance_of(file).get("encoder_passes", {}) for file in files]
-    told = [[record.get(key, np.nan) for key in ("trained", "others")] for record in records]
-    trained, others = np.mean(told or [[np.nan, np.nan]], axis=0).round(2).tolist()
+    passes = [[record.get(key, np.nan) for key in ("trained", "others")] for record in records]
+    trained, others = np.mean(passes or [[np.nan, np.nan]], axis=0).round(2).tolist()
     return trained, others
 
 
