@@ -15,7 +15,7 @@ def origin(tasks: Sequence[dict[str, Any]]) -> str:
 
 
 def data_statement(layout: dict[str, Any]) -> str:
-    """A statement on the data of a layout; it begins with SIMULATED DATA if any task is simulated."""
+    """A statement on the data; it begins with SIMULATED DATA if any task is simulated."""
     text = layout["caption_data"].rstrip(". ")
     if not layout["simulated"] and not any(task["simulated"] for task in layout["tasks"]):
         return text
