@@ -167,7 +167,7 @@ def test_what_it_takes_to_capture_is_told_apart_from_a_step(monkeypatch):
 
 
 def test_larger_corpora_lie_on_the_line_through_two_small_ones():
-    from userbench.plan.probes import Cost, extrapolated
+    from userbench.plan.corpora import Cost, extrapolated
 
     # 1 s to start and 1 s per 10,000 users; 100 bytes and 20 more per 10,000; no disk at all
     half, whole = Cost(2.0, 120.0, 0.0), Cost(3.0, 140.0, 0.0)
@@ -227,7 +227,7 @@ def test_jobs_that_share_a_gpu(monkeypatch):
 def test_steps_are_timed_alone_and_beside_each_other(tiny):
     """The probe steps the very loops, and a process that fails ends it with one line."""
     from userbench.plan.jobs import Job
-    from userbench.plan.probes import Corpus
+    from userbench.plan.corpora import Corpus
     from userbench.plan.sharing import seconds_per_step
 
     data = ["--store", str(tiny / "store"), "--splits", "drawn", "--encoder", SMALL]
@@ -247,7 +247,7 @@ def test_steps_are_timed_alone_and_beside_each_other(tiny):
 
 def test_page_names_the_largest_first():
     from userbench.plan.command import page
-    from userbench.plan.probes import Cost
+    from userbench.plan.corpora import Cost
 
     jobs = [job("clue"), job("mlm", seed=0), job("mlm", seed=1)]
     told = page(
@@ -332,7 +332,7 @@ def test_what_is_there_of_splits_is_taken_and_the_rest_is_made(tiny, tmp_path):
     """Wrong: one more task, and a probe of pre-training finds no split of the users."""
     from userbench.data.splits import load_split, load_user_split
     from userbench.plan.jobs import Job
-    from userbench.plan.probes import made_from
+    from userbench.plan.corpora import made_from
 
     store, splits, again = (str(tiny / name) for name in ("store", "splits", "splits/tasks/again"))
     one = ["examples", "--examples", f"{store}/tasks/age", "--by", "user", "--seed", "0"]
