@@ -226,8 +226,8 @@ def test_jobs_that_share_a_gpu(monkeypatch):
 @pytest.mark.long
 def test_steps_are_timed_alone_and_beside_each_other(tiny):
     """The probe steps the very loops, and a process that fails ends it with one line."""
-    from userbench.plan.jobs import Job
     from userbench.plan.corpora import Corpus
+    from userbench.plan.jobs import Job
     from userbench.plan.sharing import seconds_per_step
 
     data = ["--store", str(tiny / "store"), "--splits", "drawn", "--encoder", SMALL]
@@ -331,8 +331,8 @@ def test_plan_mistakes_are_one_line(checkout):
 def test_what_is_there_of_splits_is_taken_and_the_rest_is_made(tiny, tmp_path):
     """Wrong: one more task, and a probe of pre-training finds no split of the users."""
     from userbench.data.splits import load_split, load_user_split
-    from userbench.plan.jobs import Job
     from userbench.plan.corpora import made_from
+    from userbench.plan.jobs import Job
 
     store, splits, again = (str(tiny / name) for name in ("store", "splits", "splits/tasks/again"))
     one = ["examples", "--examples", f"{store}/tasks/age", "--by", "user", "--seed", "0"]

@@ -52,7 +52,9 @@ def flags_of(*flags):
     from userbench import similarity
 
     needed = ["--store", "a", "--splits", "a", "--run", "a", "--checkpoint", "a", "--out", "a"]
-    return similarity.flags().parse_args([*needed, "--seed", "0", "--encoder", SMALL, *flags])
+    return similarity.Options(
+        **vars(similarity.flags().parse_args([*needed, "--seed", "0", "--encoder", SMALL, *flags]))
+    )
 
 
 @pytest.mark.parametrize("encode", ["evaluation", "training"])

@@ -12,9 +12,9 @@ task as a head is whose scores are these counts. The seed changes none of them; 
 the score files.
 """
 
-import argparse
 import logging
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -56,6 +56,17 @@ BAGS = {"latest": "bag-of-items", "whole": "bag-of-items-long"}
 CHOICES = {name: LEGAL[name] for name in ("known_targets", "ties", "average")}
 CHOICES["history"] = tuple(BAGS)
 INVERSE_REGULARISATION = (0.1, 1.0, 10.0)  # C of scikit-learn, strongest regularisation first
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command is asked to score."""
+
+    store: Path
+    splits: Path
+    max_length: int
+    """Latest items of a user that an encoder reads."""
+    seed: int
 
 
 class BaselineTask(NamedTuple):
@@ -100,15 +111,16 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     tasks = [read_task(task) for task in args.task]
-    check_task_splits(args.splits, args.store, [task.name for task in tasks])
-    bags = Bags(args.store, args.max_length)
+    options = Options(args.store, args.splits, args.max_length, args.seed)
+    check_task_splits(options.splits, options.store, [task.name for task in tasks])
+    bags = Bags(options.store, options.max_length)
     for task in tasks:
-        split = load_split(args.splits, task.name)
+        split = load_split(options.splits, task.name)
         if task.kind == "top_n":
-            baseline = popularity(load_targets(args.store, task.name, "cpu"), split, task)
+            baseline = popularity(load_targets(options.store, task.name, "cpu"), split, task)
         else:
             baseline = bags.baseline(task, split)
-        write_scores(baseline, task, split, args)
+        write_scores(baseline, task, split, options)
 
 
 def read_task(task: Any) -> BaselineTask:
@@ -276,7 +288,7 @@ def write_scores(
     baseline: Baseline,
     task: BaselineTask,
     split: UInt8[Tensor, " examples"],
-    args: argparse.Namespace,
+    options: Options,
 ) -> None:
     """Write the files of one task, in the form in which `finetune` writes its own."""
     epoch = {"pretrain_epoch": 0, "epoch": 0}
@@ -290,8 +302,8 @@ def write_scores(
     content = {
         "run": baseline.run,
         "task": task.name,
-        "corpus": args.store.name,
-        "seed": args.seed,
+        "corpus": options.store.name,
+        "seed": options.seed,
         "kind": task.kind,
         "metric": task.metric,
         "examples": {part: len(picked[part]) for part in PARTS},
@@ -302,12 +314,11 @@ def write_scores(
     if baseline.same_as is not None:
         content["same_as"] = baseline.same_as
     out, chosen = Path(task.out), {"task": task._asdict(), **baseline.settings}
-    asked = {"store": str(args.store), "splits": str(args.splits), "max_length": args.max_length}
-    config = {**asked, "seed": args.seed, **chosen}
+    config = {**asdict(options), **chosen}
     columns = {"example": picked["test"], **predictions["test"]}
     write_predictions(predictions_path(out), columns, content)
-    data = task_data(args.store, args.splits, [task.name])
-    inputs = fingerprints([behaviours_folder(args.store), *data])
+    data = task_data(options.store, options.splits, [task.name])
+    inputs = fingerprints([behaviours_folder(options.store), *data])
     record(predictions_path(out), config, inputs)
     write_json(out, content)
     record(out, config, inputs, beside=[predictions_path(out)])

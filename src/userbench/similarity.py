@@ -18,8 +18,9 @@ reorder, mask (explicit augmentations), other.
 import argparse
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -51,6 +52,27 @@ UNDER_DROPOUT = {
     "evaluation": ("implicit",),
     "training": ("own", "implicit", "crop", "reorder", "mask"),
 }
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is measured: the flags of the command."""
+
+    store: Path
+    splits: Path
+    run: str
+    method: str
+    set: dict[str, Any]
+    encoder: dict[str, Any]
+    checkpoint: Path
+    encode: str
+    dropout: float | None
+    views: dict[str, Any]
+    users: int
+    draws: int
+    seed: int
+    device: str
+    out: Path
 
 
 def flags() -> argparse.ArgumentParser:
@@ -87,71 +109,71 @@ def flags() -> argparse.ArgumentParser:
 @command
 def main(argv: list[str] | None = None) -> None:
     """Measure the similarities of one encoder."""
-    args = flags().parse_args(argv)
+    options = Options(**vars(flags().parse_args(argv)))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    measure(args)
+    measure(options)
 
 
-def measure(args: argparse.Namespace) -> None:
+def measure(options: Options) -> None:
     """Write the cosines of the held-out users, or a part of them drawn by the seed."""
-    check_fields(operators.Options, args.views, "--views")
-    sizes = encoder_sizes(args.encoder)
-    views = operators.Options(**args.views)
-    torch.manual_seed(args.seed)
-    lease_gpu(args.device, torch.cuda.device_count())
-    device = pick_device(args.device)
-    check_user_split(args.splits, args.store)
-    store = BehaviourStore.open(args.store, sizes.max_length, device)
-    held_out = (load_user_split(args.splits) == VALIDATION).nonzero().squeeze(1)
-    users = held_out[torch.randperm(len(held_out))[: args.users]].to(device)
+    check_fields(operators.Options, options.views, "--views")
+    sizes = encoder_sizes(options.encoder)
+    views = operators.Options(**options.views)
+    torch.manual_seed(options.seed)
+    lease_gpu(options.device, torch.cuda.device_count())
+    device = pick_device(options.device)
+    check_user_split(options.splits, options.store)
+    store = BehaviourStore.open(options.store, sizes.max_length, device)
+    held_out = (load_user_split(options.splits) == VALIDATION).nonzero().squeeze(1)
+    users = held_out[torch.randperm(len(held_out))[: options.users]].to(device)
     if len(users) < FEWEST_USERS:
-        raise ValueError(f"{args.splits}: {len(users)} held-out users; another user is needed")
-    encoder = untrained_encoder(store.n_items, args)
+        raise ValueError(f"{options.splits}: {len(users)} held-out users; another user is needed")
+    encoder = untrained_encoder(store.n_items, options)
     # What it does not hold (the pooling query of masked item prediction) stays as drawn.
-    start_from(encoder, args.checkpoint)
+    start_from(encoder, options.checkpoint)
     encoder.to(device)
     drawn = []
-    for draw in range(args.draws):
-        found = cosines(encoder, store, users, views, args.encode)
+    for draw in range(options.draws):
+        found = cosines(encoder, store, users, views, options.encode)
         frame = pd.DataFrame({name: values.cpu().numpy() for name, values in found.items()})
         frame.insert(0, "user", users.cpu().numpy().astype("int32"))
         frame.insert(1, "draw", draw)
         drawn.append(frame)
     table = pd.concat(drawn, ignore_index=True).astype({"draw": "int16"})
     rate = encoder.dropout.p
-    about = {"run": args.run, "corpus": args.store.name, "seed": args.seed}
-    about |= {"encode": args.encode, "dropout": rate}
+    about = {"run": options.run, "corpus": options.store.name, "seed": options.seed}
+    about |= {"encode": options.encode, "dropout": rate}
     for place, (name, value) in enumerate(about.items()):
         table.insert(place, name, value)
-    with atomic(args.out) as partial:
+    with atomic(options.out) as partial:
         table.to_parquet(partial, index=False)
-    inputs = fingerprints([*user_data(args.store, args.splits), args.checkpoint])
-    settings = {**vars(args), "views": asdict(views), "dropout": rate}
-    record(args.out, settings, inputs, held_out=len(held_out))
+    inputs = fingerprints([*user_data(options.store, options.splits), options.checkpoint])
+    settings = {**asdict(options), "views": asdict(views), "dropout": rate}
+    record(options.out, settings, inputs, held_out=len(held_out))
     means = ", ".join(f"{name} {table[name].mean():.3f}" for name in found)
-    log.info("%s on %s: %d users, cosines: %s", args.run, args.store.name, len(users), means)
+    log.info("%s on %s: %d users, cosines: %s", options.run, options.store.name, len(users), means)
 
 
-def untrained_encoder(n_items: int, args: argparse.Namespace) -> UserEncoder:
+def untrained_encoder(n_items: int, options: Options) -> UserEncoder:
     """The encoder as its method reads it, with the dropout that the flags ask for."""
-    module = load_method(args.method)
-    config = configure(module, args.set)
-    config = replace(config, dropout=dropout_rate(args, config.dropout))
-    encoder = UserEncoder(encoder_sizes(args.encoder, n_items), config.dropout)
+    module = load_method(options.method)
+    config = configure(module, options.set)
+    config = replace(config, dropout=dropout_rate(options, config.dropout))
+    encoder = UserEncoder(encoder_sizes(options.encoder, n_items), config.dropout)
     module.Method.adapt(encoder, config)
     return encoder
 
 
-def dropout_rate(args: argparse.Namespace, of_pretraining: float) -> float:
+def dropout_rate(options: Options, of_pretraining: float) -> float:
     """The rate that `--encode` and `--dropout` ask for; ValueError for one that cannot be."""
-    if args.encode == "training":
-        if args.dropout is not None:
+    if options.encode == "training":
+        if options.dropout is not None:
             raise ValueError(
-                f"--dropout {args.dropout}: in training mode the rate is that of each method's "
+                f"--dropout {options.dropout}: in training mode the rate is that of each method's "
                 "pre-training. Leave it out, or use --encode evaluation"
             )
         return of_pretraining
-    rate = TrainingConfig.dropout if args.dropout is None else args.dropout
+    rate = TrainingConfig.dropout if options.dropout is None else options.dropout
     if not 0 <= rate < 1:
         raise ValueError(f"--dropout {rate}: must be 0 or more, and below 1")
     return rate

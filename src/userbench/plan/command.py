@@ -7,10 +7,10 @@ adds them up: time, memory and disk by stage and run, and wall time on the given
 are simulated and not there yet are simulated small, in a temporary folder, and scaled.
 """
 
-import argparse
 import os
 import tempfile
 import time
+from dataclasses import asdict, dataclass
 from heapq import heappop, heappush
 from pathlib import Path
 
@@ -24,6 +24,18 @@ from userbench.plan.sharing import Sharing, best, measure_steps, sharings, slowd
 from userbench.results.artifact import record, write_json
 
 ROWS_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is planned: the flags of the command."""
+
+    config: list[Path]
+    cores: int
+    all: bool
+    sharing: bool
+    json: Path | None
+    targets: list[str]
 
 
 @command
@@ -49,14 +61,13 @@ def main(argv: list[str] | None = None) -> None:
         "results/<experiment>/plan.json",
     )
     parser.add_argument("targets", nargs="*", help="files to make; default: all tables")
-    args = parser.parse_args(argv)
-    plan(args)
+    plan(Options(**vars(parser.parse_args(argv))))
 
 
-def plan(args: argparse.Namespace) -> None:
+def plan(options: Options) -> None:
     """List the jobs that are left, measure their steps, add up, print."""
     started = time.perf_counter()
-    asked = jobs_left(args.config, args.targets, everything=args.all)
+    asked = jobs_left(options.config, options.targets, everything=options.all)
     if not asked:
         print("Nothing is left to be done.")
         return
@@ -65,14 +76,14 @@ def plan(args: argparse.Namespace) -> None:
         options = ", ".join(f"{name} {value}" for name, value in wanted.items())
         print(f"The config asks for a GPU ({options}); on the CPU of this machine, without them:")
     with tempfile.TemporaryDirectory() as folder:
-        found = measured(jobs, Path(folder), args.cores)
+        found = measured(jobs, Path(folder), options.cores)
         costs = [found.cost(job) for job in jobs]
-        wall = schedule(jobs, [cost.seconds for cost in costs], args.cores)
-        print(page(jobs, costs, wall, args.cores))
-        if args.sharing:
-            print(advice(args, jobs, found))
+        wall = schedule(jobs, [cost.seconds for cost in costs], options.cores)
+        print(page(jobs, costs, wall, options.cores))
+        if options.sharing:
+            print(advice(options, jobs, found))
     print(f"Measured on this machine in {time.perf_counter() - started:.0f} s.")
-    if args.json:
+    if options.json:
         rows = [
             {
                 "stage": job.stage,
@@ -83,11 +94,11 @@ def plan(args: argparse.Namespace) -> None:
             }
             for job, cost in zip(jobs, costs, strict=True)
         ]
-        write_json(args.json, {"wall_seconds": wall, "cores": args.cores, "jobs": rows})
-        record(args.json, vars(args))
+        write_json(options.json, {"wall_seconds": wall, "cores": options.cores, "jobs": rows})
+        record(options.json, asdict(options))
 
 
-def advice(args: argparse.Namespace, jobs: list[Job], found: Measured) -> str:
+def advice(options: Options, jobs: list[Job], found: Measured) -> str:
     """Wall time of every way to share a process or the GPU, and what to call for the best."""
     trained = [job for job in jobs if job.stage in TRAINING]
     if not trained:
@@ -108,13 +119,13 @@ def advice(args: argparse.Namespace, jobs: list[Job], found: Measured) -> str:
     for sharing in sharings(seeds, on_gpu):
         count = sharing.seeds_together
         if count not in of_count:
-            asked = jobs_left(args.config, args.targets, args.all, count > 1)
+            asked = jobs_left(options.config, options.targets, options.all, count > 1)
             of_count[count] = [on_a_cpu(job) for job in asked]
         some = of_count[count]
         seconds = [found.cost(job, slowdown(job, sharing, steps, found)).seconds for job in some]
-        walls[sharing] = schedule(some, seconds, args.cores, sharing.jobs_per_gpu)
+        walls[sharing] = schedule(some, seconds, options.cores, sharing.jobs_per_gpu)
     chosen = best(walls)
-    lines.append(f"Wall time on {args.cores} cores:")
+    lines.append(f"Wall time on {options.cores} cores:")
     lines += [f"  {duration(wall):>9}  {sharing}" for sharing, wall in walls.items()]
     return "\n".join([*lines, f"The simplest of the fastest: {chosen}"])
 

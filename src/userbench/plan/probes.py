@@ -218,8 +218,10 @@ def finetune_step(
     return step
 
 
-def open_store(options: pretrain.Options | finetune.Options) -> store.BehaviourStore:
-    """The store that a training reads, on its device."""
+def open_store(
+    options: pretrain.Options | finetune.Options | similarity.Options,
+) -> store.BehaviourStore:
+    """The store that a command reads, on its device."""
     max_length = EncoderConfig(n_items=0, **options.encoder).max_length
     return store.BehaviourStore.open(options.store, max_length, pick_device(options.device))
 
@@ -251,20 +253,19 @@ def probe_baselines(words: list[str], scale: float) -> tuple[float, float]:
 
 def probe_similarity(words: list[str], scale: float) -> tuple[float, float]:
     """Seconds of the similarities of one encoder, from those of a few held-out users."""
-    args = similarity.flags().parse_args(words)
-    args.set = without_files(args.set)
-    device = pick_device(args.device)
-    sizes = EncoderConfig(n_items=0, **args.encoder)
-    behaviours = store.BehaviourStore.open(args.store, sizes.max_length, device)
-    encoder = similarity.untrained_encoder(behaviours.n_items, args).to(device)
-    held_out = (splits.load_user_split(args.splits) == VALIDATION).nonzero()[:, 0]
+    options = similarity.Options(**vars(similarity.flags().parse_args(words)))
+    options = replace(options, set=without_files(options.set))
+    behaviours = open_store(options)
+    device = behaviours.items.device
+    encoder = similarity.untrained_encoder(behaviours.n_items, options).to(device)
+    held_out = (splits.load_user_split(options.splits) == VALIDATION).nonzero()[:, 0]
     some = held_out[: similarity.ENCODED_AT_ONCE].to(device)
-    views = operators.Options(**args.views)
+    views = operators.Options(**options.views)
     seconds = seconds_of(
-        lambda _: similarity.cosines(encoder, behaviours, some, views, args.encode)
+        lambda _: similarity.cosines(encoder, behaviours, some, views, options.encode)
     )
     per_user = seconds / len(some)
-    return args.draws * min(args.users, scale * len(held_out)) * per_user, 0.0
+    return options.draws * min(options.users, scale * len(held_out)) * per_user, 0.0
 
 
 PROBES = {
