@@ -6,9 +6,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from experiment_tree import make_page
 from experiments import experiment_flag, write_experiment
 from score_files import LAYOUT, MARKUPS, read_csv, score_file
-from test_loops import data_flags, finetune, pretrain
+from small_runs import data_flags, finetune, pretrain
 
 KINDS = {"age": "classification", "click": "top_n", "gender": "binary"}
 NAN, INFINITE = float("nan"), float("inf")
@@ -303,7 +304,7 @@ def test_agreement_leaves_the_cell_out(tmp_path):
 
 def test_a_trial_of_which_a_fit_failed_is_not_chosen(tmp_path):
     """Wrong: a setting that diverges at one seed is judged by the others, and chosen."""
-    from test_tuning import score_file as trial_file
+    from trial_files import trial_file
 
     from userbench.report.tables import tuning
 
@@ -338,7 +339,7 @@ def test_a_trial_of_which_a_fit_failed_is_not_chosen(tmp_path):
 
 def test_the_page_tells_of_it(tmp_path, monkeypatch):
     """Wrong: the page cannot be made, or the job that failed in vain is not among its jobs."""
-    from test_page import make, write_tree
+    from experiment_tree import write_tree
 
     from userbench.report.page import command
     from userbench.report.page.stories import read_story
@@ -354,7 +355,7 @@ def test_the_page_tells_of_it(tmp_path, monkeypatch):
     artifact.record(path, asked, task_seconds=1.5)
     files = artifact.provenance_of(folder / "scores.csv")["config"]["scores"]
     scores.main(["--scores", *files, "--out", str(folder / "scores.csv")])
-    text = make(command, folder)
+    text = make_page(command, folder)
     assert "AdaptSSR on T3 Click has no score: seed 1 failed" in text
     assert 'data-cell="adaptssr/gender"' in text and 'data-cell="adaptssr/click"' not in text
     story = read_story(path)

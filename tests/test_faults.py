@@ -15,12 +15,11 @@ from pathlib import Path
 import pytest
 import torch
 from experiments import experiment_flag
+from repository import ROOT
 from score_files import CONTENT, LAYOUT, make_table2
 from stores import write_splits, write_store
 
 from userbench.errors import LIMIT, command
-
-ROOT = Path(__file__).parent.parent
 
 # ------------------------------------------------------------------------------- one line
 

@@ -13,11 +13,11 @@ from pathlib import Path
 import fuzz
 import pytest
 import yaml
+from config_check import check_config
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from repository import ROOT
 from stores import write_store
-
-ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
@@ -89,17 +89,6 @@ VALUES = [None, True, -1, 0, 1.5, 1e400, 10**400, "", "..", "a/b", "x\n", "é", 
 NAMES = ["", "..", "-x", "a b", "a\n", "none", "mlm", "sead", 3, None, True]
 
 
-@pytest.fixture
-def check_config():
-    """What is done with a config before anything runs; methods are not asked."""
-    from userbench.experiment.check import read_experiment, resolve_checked
-
-    def check(content):
-        resolve_checked(read_experiment(content, "fuzzed.yaml"), "fuzzed.yaml", asks=False)
-
-    return check
-
-
 def places(content, above=()):
     """Every key and index in a config, as a path."""
     entries = content.items() if isinstance(content, dict) else enumerate(content)
@@ -128,7 +117,7 @@ def changed(content, chance: random.Random):
     return content
 
 
-def test_damaged_configs_are_one_line_of_the_file(check_config):
+def test_damaged_configs_are_one_line_of_the_file():
     """If wrong: a mistake in a config is a traceback, or starts a run of something else."""
     smoke = yaml.safe_load((ROOT / "workflow/config/smoke.yaml").read_text(encoding="utf-8"))
     check_config(copy.deepcopy(smoke))

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from test_loops import data_flags, pretrain
+from small_runs import data_flags, pretrain
 
 
 def test_generators_of_their_own():

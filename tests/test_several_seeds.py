@@ -5,27 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_loops import finetune, pretrain
+from small_runs import content, finetune, pretrain, seeds_flags
 
 SEEDS = (0, 1, 2)
 
 
-def content(folder):
-    """Every file but the provenance records, by its path."""
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in files
-        if "provenance" not in path.name
-    }
-
-
 def provenance(path):
     return json.loads(Path(f"{path}.provenance.json").read_text())
-
-
-def seeds_flags(seeds):
-    return ["--seed", *map(str, seeds)]
 
 
 @pytest.fixture(scope="module", autouse=True)
