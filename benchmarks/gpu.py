@@ -414,13 +414,13 @@ def waits(setting: Setting) -> Iterator[Row]:
                 trained.step(store.bounded_batch(next(walk)), 0.5)
             torch.cuda.set_sync_debug_mode("warn")
             try:
-                with warnings.catch_warnings(record=True) as said:
+                with warnings.catch_warnings(record=True) as warned:
                     warnings.simplefilter("always")
                     for _ in range(3):
                         trained.step(store.bounded_batch(next(walk)), 0.5)
             finally:
                 torch.cuda.set_sync_debug_mode("default")
-            places = {f"{Path(w.filename).name}:{w.lineno}" for w in said}
+            places = {f"{Path(w.filename).name}:{w.lineno}" for w in warned}
             return {"waits": sorted(places), "ok": not places}
 
         yield attempt({"what": name}, look)

@@ -114,8 +114,8 @@ def read(folder: Path) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]
 def page(rows: list[dict[str, Any]], facts: dict[str, dict[str, Any]]) -> str:
     """The page, in Markdown."""
     lines = ["# Training on a GPU", ""]
-    for told in {describe(fact): None for fact in facts.values()}:
-        lines += [told, ""]
+    for description in {describe(fact): None for fact in facts.values()}:
+        lines += [description, ""]
     if any(fact.get("tiny") for fact in facts.values()):
         lines += ["**A toy corpus: no figure here means anything.**", ""]
     lines += [

@@ -132,7 +132,7 @@ def ranked_by_the_book(corpus, protocol, stage: int, score) -> dict[str, float]:
 METRICS = [f"{name}@{k}" for name in ("hr", "mrr", "ndcg") for k in (5, 10, 20)]
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda told: "-".join(told.values()))
+@pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda protocol: "-".join(protocol.values()))
 def test_popularity_is_that_of_the_book(baselines, corpus, tmp_path, protocol):
     # Wrong: counts of test pairs leak in, another protocol than the heads', ties move.
     content = score(baselines, corpus, tmp_path, protocol, click="top_n")["click"]
@@ -148,11 +148,11 @@ def test_popularity_is_that_of_the_book(baselines, corpus, tmp_path, protocol):
         found = {s["metric"]: s["value"] for s in content["scores"] if s["split"] == name}
         assert found == pytest.approx(expected)
         assert 0 < expected["hr@5"] < expected["hr@10"] < 1
-    told = json.loads((tmp_path / "click.json.provenance.json").read_text())["config"]["task"]
-    assert {key: told[key] for key in protocol} == protocol
+    recorded = json.loads((tmp_path / "click.json.provenance.json").read_text())["config"]["task"]
+    assert {key: recorded[key] for key in protocol} == protocol
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda told: "-".join(told.values()))
+@pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda protocol: "-".join(protocol.values()))
 def test_popularity_is_a_head_that_scores_counts(baselines, corpus, protocol):
     # Wrong: the reference and the methods of one column are ranked by different rules.
     import torch
@@ -177,7 +177,7 @@ def test_popularity_is_a_head_that_scores_counts(baselines, corpus, protocol):
         assert all(torch.equal(found[name], value) for name, value in expected.items())
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda told: "-".join(told.values()))
+@pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda protocol: "-".join(protocol.values()))
 def test_facts_of_a_ranking_task(baselines, corpus, tmp_path, protocol):
     # Wrong: the figures to hold a score against are of other users, ties or candidates.
     content = score(baselines, corpus, tmp_path, protocol, click="top_n")["click"]
@@ -238,8 +238,8 @@ def test_tfidf_is_that_of_the_book(baselines, corpus, latest):
 def test_the_bag_holds_what_an_encoder_reads_and_another_one_all(baselines, corpus, tmp_path):
     # Wrong: the reference knows behaviours that no row is given, or both lines are one.
     def scored(max_length: int, history: str) -> dict:
-        told = {"history": history}
-        return score(baselines, corpus, tmp_path, told, max_length, age="classification")["age"]
+        options = {"history": history}
+        return score(baselines, corpus, tmp_path, options, max_length, age="classification")["age"]
 
     store, splits = corpus
     users = np.load(store / "tasks/age/users.npy")[np.load(splits / "tasks/age/parts.npy") == 2]

@@ -77,9 +77,9 @@ def test_any_text_at_all_is_read_or_refused(tmp_path_factory, lines, encoding, b
 def test_bombs_are_refused_in_little_memory(tmp_path):
     """If wrong: a file that is too large in some way takes the machine with it."""
     lines = dict.fromkeys(fuzz.BOMBS, 1) | {"columns": 21}
-    for kind, said in fuzz.explode(tmp_path, fuzz.ROOM).items():
+    for kind, message in fuzz.explode(tmp_path, fuzz.ROOM).items():
         place = rf"{kind}/raw/original_desen_pretrain\.csv:{lines[kind]}: "
-        assert re.search(rf"{place}.*\. [A-Z].*$", said), said
+        assert re.search(rf"{place}.*\. [A-Z].*$", message), message
 
 
 # ------------------------------------------------------------------------- what the workflow reads
@@ -149,18 +149,18 @@ def test_damaged_checkpoints_name_the_file_and_the_remedy(tmp_path):
     checkpoint.save(path, tensors, {"seed": 0}, epoch=1)
     whole = path.read_bytes()
     record = path.with_name(path.name + ".provenance.json")
-    told = record.read_bytes()
+    recorded = record.read_bytes()
     for seed in range(400):
         chance = random.Random(seed)
-        damaged, beside = fuzz.in_the_bytes(chance, whole), told
+        damaged, beside = fuzz.in_the_bytes(chance, whole), recorded
         if chance.random() < 0.2:
             damaged = chance.choice([b"", whole[: chance.randrange(len(whole))], whole * 2])
         if chance.random() < 0.5:
             damaged, beside = (
                 whole,
-                chance.choice([b"", b"[]", b"3", b"\xff", told[:-9], b"[" * 9999]),
+                chance.choice([b"", b"[]", b"3", b"\xff", recorded[:-9], b"[" * 9999]),
             )
-        if damaged == whole and beside == told:
+        if damaged == whole and beside == recorded:
             continue
         path.write_bytes(damaged)
         record.write_bytes(beside)

@@ -40,9 +40,15 @@ def begun(tiny, tmp_path, monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(finetune, "order_of_labelled", order_of_labelled)
             patch.setattr(finetune, "Adam", adam)
-            told = {"name": task, "kind": KINDS[task], "lr": 1e-2, "batch_size": 64, "epochs": 2}
-            told = json.dumps({**told, "out": str(tmp_path / name / "scores.json")})
-            finetune.main([*data_flags(tiny), "--run", name, *flags, "--task", told])
+            task_options = {
+                "name": task,
+                "kind": KINDS[task],
+                "lr": 1e-2,
+                "batch_size": 64,
+                "epochs": 2,
+            }
+            task_options = json.dumps({**task_options, "out": str(tmp_path / name / "scores.json")})
+            finetune.main([*data_flags(tiny), "--run", name, *flags, "--task", task_options])
         return seen
 
     return begin

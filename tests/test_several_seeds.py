@@ -63,10 +63,10 @@ def test_sharing_a_process_changes_no_bit(tiny, alone):
         (folder / path).unlink()
     chain(tiny, folder, "{seed}", seeds_flags(SEEDS))
     assert content(folder) == expected
-    told = provenance(folder / "scores/1/age.json")
-    assert told["config"]["seed"] == 1
-    assert told["process_seeds"] == [0, 1, 2]
-    assert 0 < told["task_seconds"] <= told["seed_seconds"] < told["wall_seconds"]
+    record = provenance(folder / "scores/1/age.json")
+    assert record["config"]["seed"] == 1
+    assert record["process_seeds"] == [0, 1, 2]
+    assert 0 < record["task_seconds"] <= record["seed_seconds"] < record["wall_seconds"]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

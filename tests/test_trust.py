@@ -101,8 +101,8 @@ def test_nothing_loaded_can_run_as_code():
     found = set()
     for path in OURS:
         text, name = path.read_text(encoding="utf-8"), path.relative_to(ROOT).as_posix()
-        told = dangers(ast.parse(text)) if path.suffix == ".py" else words_of(text)
-        found |= {(name, what) for what in told}
+        dangerous = dangers(ast.parse(text)) if path.suffix == ".py" else words_of(text)
+        found |= {(name, what) for what in dangerous}
     assert found == set(ALLOWED)
 
 
@@ -278,9 +278,9 @@ def test_texts_of_a_config_reach_their_command_whole(checkout):
             entry["label"] = HOSTILE
     runs = smoke["runs"]
     words = config_flags(checkout, runs=runs, tasks=smoke["tasks"], seeds=[0])
-    status, said = snakemake(checkout, "-n", "-p", *words, "results/table2.csv")
-    assert status == 0, said
-    commands = re.findall(r"python -m userbench[. ].*", said)
+    status, output = snakemake(checkout, "-n", "-p", *words, "results/table2.csv")
+    assert status == 0, output
+    commands = re.findall(r"python -m userbench[. ].*", output)
     assert len({" ".join(line.split()[2:4]) for line in commands}) >= 6
     script = ["python() { printf '%s\\0' \"$@\" >> words; printf '\\0' >> words; }"]
     script += [line[: line.rindex(" > ")] for line in commands]

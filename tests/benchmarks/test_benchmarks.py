@@ -264,7 +264,7 @@ def test_missed_threshold_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"seconds": math.nan}, "line 2"),
         ({"tokens": -1}, "line 2"),
@@ -273,12 +273,12 @@ def test_missed_threshold_is_named(tmp_path):
         ({"configuration": "finetune_age"}, "speed of the machine is missing"),
     ],
 )
-def test_nonsense_is_refused(tmp_path, changes, told):
+def test_nonsense_is_refused(tmp_path, changes, message):
     from benchmarks import report
 
     path = tmp_path / "measurements.csv"
     measurements(**changes).to_csv(path, index=False)
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
         report.read(path)
     path.write_text("a,b\n1,2\n")
     with pytest.raises(ValueError, match="no measurements"):

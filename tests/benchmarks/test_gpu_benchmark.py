@@ -96,13 +96,13 @@ def test_all_sections_fit_into_nine_minutes():
 
 
 @pytest.mark.parametrize(
-    ("flags", "told"),
+    ("flags", "message"),
     [(["--device", "cpu"], "error: device cpu: .* Add --tiny"), ([], "error: device cuda: torch")],
 )
-def test_without_a_gpu_one_clear_line(tmp_path, flags, told):
+def test_without_a_gpu_one_clear_line(tmp_path, flags, message):
     if not flags and torch.cuda.is_available():
         pytest.skip("there is a GPU")
-    with pytest.raises(SystemExit, match=told) as stop:
+    with pytest.raises(SystemExit, match=message) as stop:
         gpu.main([*flags, "--out", str(tmp_path / "out")])
     assert "\n" not in str(stop.value)
     assert not (tmp_path / "out").exists()

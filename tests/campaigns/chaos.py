@@ -71,7 +71,7 @@ def main() -> None:
 
     began = time.monotonic()
     if (status := start(calm).wait()) != 0:
-        sys.exit(f"error: undisturbed, the workflow ends with {status}. See {calm}/said")
+        sys.exit(f"error: undisturbed, the workflow ends with {status}. See {calm}/snakemake.log")
     print(f"undisturbed: {time.monotonic() - began:.0f} s", flush=True)
     began = time.monotonic()
     kills = chaos(killed, args.kills, random.Random(args.seed))
@@ -110,17 +110,17 @@ def copy_of_the_workflow(folder: Path, corpora: list[str]) -> Path:
 
 
 def start(folder: Path, *words: str) -> subprocess.Popen:
-    """Snakemake in a process group of its own; what it says is added to the file `said`."""
+    """Snakemake in a process group of its own; what it says is added to `snakemake.log`."""
     command = [Path(sys.executable).parent / "snakemake", *MACHINE, "--configfile", "chaos.yaml"]
-    with (folder / "said").open("a") as said:
-        said.write(STARTED)
-        said.flush()
+    with (folder / "snakemake.log").open("a") as log:
+        log.write(STARTED)
+        log.flush()
         return subprocess.Popen(
             [*command, *(words or ["--", TARGET])],
             cwd=folder,
             env={**os.environ, "PYTHONPATH": str(folder / "src"), "OMP_NUM_THREADS": "1"},
-            stdout=said,
-            stderr=said,
+            stdout=log,
+            stderr=log,
             start_new_session=True,
         )
 
@@ -193,12 +193,12 @@ def waits(run: subprocess.Popen, seconds: float) -> bool:
 
 def progress(folder: Path) -> tuple[int, int]:
     """Jobs done and jobs in all of the workflow's last start, as Snakemake tells them."""
-    said = (folder / "said").read_text()
-    said = said[said.rfind(STARTED) :]
-    told = re.findall(r"^(\d+) of (\d+) steps .* done", said, re.MULTILINE)
-    whole = re.search(r"^total +(\d+)", said, re.MULTILINE)
-    if told:
-        return int(told[-1][0]), int(told[-1][1])
+    output = (folder / "snakemake.log").read_text()
+    output = output[output.rfind(STARTED) :]
+    counted = re.findall(r"^(\d+) of (\d+) steps .* done", output, re.MULTILINE)
+    whole = re.search(r"^total +(\d+)", output, re.MULTILINE)
+    if counted:
+        return int(counted[-1][0]), int(counted[-1][1])
     return 0, int(whole[1]) if whole else 0
 
 
@@ -278,10 +278,10 @@ def look_who_went_on(kills: list[Kill]) -> None:
     for kill in kills:
         for log, when in list(kill.hit.items()):
             if log.exists() and log.stat().st_mtime > when:
-                told = re.findall(r"seed \d+ resumes after .*", log.read_text())
-                if told:
+                resumed = re.findall(r"seed \d+ resumes after .*", log.read_text())
+                if resumed:
                     del kill.hit[log]
-                    kill.went_on += f"{log.parent.parent.name}: {', '.join(told)}; "
+                    kill.went_on += f"{log.parent.parent.name}: {', '.join(resumed)}; "
 
 
 def results_of(folder: Path) -> dict[str, bytes]:

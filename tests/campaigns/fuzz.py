@@ -130,9 +130,11 @@ def separators(random: Random, text: bytes) -> bytes:
 
 def encoding(random: Random, text: bytes) -> bytes:
     """Other encodings, with and without marks."""
-    told = text.decode("latin-1")
+    decoded = text.decode("latin-1")
     name = random.choice(["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-8-sig", "cp037"])
-    return random.choice([told.encode(name), b"\xef\xbb\xbf" + text, text + b"\x1a", text + b"\0"])
+    return random.choice(
+        [decoded.encode(name), b"\xef\xbb\xbf" + text, text + b"\x1a", text + b"\0"]
+    )
 
 
 def in_the_bytes(random: Random, text: bytes) -> bytes:
@@ -321,28 +323,28 @@ def accepted(corpus: Corpus, out: Path) -> None:
     if n_bad:
         return
     facts = load_format(corpus.format).SOURCES
-    said = {source: plain(text, facts[source]) for source, text in corpus.files.items()}
-    assert not any(one.bad for one in said.values()), f"a bad line was read: {said}"
+    expected = {source: plain(text, facts[source]) for source, text in corpus.files.items()}
+    assert not any(one.bad for one in expected.values()), f"a bad line was read: {expected}"
     ids = arrays.read_array(out / "behaviours", "item_ids.npy")
     users = [
         tuple(ids[part].tolist())
         for part in np.split(opened.items.numpy(), opened.offsets[1:-1].numpy())
     ]
-    assert users == [items for items, _ in said["pretrain"].rows]
+    assert users == [items for items, _ in expected["pretrain"].rows]
     for task, source in SOURCES[corpus.format].items():
         if facts[source].tail == "label":
             found = store.load_labels(out, task, "cpu")
             classes = arrays.read_array(out / "tasks" / task, "classes.npy")
             values = classes[found.labels.numpy()]
             pairs = zip(found.users.tolist(), values.tolist(), strict=True)
-            assert [(users[user], (value,)) for user, value in pairs] == said[source].rows
+            assert [(users[user], (value,)) for user, value in pairs] == expected[source].rows
         else:
             found = store.load_targets(out, task, "cpu")
             target_ids = arrays.read_array(out / "tasks" / task, "target_ids.npy")
             values = target_ids[found.targets.numpy()]
             pairs = zip(found.users.tolist(), values.tolist(), strict=True)
             assert {(users[user], value) for user, value in pairs} == {
-                (items, value) for items, tail in said[source].rows for value in tail
+                (items, value) for items, tail in expected[source].rows for value in tail
             }
 
 
@@ -437,12 +439,12 @@ def main() -> None:
     start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     outcomes = fuzz(args.files, args.seed)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    told = ", ".join(f"{count:,} {name}" for name, count in outcomes.most_common())
-    print(f"{args.files:,} file sets: {told}; peak memory {peak / 1024:.0f} MiB,")
+    counts = ", ".join(f"{count:,} {name}" for name, count in outcomes.most_common())
+    print(f"{args.files:,} file sets: {counts}; peak memory {peak / 1024:.0f} MiB,")
     print(f"{(peak - start) / 1024:.0f} MiB above that of the first fifty")
     with tempfile.TemporaryDirectory() as name:
-        for kind, said in explode(Path(name), ROOM).items():
-            print(f"bomb, {kind}: {said}")
+        for kind, message in explode(Path(name), ROOM).items():
+            print(f"bomb, {kind}: {message}")
 
 
 if __name__ == "__main__":

@@ -189,8 +189,8 @@ def main() -> None:
         for errors in (0, 2, 4):
             found = whole_table(tables // 2, users, seeds, errors * standard_error(users, seeds))
             for name in ("any",) if errors == 0 else ("cell", "row", "table"):
-                said = f"{name}, {errors} errors" if errors else "any false claim"
-                print(f"| {said} | {users} | {seeds} | {shown(found[name])} |", flush=True)
+                label = f"{name}, {errors} errors" if errors else "any false claim"
+                print(f"| {label} | {users} | {seeds} | {shown(found[name])} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -91,8 +91,8 @@ def install(packages: list[str]) -> str:
         subprocess.run(["apt-get", "update"], env=quiet, capture_output=True)
         done = subprocess.run(words, env=quiet, capture_output=True, text=True)
     if done.returncode != 0:
-        told = (done.stderr.strip() or "it says nothing").splitlines()[-1]
-        return f"apt-get cannot install {' '.join(packages)}: {told}"
+        reason = (done.stderr.strip() or "it says nothing").splitlines()[-1]
+        return f"apt-get cannot install {' '.join(packages)}: {reason}"
     return ""
 
 
@@ -113,10 +113,10 @@ def cluster() -> Iterator[dict[str, str]]:
     try:
         write_configuration(folder)
         for name, words in commands(folder).items():
-            with (folder / f"{name}.out").open("w") as said:
+            with (folder / f"{name}.out").open("w") as log:
                 # Why a session of its own: Ctrl-C must reach this process alone, which stops them.
                 daemon = subprocess.Popen(
-                    words, env=environment, stdout=said, stderr=said, start_new_session=True
+                    words, env=environment, stdout=log, stderr=log, start_new_session=True
                 )
             daemons.append(daemon)
             wait_for(folder, daemon, name, environment)
@@ -187,8 +187,8 @@ def wait_for(
     while not ready[name]():
         if daemon.poll() is not None or time.monotonic() > deadline:
             logs = [folder / f"{name}.out", folder / f"{name}.log"]
-            said = "\n".join(log.read_text()[-2000:] for log in logs if log.exists())
-            raise RuntimeError(f"{name} does not start:\n{said}")
+            logged = "\n".join(log.read_text()[-2000:] for log in logs if log.exists())
+            raise RuntimeError(f"{name} does not start:\n{logged}")
         time.sleep(0.2)
 
 

@@ -100,8 +100,8 @@ def main() -> None:
         if status == 0:
             found |= cost(folder, jobs, seconds)
         else:
-            said = (folder / "said").read_text(encoding="utf-8").splitlines()[-40:]
-            wrong.append("\n".join([f"snakemake ended with {status}:", *said]))
+            last_lines = (folder / "snakemake.log").read_text(encoding="utf-8").splitlines()[-40:]
+            wrong.append("\n".join([f"snakemake ended with {status}:", *last_lines]))
     if left:
         wrong.append(f"processes were left: {left}")
     found["failures"] = wrong
@@ -167,9 +167,9 @@ def run(folder: Path, environment: dict[str, str]) -> tuple[int, Kill | None]:
     words = [sys.executable, "-m", "snakemake", "--profile", "profiles/slurm", *QUICK]
     words += ["--set-resources", *(f"{rule}:gpu=1" for rule in rules)]
     words += ["--configfile", "experiment.yaml", "--", "results/table2.csv"]
-    with (folder / "said").open("w") as said:
+    with (folder / "snakemake.log").open("w") as log:
         workflow = subprocess.Popen(
-            words, cwd=folder, env=environment, stdout=said, stderr=said, start_new_session=True
+            words, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True
         )
     try:
         kill = cancel_one(folder, workflow, environment)
@@ -203,20 +203,20 @@ def jobs_of(environment: dict[str, str]) -> list[Job]:
     """Every job that Slurm remembers, in the order of submission."""
     jobs = []
     for line in output(["scontrol", "--oneliner", "show", "jobs"], environment).splitlines():
-        told = dict(word.split("=", 1) for word in line.split() if "=" in word)
-        if "Comment" not in told:
+        fields = dict(word.split("=", 1) for word in line.split() if "=" in word)
+        if "Comment" not in fields:
             continue
-        rule, _, wildcards = told["Comment"].removeprefix("rule_").partition("_wildcards_")
+        rule, _, wildcards = fields["Comment"].removeprefix("rule_").partition("_wildcards_")
         stage, run = rule.partition("_")[0], wildcards.replace("_", " ")
-        times = [seconds(told[f"{what}Time"]) for what in ("Submit", "Start", "End")]
-        gpu = "gpu:1" in told.get("TresPerJob", "")
-        jobs.append(Job(told["JobId"], f"{stage} {run}", told["JobState"], gpu, *times))
+        times = [seconds(fields[f"{what}Time"]) for what in ("Submit", "Start", "End")]
+        gpu = "gpu:1" in fields.get("TresPerJob", "")
+        jobs.append(Job(fields["JobId"], f"{stage} {run}", fields["JobState"], gpu, *times))
     return sorted(jobs, key=lambda job: int(job.number))
 
 
-def seconds(told: str) -> float:
+def seconds(stamp: str) -> float:
     """A time as Slurm writes it; 0 where it is not known."""
-    return 0.0 if told == "Unknown" else datetime.fromisoformat(told).timestamp()
+    return 0.0 if stamp == "Unknown" else datetime.fromisoformat(stamp).timestamp()
 
 
 def summary(folder: Path, jobs: list[Job], kill: Kill | None) -> tuple[dict[str, Any], list[str]]:
@@ -294,9 +294,9 @@ def devices_of(folder: Path) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for stage in ("pretrain", "finetune"):
         for path in (folder / "results/smoke" / stage).rglob("*.provenance.json"):
-            told = json.loads(path.read_text(encoding="utf-8"))
-            if "baselines" not in told["command"]:
-                job = told.get("job", {})
+            record = json.loads(path.read_text(encoding="utf-8"))
+            if "baselines" not in record["command"]:
+                job = record.get("job", {})
                 number = job.get("slurm_job_id", "none")
                 device = job.get("cuda_visible_devices", "none")
                 found.setdefault(number, set()).add(device)
@@ -324,7 +324,7 @@ def overhead_of(folder: Path, done: list[Job]) -> tuple[dict[str, float], float]
 def noticed_at(folder: Path) -> dict[str, float]:
     """When Snakemake saw that a job had ended, by the number that Slurm gave it."""
     numbers, found, now = {}, {}, 0.0
-    for line in (folder / "said").read_text(encoding="utf-8").splitlines():
+    for line in (folder / "snakemake.log").read_text(encoding="utf-8").splitlines():
         if submitted := re.match(r"Job (\d+) has been submitted with SLURM jobid (\d+)", line):
             numbers[submitted[1]] = submitted[2]
         elif stamp := re.match(r"\[(\w{3} \w{3} +\d+ [\d:]+ \d{4})\]$", line):
@@ -349,7 +349,7 @@ def table(found: dict[str, Any]) -> str:
             "overhead": "below 5% for jobs that work for "
             f"{found['overhead_below_5_percent_from_seconds']} s or longer",
         }
-    return "\n".join(f"{name:<18} {told}" for name, told in rows.items())
+    return "\n".join(f"{name:<18} {value}" for name, value in rows.items())
 
 
 if __name__ == "__main__":

@@ -73,20 +73,20 @@ def test_test_users_and_their_likes_are_left_out(corpus, tasks, length):
     found = without_test_users(store, splits, tasks, opened(store, length))
     assert found.parts.tolist() == [2 if u in held else p for u, p in enumerate(before)]
     assert tested < held  # or nothing was seen of those who are alike
-    told = found.counts
-    assert (told["tested"], told["alike"]) == (len(tested), len(held - tested))
+    counts = found.counts
+    assert (counts["tested"], counts["alike"]) == (len(tested), len(held - tested))
     for part, name in enumerate(("train", "validation")):
         removed = sum(before[user] == part for user in held)
-        assert told["removed"][name] == removed > 0
-        assert told["left"][name] == before.count(part) - removed
-    assert told["missing"] == {"train": 0, "validation": 0}
+        assert counts["removed"][name] == removed > 0
+        assert counts["left"][name] == before.count(part) - removed
+    assert counts["missing"] == {"train": 0, "validation": 0}
     for task in tasks:
         own = examples(store, splits, task)
         of_test = {user for user, part in own if part == 2}
         also = of_test & {user for user, part in own if part == 0}
         expected = {"test_users": len(of_test), "also_in_training": len(also)}
-        assert told["tasks"][task] == expected
-    assert told["tasks"].get("click", {"also_in_training": 1})["also_in_training"] > 0
+        assert counts["tasks"][task] == expected
+    assert counts["tasks"].get("click", {"also_in_training": 1})["also_in_training"] > 0
 
 
 def test_more_users_are_alike_in_what_a_short_encoder_reads(corpus):

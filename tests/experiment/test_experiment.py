@@ -248,9 +248,9 @@ MISTAKES = {
 def test_a_mistake_is_one_line_with_file_and_key(name):
     """Wrong: a day of training is about something else than what its author wrote."""
     content, expected = MISTAKES[name]
-    said = refusal(content)
-    assert said.startswith(f"a.yaml: {expected}"), said
-    assert "\n" not in said and "Traceback" not in said
+    message = refusal(content)
+    assert message.startswith(f"a.yaml: {expected}"), message
+    assert "\n" not in message and "Traceback" not in message
 
 
 ASKED = {
@@ -315,9 +315,9 @@ def elsewhere(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ASKED)
 def test_what_a_method_refuses_is_said_before_a_run(name, elsewhere, in_process):
     content, expected = ASKED[name]
-    said = refusal(content, asks=True)
-    assert said.startswith(f"a.yaml: {expected}"), said
-    assert "\n" not in said
+    message = refusal(content, asks=True)
+    assert message.startswith(f"a.yaml: {expected}"), message
+    assert "\n" not in message
 
 
 @pytest.fixture
@@ -534,12 +534,12 @@ def test_checking_needs_neither_torch_nor_numpy():
         f"main([{str(SMOKE)!r}, '--no-methods']); "
         "print(sorted({'torch', 'numpy', 'pandas'} & set(sys.modules)))"
     )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert told.stdout.splitlines()[-1] == "[]", told.stderr
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "[]", done.stderr
 
 
 def test_no_two_mistakes_are_the_same():
     """Each of the list above is about something of its own."""
-    said = sorted(expected for _, expected in MISTAKES.values())
-    assert all(first != second for first, second in pairwise(said))
+    messages = sorted(expected for _, expected in MISTAKES.values())
+    assert all(first != second for first, second in pairwise(messages))
     assert Path(LEDGER).is_file()

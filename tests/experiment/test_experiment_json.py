@@ -37,8 +37,8 @@ def test_what_is_written_is_what_the_config_says(experiment, tmp_path):
     read = experiment.read_layouts(path)
     assert read == layouts(resolve(Experiment.model_validate(CONFIG)), ["a note"])
     assert read.table2.notes == ["a note"]
-    told = json.loads(path.read_text())
-    assert told["runs"].keys() >= CONFIG["runs"].keys() and told["seeds"] == CONFIG["seeds"]
+    content = json.loads(path.read_text())
+    assert content["runs"].keys() >= CONFIG["runs"].keys() and content["seeds"] == CONFIG["seeds"]
     assert experiment.layout_of(path, "verify") == CONFIG["verify"]["margin"]
     # Whole numbers stay whole in figure6.csv.
     worlds = experiment.figure_layout(path, "worlds")["corpora"].values()
@@ -90,9 +90,9 @@ def test_a_mistake_is_one_line(experiment, tmp_path, words, reason, capsys):
     out = tmp_path / "experiment.json"
     with pytest.raises(SystemExit) as stop:
         experiment.main([*words, "--out", str(out)])
-    said = str(stop.value.code) if stop.value.code != 2 else capsys.readouterr().err
-    assert re.search(reason, said), said
-    assert stop.value.code == 2 or "\n" not in said
+    message = str(stop.value.code) if stop.value.code != 2 else capsys.readouterr().err
+    assert re.search(reason, message), message
+    assert stop.value.code == 2 or "\n" not in message
     assert not out.exists()
 
 
@@ -154,8 +154,8 @@ def test_a_study_that_is_not_there_is_named_with_its_key(tmp_path, command, word
     # Wrong: a KeyError for somebody who has only forgotten a key of the config.
     module = importlib.import_module(f"userbench.report.{command}")
     path = write_experiment(tmp_path)
-    said = f"{path}: the experiment has no {part}. Add the key '{key}' to its config"
-    with pytest.raises(SystemExit, match=f"error: {said}"):
+    message = f"{path}: the experiment has no {part}. Add the key '{key}' to its config"
+    with pytest.raises(SystemExit, match=f"error: {message}"):
         module.main([*words, "--experiment", str(path)])
 
 

@@ -18,7 +18,7 @@ TRAIN = (
     " --keep 1 3 --seed {seed} --out results/x/pretrain/{run}/ttl/seed{seed}"
     " --state results/x/states/pretrain.{run}.ttl.seed{seed}"
 )
-SAID = """
+DRY_RUN = """
 Job 3: Read the raw files
 Shell command: python -m userbench ingest behaviours --raw results/x/raw \
 --out {store}/behaviours > log
@@ -46,7 +46,7 @@ def test_jobs_of_a_dry_run():
     from userbench.plan.jobs import parse_jobs
 
     store, splits = "results/x/data/ttl", "results/x/splits/user/ttl"
-    made = [*parse_jobs(SAID.format(store=store, splits=splits))]
+    made = [*parse_jobs(DRY_RUN.format(store=store, splits=splits))]
     assert [job.stage for job in made] == ["behaviours", "task", "user_split", "task_split"]
     assert {(job.run, job.corpus, job.store) for job in made} == {("ttl", "ttl", store)}
     parts = [f"{store}/behaviours", f"{store}/tasks/age", f"{splits}/users", f"{splits}/tasks/age"]
@@ -250,12 +250,12 @@ def test_page_names_the_largest_first():
     from userbench.plan.probes import Cost
 
     jobs = [job("clue"), job("mlm", seed=0), job("mlm", seed=1)]
-    told = page(
+    lines = page(
         jobs, [Cost(50.0), Cost(40.0, 2.0**30), Cost(60.0)], wall=100.0, cores=2
     ).splitlines()
-    assert [line.split()[1] for line in told[1:3]] == ["mlm", "clue"]
-    assert "2      100 s    67%      60 s" in told[1] and "1.0 GiB" in told[1]
-    assert told[-1].startswith("3 jobs, 2.5 min of core time; about 100 s on 2 cores")
+    assert [line.split()[1] for line in lines[1:3]] == ["mlm", "clue"]
+    assert "2      100 s    67%      60 s" in lines[1] and "1.0 GiB" in lines[1]
+    assert lines[-1].startswith("3 jobs, 2.5 min of core time; about 100 s on 2 cores")
 
 
 def plan(folder, *words, **environment):
@@ -286,18 +286,18 @@ def test_plan_of_a_small_workflow(checkout, tmp_path):
     }
     words = config_flags(checkout, **changes, similarity={"corpus": "ttl", "rows": ["idicl"]})
     targets = ["results/table2.csv", "results/figure5.pdf"]
-    told = plan(
+    done = plan(
         checkout,
         "--config",
         words[1],
         *("--cores", "2", "--sharing", "--json", str(tmp_path / "plan.json"), *targets),
     )
-    assert told.returncode == 0, told.stderr
-    assert "The simplest of the fastest: --config seeds_together=" in told.stdout
-    assert told.stdout.count(" alone") == 2 and "jobs_per_gpu" not in told.stdout
+    assert done.returncode == 0, done.stderr
+    assert "The simplest of the fastest: --config seeds_together=" in done.stdout
+    assert done.stdout.count(" alone") == 2 and "jobs_per_gpu" not in done.stdout
     assert not (checkout / "results").exists()
-    _, said = snakemake(checkout, "-n", *words, *targets)
-    counts = job_counts(said)
+    _, output = snakemake(checkout, "-n", *words, *targets)
+    counts = job_counts(output)
     found = json.loads((tmp_path / "plan.json").read_text())
     stages = [job["stage"] for job in found["jobs"]]
     assert stages.count("pretrain") == counts["pretrain"] == 2  # both seeds in a process
@@ -309,23 +309,23 @@ def test_plan_of_a_small_workflow(checkout, tmp_path):
     total = sum(job["seconds"] for job in found["jobs"])
     longest = max(job["seconds"] for job in found["jobs"])
     assert max(total / 2, longest) <= found["wall_seconds"] <= total
-    assert "idicl" in told.stdout and "on 2 cores" in told.stdout
+    assert "idicl" in done.stdout and "on 2 cores" in done.stdout
     assert {(job["run"], job["corpus"], job["seeds"]) for job in trained} == {
         (run, "ttl", 2) for run in ("mlm", "idicl")
     }
     # The rules take it as it is (`test_resources.py`: what for).
     (checkout / "results/smoke").mkdir(parents=True)
     shutil.copy(tmp_path / "plan.json", checkout / "results/smoke/plan.json")
-    status, said = snakemake(checkout, "-n", *words)
-    assert status == 0, said
+    status, output = snakemake(checkout, "-n", *words)
+    assert status == 0, output
     shutil.rmtree(checkout / "results")
 
 
 def test_plan_mistakes_are_one_line(checkout):
     words = config_flags(checkout, sead=[1])
-    told = plan(checkout, "--config", words[1])
-    assert told.returncode != 0 and "did you mean 'seeds'?" in told.stderr
-    assert "Traceback" not in told.stderr
+    done = plan(checkout, "--config", words[1])
+    assert done.returncode != 0 and "did you mean 'seeds'?" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_what_is_there_of_splits_is_taken_and_the_rest_is_made(tiny, tmp_path):
@@ -353,6 +353,6 @@ def test_plan_wants_real_data_to_be_read_first(checkout, tmp_path):
     for name in ("pretrain", "gender", "finetune_click_nouserID", "finetune_like_nouserID"):
         (tmp_path / f"original_desen_{name}.csv").write_text("0,1\n")
     path = str(checkout / "workflow/config/ttl10k.yaml")
-    told = plan(checkout, "--config", path, USERBENCH_TTL10K=str(tmp_path))
-    assert told.returncode != 0
-    assert "results/ttl10k/data/ttl/behaviours is not there yet, and what it holds" in told.stderr
+    done = plan(checkout, "--config", path, USERBENCH_TTL10K=str(tmp_path))
+    assert done.returncode != 0
+    assert "results/ttl10k/data/ttl/behaviours is not there yet, and what it holds" in done.stderr

@@ -78,7 +78,7 @@ def made(tiny, tmp_path_factory) -> Path:
             task |= {"history": history, "out": str(toy / f"finetune/{run}/age/seed0.json")}
             asked += ["--task", json.dumps(task)]
         call("baselines", *data, "--max-length", 20, "--seed", 0, *asked)
-        told = write_experiment(
+        experiment_json = write_experiment(
             toy,
             table1={"tasks": {"age": {"corpus": "ttl", "paper": "T1"}}, "simulated": ["ttl"]},
             table2=LAYOUT,
@@ -86,8 +86,8 @@ def made(tiny, tmp_path_factory) -> Path:
             verify={f"T{n}": 1.0 for n in range(1, 7)},
             figures={"learning_curves": CURVES},
         )
-        record(told, {})
-        scores, asked = toy / "scores.csv", ["--experiment", told]
+        record(experiment_json, {})
+        scores, asked = toy / "scores.csv", ["--experiment", experiment_json]
         curves = ["--curves", *sorted(toy.glob("pretrain/*/*/*/curve.json"))]
         files = sorted(toy.glob("finetune/*/*/seed?.json"))
         call("scores", "--scores", *files, "--out", scores)
@@ -101,9 +101,14 @@ def made(tiny, tmp_path_factory) -> Path:
             for kind in ("csv", "md", "tex", "html")
             for w in (f"--{kind}", toy / f"table2.{kind}")
         ]
-        said = ["--statistics", toy / "statistics.csv", "--agreement", toy / "agreement.csv"]
-        call("table2", "--scores", scores, *said, *asked, *curves, *kinds)
-        call("headline", *said, *asked, "--md", toy / "headline.md")
+        statistics_flags = [
+            "--statistics",
+            toy / "statistics.csv",
+            "--agreement",
+            toy / "agreement.csv",
+        ]
+        call("table2", "--scores", scores, *statistics_flags, *asked, *curves, *kinds)
+        call("headline", *statistics_flags, *asked, "--md", toy / "headline.md")
         one = ["--store", f"ttl={store}/behaviours/manifest.json"]
         one += ["--examples", f"age={store}/tasks/age/manifest.json"]
         call("table1", *one, *asked, "--out", toy / "table1.csv")
@@ -147,12 +152,12 @@ def edit(path: Path, old: str, new: str) -> None:
 
 def test_results_as_made_can_be_traced(results):
     """If wrong: the audit cries wolf; or looks at nothing, and everything passes."""
-    broken, said = audited(results)
-    assert not broken, said
-    assert "6 test scores" in said and "everything can be traced" in said
+    broken, output = audited(results)
+    assert not broken, output
+    assert "6 test scores" in output and "everything can be traced" in output
     # scores, table2 in four forms, statistics, aggregate and verdict in two, agreement, table1,
     # curves, headline
-    assert "15 tables and pages computed again" in said
+    assert "15 tables and pages computed again" in output
 
 
 @pytest.mark.parametrize("forged", [False, True])
@@ -162,19 +167,19 @@ def test_a_changed_digit_of_a_score_is_found(results, forged):
 
     path = results / "toy/finetune/none/age/seed1.json"
     old = sha256(path)
-    told = json.loads(path.read_text())
-    (test,) = (score for score in told["scores"] if score["split"] == "test")
+    content = json.loads(path.read_text())
+    (test,) = (score for score in content["scores"] if score["split"] == "test")
     test["value"] = round(test["value"] + 0.001, 6)
-    path.write_text(json.dumps(told, indent=1))
+    path.write_text(json.dumps(content, indent=1))
     if forged:
         edit(path.with_name(f"{path.name}.provenance.json"), old, sha256(path))
-    broken, said = audited(results)
+    broken, output = audited(results)
     assert "toy/finetune/none/age/seed1.json" in broken
-    assert f"scores.csv: was made from another {path}" in said
-    assert (f"{path}: was changed" in said) != forged
+    assert f"scores.csv: was made from another {path}" in output
+    assert (f"{path}: was changed" in output) != forged
     if forged:
-        assert f"test accuracy is {test['value']}, of its predictions" in said
-        assert "scores.csv: row " in said  # and the number itself, in the table
+        assert f"test accuracy is {test['value']}, of its predictions" in output
+        assert "scores.csv: row " in output  # and the number itself, in the table
 
 
 def test_a_flipped_bit_is_found(results):
@@ -183,12 +188,12 @@ def test_a_flipped_bit_is_found(results):
         content = bytearray(path.read_bytes())
         content[-1] ^= 1
         path.write_bytes(content)
-    broken, said = audited(results)
+    broken, output = audited(results)
     assert {
         f"toy/{p}" for p in ("data/ttl/behaviours/items.npy", "finetune/mlm/age/seed0.json")
     } < broken
-    assert "epoch1.safetensors: was changed" in said
-    assert "items.npy: is missing, or not as its checksums say" in said
+    assert "epoch1.safetensors: was changed" in output
+    assert "items.npy: is missing, or not as its checksums say" in output
     assert "toy/finetune/mlm/age/seed1.json" not in broken  # that was made from the other seed
 
 
@@ -207,11 +212,11 @@ def test_an_edited_cell_is_found(results, forged):
         path.write_text("\n".join([*lines, ",".join(fields)]) + "\n", encoding="utf-8")
         if forged:
             edit(path.with_name(name + ".provenance.json"), old, sha256(path))
-    broken, said = audited(results)
+    broken, output = audited(results)
     for name in ("table2.csv", "aggregate.csv", "learning_curves.csv"):
         assert {f"toy/{name}", name} <= broken  # the copy at the root is that of no experiment
-        assert f"{name}: row " in said and ", computed again " in said
-        assert (f"{results}/toy/{name}: was changed" in said) != forged
+        assert f"{name}: row " in output and ", computed again " in output
+        assert (f"{results}/toy/{name}: was changed" in output) != forged
 
 
 def test_pages_and_images_belong_to_their_table(results):
@@ -219,30 +224,30 @@ def test_pages_and_images_belong_to_their_table(results):
     edit(results / "toy/headline.md", "No row", "Every row")
     edit(results / "toy/learning_curves.svg", "<svg", "<svg ")
     (results / "toy/statistics.md").unlink()
-    broken, said = audited(results)
+    broken, output = audited(results)
     pages = {"toy/table2.md", "toy/learning_curves.svg", "toy/statistics.md", "toy/headline.md"}
     assert pages < broken
-    assert "table2.md: line " in said
+    assert "table2.md: line " in output
 
 
 def test_another_layout_is_found(results):
     """A label, or what is simulated, that was edited after the tables were made."""
     edit(results / "toy/experiment.json", "T1 Age", "T2 Age")
-    broken, said = audited(results)
+    broken, output = audited(results)
     assert {"toy/experiment.json", "toy/table2.csv", "toy/verdict.csv"} < broken
-    assert f"table2.csv: was made from another {results}/toy/experiment.json" in said
+    assert f"table2.csv: was made from another {results}/toy/experiment.json" in output
 
 
 def test_a_missing_record_and_a_missing_file_are_found(results):
     (results / "toy/pretrain/mlm/ttl/seed0/curve.json.provenance.json").unlink()
     (results / "toy/finetune/none/age/seed1.json").unlink()
     (results / "toy/finetune/mlm/age/notes.txt").write_text("0.9")
-    broken, said = audited(results)
-    assert "curve.json: no provenance record" in said
-    assert "notes.txt: no provenance record" in said
-    assert "seed1.json: is not there, though its provenance record is" in said
-    assert "scores.csv: was made from" in said and "which is not there" in said
-    assert "finetune/none/age: no seed 1, which other cells have" in said
+    broken, output = audited(results)
+    assert "curve.json: no provenance record" in output
+    assert "notes.txt: no provenance record" in output
+    assert "seed1.json: is not there, though its provenance record is" in output
+    assert "scores.csv: was made from" in output and "which is not there" in output
+    assert "finetune/none/age: no seed 1, which other cells have" in output
 
 
 def test_swapped_files_are_found(results):
@@ -253,8 +258,8 @@ def test_swapped_files_are_found(results):
         old = one.read_bytes()
         one.write_bytes(other.read_bytes())
         other.write_bytes(old)
-    _, said = audited(results)
-    assert "none/age/seed0.json: holds run mlm, task age, seed 0" in said
+    _, output = audited(results)
+    assert "none/age/seed0.json: holds run mlm, task age, seed 0" in output
 
 
 def test_a_record_that_is_none_is_a_finding(results):
@@ -264,10 +269,10 @@ def test_a_record_that_is_none_is_a_finding(results):
     damaged = [*records, results / "toy/data/ttl/behaviours/manifest.json"]
     for path, content in zip(damaged, contents, strict=False):
         path.write_text(content, encoding="utf-8", errors="surrogateescape")
-    broken, said = audited(results)
+    broken, output = audited(results)
     for path in damaged:
         name = path.relative_to(results).as_posix()
-        assert {name, name.removesuffix(".provenance.json")} & broken, said
+        assert {name, name.removesuffix(".provenance.json")} & broken, output
 
 
 def test_a_record_cannot_make_the_audit_write_elsewhere(results, tmp_path):
@@ -275,21 +280,21 @@ def test_a_record_cannot_make_the_audit_write_elsewhere(results, tmp_path):
     from userbench.report.audit.tables import run_again
 
     mark, path = tmp_path / "mark", results / "toy/agreement.csv"
-    told = json.loads(path.with_name(path.name + ".provenance.json").read_text())["command"]
+    command = json.loads(path.with_name(path.name + ".provenance.json").read_text())["command"]
     for number, words in enumerate(
         ([], ["--ou", mark], [f"--out={mark}"], ["--log", mark], ["--out", mark], ["--md", mark])
     ):
         folder = tmp_path / str(number)
         folder.mkdir()
         if not words:
-            assert [p.name for p in run_again(told, path, folder)] == ["agreement.csv"]
+            assert [p.name for p in run_again(command, path, folder)] == ["agreement.csv"]
             continue
         try:
-            run_again([*told, *map(str, words)], path, folder)
+            run_again([*command, *map(str, words)], path, folder)
         except ValueError as refused:
             assert "not run again" in str(refused) or "cannot be made again" in str(refused)
         assert not mark.exists()
-    elsewhere = [str(tmp_path / "mark") if w.endswith("agreement.csv") else w for w in told]
+    elsewhere = [str(tmp_path / "mark") if w.endswith("agreement.csv") else w for w in command]
     with pytest.raises(ValueError, match="did not write it"):
         run_again(elsewhere, path, tmp_path)
     with pytest.raises(ValueError, match="not of a table"):
@@ -299,17 +304,18 @@ def test_a_record_cannot_make_the_audit_write_elsewhere(results, tmp_path):
 def test_doubts_are_notes(results):
     """Another commit, a changed tree and another machine do not make a number untraceable."""
     path = results / "toy/finetune/none/age/seed1.json.provenance.json"
-    told = json.loads(path.read_text())
-    told["git"] = {"commit": "0" * 40, "changed": True}
-    told["libraries"]["torch"] = "1.0"
-    told["hardware"]["gpu"] = "another"
-    path.write_text(json.dumps(told))
-    broken, said = audited(results)
+    record = json.loads(path.read_text())
+    record["git"] = {"commit": "0" * 40, "changed": True}
+    record["libraries"]["torch"] = "1.0"
+    record["hardware"]["gpu"] = "another"
+    path.write_text(json.dumps(record))
+    broken, output = audited(results)
     assert not broken
     for note in ("seeds differ in commit", "in libraries", "in hardware", "000000000000 (1)"):
-        assert note in said
+        assert note in output
     assert (
-        "1 artefacts were made from a changed source tree" in said or "artefacts were made" in said
+        "1 artefacts were made from a changed source tree" in output
+        or "artefacts were made" in output
     )
 
 
@@ -321,10 +327,10 @@ def test_tables_of_a_command_that_is_gone_are_noted(results):
         record["command"][3] = "former"
         path.write_text(json.dumps(record))
         shutil.copy(path, results)  # as the rule publish does
-    broken, said = audited(results)
+    broken, output = audited(results)
     assert not broken
-    assert "2 tables were made by userbench former, which this version does not" in said
-    assert "10 tables and pages computed again" in said
+    assert "2 tables were made by userbench former, which this version does not" in output
+    assert "10 tables and pages computed again" in output
 
 
 def test_the_command_ends_with_a_status(results, tmp_path, capsys):
@@ -337,8 +343,8 @@ def test_the_command_ends_with_a_status(results, tmp_path, capsys):
     with pytest.raises(SystemExit) as end:
         audit.main([str(results), *files])
     assert end.value.code == 1
-    told = json.loads((tmp_path / "a.json").read_text())
-    assert str(results / "toy/scores.csv") in {finding["file"] for finding in told["findings"]}
+    report = json.loads((tmp_path / "a.json").read_text())
+    assert str(results / "toy/scores.csv") in {finding["file"] for finding in report["findings"]}
     assert "scores.csv,no provenance record,False" in (tmp_path / "a.csv").read_text()
     for folder in (tmp_path / "absent", results / "toy/data"):
         with pytest.raises(SystemExit, match=r"^error: .*(no such folder|holds no experiment)"):

@@ -104,9 +104,9 @@ def verdicts(verdict, folder, chosen, margin=MARGIN) -> pd.DataFrame:
     from userbench.report.verdict.table import read_verdicts
 
     flags = [f"--{name}={folder / f'{name}.csv'}" for name in ("statistics", "table1", "agreement")]
-    told = experiment_flag(folder, table2=chosen, verify=margin)
+    layout_flags = experiment_flag(folder, table2=chosen, verify=margin)
     out = ["--csv", str(folder / "verdict.csv"), "--md", str(folder / "verdict.md")]
-    verdict.main([*flags, *told, *out])
+    verdict.main([*flags, *layout_flags, *out])
     return read_verdicts(folder / "verdict.csv").set_index(["method", "task"])
 
 
@@ -145,9 +145,9 @@ def test_the_margins_of_the_configs_are_half_of_adaptssrs_leads(published):
     configs = {
         path.name: yaml.safe_load(path.read_text()).get("verify") for path in CONFIGS.glob("*.yaml")
     }
-    told = {name: verify["margin"] for name, verify in configs.items() if verify}
-    assert {"default.yaml", "paper.yaml"} <= told.keys()
-    assert [margin for margin in told.values() if margin != MARGIN] == []
+    margins = {name: verify["margin"] for name, verify in configs.items() if verify}
+    assert {"default.yaml", "paper.yaml"} <= margins.keys()
+    assert [margin for margin in margins.values() if margin != MARGIN] == []
 
 
 def test_undecided_names_seeds_that_would_decide(verdict, published, tmp_path):
@@ -389,15 +389,19 @@ def test_what_is_not_compared_has_one_sentence(verdict, published, tmp_path):
     inputs(tmp_path, published)
     found = verdicts(verdict, tmp_path, layout(published, simulated=True))
     page = (tmp_path / "verdict.md").read_text()
-    said = "60 values of the paper and 54 gains over None are not compared: the data are simulated."
-    assert len(found) == 60 and page.count(said) == 1
+    sentence = (
+        "60 values of the paper and 54 gains over None are not compared: the data are simulated."
+    )
+    assert len(found) == 60 and page.count(sentence) == 1
     assert "| T1 accuracy" not in page and "Margin" not in page
     chosen = layout(published)
     chosen["tasks"][0]["simulated"] = True
     verdicts(verdict, tmp_path, chosen)
     page = (tmp_path / "verdict.md").read_text()
-    said = "10 values of the paper and 9 gains over None are not compared: the data are simulated."
-    assert page.count(" not compared: ") == 1 and said in page
+    sentence = (
+        "10 values of the paper and 9 gains over None are not compared: the data are simulated."
+    )
+    assert page.count(" not compared: ") == 1 and sentence in page
     assert "| T1 accuracy" not in page
     assert page.count("| T2 accuracy |") == 10 + 9
     # Reasons of their own: a method without a run, and gains that have no baseline.
@@ -430,8 +434,8 @@ def test_part_of_the_data_is_not_the_papers(verdict, published, tmp_path):
     inputs(tmp_path, published, share=0.0068)
     found = verdicts(verdict, tmp_path, layout(published))
     assert set(found["verdict"]) == {"not comparable"}
-    told = "measured on 9,997 behavior sequences, published on 1,470,149"
-    assert found.loc[("None", "T1"), "reason"] == told
+    reason = "measured on 9,997 behavior sequences, published on 1,470,149"
+    assert found.loc[("None", "T1"), "reason"] == reason
 
 
 def test_what_is_missing_is_said(verdict, published, tmp_path):

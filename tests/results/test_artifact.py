@@ -41,13 +41,13 @@ def test_nan_is_refused(tmp_path):
 def test_record_traces_an_artefact(tmp_path):
     path = tmp_path / "epoch1.safetensors"
     artifact.record(path, {"seed": 3, "store": tmp_path}, epoch=1)
-    told = artifact.provenance_of(path)
-    assert told["config"] == {"seed": 3, "store": str(tmp_path)}
-    assert told["epoch"] == 1
-    assert told["libraries"]["torch"]
-    assert told["hardware"]["cores"] >= 1
-    assert told["wall_seconds"] > 0
-    assert "commit" in told["git"] or told["git"] == {}
+    record = artifact.provenance_of(path)
+    assert record["config"] == {"seed": 3, "store": str(tmp_path)}
+    assert record["epoch"] == 1
+    assert record["libraries"]["torch"]
+    assert record["hardware"]["cores"] >= 1
+    assert record["wall_seconds"] > 0
+    assert "commit" in record["git"] or record["git"] == {}
 
 
 def test_a_duration_counts_from_the_start_of_the_process():
@@ -70,9 +70,9 @@ def test_record_names_the_job_of_a_cluster_where_there_is_one(tmp_path, monkeypa
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
     artifact.record(path, {})
-    told = artifact.provenance_of(path)
-    assert told["job"] == {"slurm_job_id": "7", "cuda_visible_devices": "1"}
-    assert told["hardware"] == alone["hardware"]
+    record = artifact.provenance_of(path)
+    assert record["job"] == {"slurm_job_id": "7", "cuda_visible_devices": "1"}
+    assert record["hardware"] == alone["hardware"]
 
 
 def test_checksum_is_that_of_the_bytes(tmp_path):

@@ -70,8 +70,8 @@ def test_same_seed_same_bytes_and_provenance(tiny, tmp_path):
             tmp_path / attempt / f"{task}.predictions.parquet" for attempt in ("first", "second")
         )
         assert first.read_bytes() == second.read_bytes()
-        told = json.loads((first.parent / f"{first.name}.provenance.json").read_text())
-        assert told["config"]["task"]["name"] == task
+        record = json.loads((first.parent / f"{first.name}.provenance.json").read_text())
+        assert record["config"]["task"]["name"] == task
 
 
 def test_without_a_test_there_are_no_predictions(tiny, tmp_path):
@@ -89,8 +89,8 @@ def test_baselines_tell_theirs(tiny, tmp_path):
     tasks = []
     for task, kind in KINDS.items():
         out = str(tmp_path / f"{task}.json")
-        told = {"name": task, "kind": kind, "metric": metrics[kind], "out": out}
-        tasks += ["--task", json.dumps(told)]
+        options = {"name": task, "kind": kind, "metric": metrics[kind], "out": out}
+        tasks += ["--task", json.dumps(options)]
     baselines.main([*data_flags(tiny)[:4], "--max-length", "20", "--seed", "0", *tasks])
     scores = gather_scores([tmp_path / f"{task}.json" for task in KINDS])
     scores = scores[scores["split"] == "test"].set_index(["task", "metric"])["value"]

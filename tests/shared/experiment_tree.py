@@ -62,9 +62,9 @@ def write_tree(
                 asked = {"run": run, "init": init, "seed": seed, "task": {"name": task}}
                 artifact.record(path, asked, task_seconds=1.5)
                 files.append(str(path))
-    for told in baselines:
-        path = folder / f"finetune/{told['run']}/gender/seed0.json"
-        content = score_file(told["run"], "gender", 0, "auc", 0.8) | told
+    for baseline in baselines:
+        path = folder / f"finetune/{baseline['run']}/gender/seed0.json"
+        content = score_file(baseline["run"], "gender", 0, "auc", 0.8) | baseline
         content["best"] = {"pretrain_epoch": 0, "epoch": 0}
         content["scores"] = [content["scores"][-1] | content["best"]]
         artifact.write_json(path, {key: content[key] for key in content if key != "width"})
@@ -82,14 +82,14 @@ def write_tree(
             {"run": "adaptssr", "label": label, "paper": "AdaptSSR"},
             {"run": "clue", "label": "CLUE", "paper": "CLUE"},
         ],
-        "baselines": [{"run": told["run"], "label": told["run"]} for told in baselines],
+        "baselines": [{"run": baseline["run"], "label": baseline["run"]} for baseline in baselines],
         "compared_with": "none",
         "notes": [f"a note on {label}"],
     }
     csv = folder / "scores.csv"
     drawn = figure_layout([figure_row("adaptssr", "adaptssr")], {"gender": ("T5 Gender", "auc")})
-    told = write_experiment(folder, table2=layout, figures={"ablation": drawn})
-    asked = ["--experiment", str(told)]
+    experiment_json = write_experiment(folder, table2=layout, figures={"ablation": drawn})
+    asked = ["--experiment", str(experiment_json)]
     scores.main(["--scores", *files, "--out", str(csv)])
     flags = [
         word

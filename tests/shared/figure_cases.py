@@ -119,9 +119,9 @@ def cosines(run, seed=0, users=50):
     return pd.DataFrame(table)
 
 
-def make_figure(command, folder, figure, told, frame=None, files=()):
+def make_figure(command, folder, figure, layout, frame=None, files=()):
     """Make a figure in a folder by its command."""
-    flags = [*experiment_flag(folder, figures={figure: told}), "--csv", f"{folder}/{figure}.csv"]
+    flags = [*experiment_flag(folder, figures={figure: layout}), "--csv", f"{folder}/{figure}.csv"]
     flags += ["--out", f"{folder}/{figure}"]
     if frame is not None:
         frame.to_csv(folder / "scores.csv", index=False)

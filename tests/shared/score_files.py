@@ -47,8 +47,8 @@ def starts_file(run: str, seed: int, starts: int) -> dict:
     for start in range(1, starts + 1):
         for epoch in (1, 2):
             value = 0.1 * start + 0.01 * epoch + 0.001 * seed
-            told = {"start": start, "epoch": epoch, "split": "validation", "value": value}
-            scores.append({**metric, **told})
+            point = {"start": start, "epoch": epoch, "split": "validation", "value": value}
+            scores.append({**metric, **point})
     best = {"pretrain_epoch": 0, "start": starts, "epoch": 2}
     scores.append({**metric, **best, "split": "test", "value": 0.5})
     return score_file(run, "age", seed, "accuracy", 0.5, best=best, scores=scores)

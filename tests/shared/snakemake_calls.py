@@ -28,20 +28,20 @@ def snakemake(folder, *words, **environment):
         "OMP_NUM_THREADS": "1",
         **environment,
     }
-    with tempfile.NamedTemporaryFile("r") as said:
-        asked = (folder, ["--cores", "2", *words], variables, said.name)
+    with tempfile.NamedTemporaryFile("r") as log:
+        asked = (folder, ["--cores", "2", *words], variables, log.name)
         call = LOADED.Process(target=call_snakemake, args=asked)
         call.start()
         call.join()
-        return call.exitcode, said.read()
+        return call.exitcode, log.read()
 
 
-def call_snakemake(folder, words, variables, said):
+def call_snakemake(folder, words, variables, log):
     """`snakemake` in a process that has loaded it, as if it had just been started in `folder`."""
     from snakemake.cli import main
 
     for stream in (1, 2):
-        os.dup2(os.open(said, os.O_WRONLY | os.O_APPEND), stream)
+        os.dup2(os.open(log, os.O_WRONLY | os.O_APPEND), stream)
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(variables)
@@ -81,7 +81,7 @@ def refusal(config: Path, text: str) -> str:
     return ""
 
 
-def job_counts(said):
+def job_counts(output):
     """Jobs per rule, from the table that a dry run prints."""
-    lines = [line.split() for line in said.splitlines()]
+    lines = [line.split() for line in output.splitlines()]
     return {words[0]: int(words[1]) for words in lines if len(words) == 2 and words[1].isdigit()}

@@ -313,12 +313,12 @@ def test_bf16_moves_no_loss_far_and_losses_are_fp32(case, store):
 def test_what_is_set_is_refused_in_one_line(encoder):
     from userbench.training.acceleration import accelerate
 
-    for precision, capture, told in (
+    for precision, capture, message in (
         ("fp16", "none", "precision 'fp16': use one of fp32, tf32, bf16"),
         ("fp32", "graphs", "capture 'graphs': use one of none, graph, compile"),
         ("fp32", "graph", "capture graph: needs a GPU"),
     ):
-        with pytest.raises(ValueError, match=told):
+        with pytest.raises(ValueError, match=message):
             accelerate(encoder, precision, capture, "cpu")
 
 
@@ -355,8 +355,8 @@ def run_loops(tiny, out, *flags):
     size = ["--epochs", "2", "--batch-size", "16", "--keep", "2", "--out", str(out)]
     pretrain.main([*common, "--method", "cl4srec", *size])
     task = {"name": "click", "kind": "top_n", "lr": 1e-2, "batch_size": 32, "epochs": 1}
-    told = ["--task", json.dumps({**task, "out": str(out / "click.json")}), "--run", "test"]
-    finetune.main([*common, *told, "--init", str(out / "epoch2.safetensors")])
+    task_flags = ["--task", json.dumps({**task, "out": str(out / "click.json")}), "--run", "test"]
+    finetune.main([*common, *task_flags, "--init", str(out / "epoch2.safetensors")])
     return [(out / name).read_text() for name in ("curve.json", "click.json")]
 
 
@@ -374,8 +374,8 @@ def test_loops_replay_what_they_would_have_done(tiny, tmp_path, monkeypatch):
 def test_loops_take_a_precision_and_refuse_a_capture(tiny, tmp_path):
     rounded = run_loops(tiny, tmp_path / "bf16", "--precision", "bf16")
     assert rounded != run_loops(tiny, tmp_path / "fp32")
-    told = json.loads((tmp_path / "bf16/epoch2.safetensors.provenance.json").read_text())
-    assert told["config"]["precision"] == "bf16"
+    record = json.loads((tmp_path / "bf16/epoch2.safetensors.provenance.json").read_text())
+    assert record["config"]["precision"] == "bf16"
     with pytest.raises(SystemExit, match="error: capture graph: needs a GPU. Use capture none"):
         run_loops(tiny, tmp_path / "graph", "--capture", "graph")
     assert not (tmp_path / "graph").exists()

@@ -30,8 +30,8 @@ def start(tmp_path):
 
     def start(count=2, **environment):
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM", "CUDA"))}
-        said = tmp_path / f"said{len(started)}"
-        with said.open("w") as file:
+        log = tmp_path / f"log{len(started)}"
+        with log.open("w") as file:
             process = subprocess.Popen(
                 [sys.executable, "-c", HOLD, str(tmp_path), str(count)],
                 env={**inherited, "PYTHONPATH": str(ROOT / "src"), **environment},
@@ -40,7 +40,7 @@ def start(tmp_path):
                 stderr=file,
                 text=True,
             )
-        process.said = said
+        process.log = log
         started.append(process)
         return process
 
@@ -72,8 +72,8 @@ def test_a_killed_process_holds_nothing_and_who_waits_says_so(start):
     first, second = start(), start()
     taken = {device(first): first, device(second): second}
     waiting = start()
-    wait_for(lambda: "all 2 slots are in use" in waiting.said.read_text())
-    assert waiting.said.read_text().count("\n") == 1  # one line, however long it waits
+    wait_for(lambda: "all 2 slots are in use" in waiting.log.read_text())
+    assert waiting.log.read_text().count("\n") == 1  # one line, however long it waits
     taken["1"].send_signal(signal.SIGKILL)
     assert device(waiting) == "1"
 
@@ -90,7 +90,7 @@ def test_leases_go_by_the_names_of_what_is_visible(start):
     given = [device(start(CUDA_VISIBLE_DEVICES="3,5")) for _ in range(2)]
     assert given == ["3", "5"]
     waiting = start(count=1, CUDA_VISIBLE_DEVICES="5")
-    wait_for(lambda: "GPU 5: all 1 slots" in waiting.said.read_text())
+    wait_for(lambda: "GPU 5: all 1 slots" in waiting.log.read_text())
 
 
 @pytest.mark.parametrize(

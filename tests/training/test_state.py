@@ -133,8 +133,8 @@ def test_encoder_passes_outlive_a_kill_after_the_last_step(tiny, tmp_path):
     with at_steps(save=6, kill=6), pytest.raises(Killed):
         pretrain(tiny, tmp_path / "out", "--state", str(tmp_path / "state"))
     pretrain(tiny, tmp_path / "out", "--state", str(tmp_path / "state"))
-    told = json.loads((tmp_path / "out/curve.json.provenance.json").read_text())
-    assert told["encoder_passes"] == {"trained": 1.0, "others": 0.0}
+    record = json.loads((tmp_path / "out/curve.json.provenance.json").read_text())
+    assert record["encoder_passes"] == {"trained": 1.0, "others": 0.0}
 
 
 @pytest.mark.parametrize("table", ["dense", "lazy"])
@@ -275,7 +275,7 @@ def cut(path):
 
 
 @pytest.mark.parametrize(
-    ("damage", "told"),
+    ("damage", "message"),
     [
         (lambda state: flip(state / "state.safetensors"), "is damaged, its checksum differs"),
         (lambda state: cut(state / "state.safetensors"), "cannot be read"),
@@ -284,7 +284,7 @@ def cut(path):
         (lambda state: of_an_older_version(state / "state.safetensors"), "by an older version"),
     ],
 )
-def test_damaged_state_is_not_used(tiny, tmp_path, caplog, damage, told):
+def test_damaged_state_is_not_used(tiny, tmp_path, caplog, damage, message):
     """One line says why, and the run starts from the beginning, with the same bits."""
     out, state = tmp_path / "out", tmp_path / "state"
     pretrain(tiny, out)
@@ -296,7 +296,7 @@ def test_damaged_state_is_not_used(tiny, tmp_path, caplog, damage, told):
     with caplog.at_level("INFO", logger="userbench"):
         pretrain(tiny, out, "--state", str(state))
     (line,) = [record.message for record in caplog.records if "starts from" in record.message]
-    assert told in line and "state.safetensors" in line and "\n" not in line
+    assert message in line and "state.safetensors" in line and "\n" not in line
     assert "resumes" not in caplog.text
     assert content(out) == undisturbed
 
@@ -321,7 +321,7 @@ def other_start(monkeypatch, flags):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (other_code, "is of other code"),
         (other_version, "is of other version"),
@@ -329,7 +329,9 @@ def other_start(monkeypatch, flags):
         (other_start, "is of other inputs"),
     ],
 )
-def test_state_of_another_run_is_not_used(tiny, tmp_path, caplog, monkeypatch, mlm, change, told):
+def test_state_of_another_run_is_not_used(
+    tiny, tmp_path, caplog, monkeypatch, mlm, change, message
+):
     """Else the halves of two experiments would be joined."""
     start = shutil.copytree(mlm.parent, tmp_path / "mlm") / mlm.name
     flags = ["--state", str(tmp_path / "state"), "--init", str(start)]
@@ -338,7 +340,7 @@ def test_state_of_another_run_is_not_used(tiny, tmp_path, caplog, monkeypatch, m
     change(monkeypatch, flags)
     with caplog.at_level("INFO", logger="userbench"):
         pretrain(tiny, tmp_path / "out", *flags)
-    assert told in caplog.text and "resumes" not in caplog.text
+    assert message in caplog.text and "resumes" not in caplog.text
 
 
 def test_states_of_two_seeds_need_two_places(tiny, tmp_path):
@@ -379,10 +381,10 @@ def test_nan_names_the_last_good_checkpoint(tiny, tmp_path, monkeypatch, kind, w
     state = tmp_path / "state"
     with at_steps(save=6), pytest.raises(SystemExit, match=f"{what} at step 6") as stop:
         pretrain(tiny, tmp_path / "out", "--state", str(state))
-    told = str(stop.value)
-    assert "(learning rate 0.0005)" in told and "Lower the learning rate" in told
-    assert f"The last good checkpoint is {tmp_path}/out/epoch1.safetensors." in told
-    assert "\n" not in told and f"What it had finished is in {state}, too" in told
+    message = str(stop.value)
+    assert "(learning rate 0.0005)" in message and "Lower the learning rate" in message
+    assert f"The last good checkpoint is {tmp_path}/out/epoch1.safetensors." in message
+    assert "\n" not in message and f"What it had finished is in {state}, too" in message
     assert list(content(tmp_path / "out")) == ["epoch1.safetensors"]
     # Weights that are not finite were not saved, though it was time to.
     assert (state / "0-epoch1.safetensors").exists()
@@ -398,10 +400,12 @@ def test_nan_in_fine_tuning_writes_no_score(tiny, tmp_path, monkeypatch, mlm, ki
 
     spoilt(monkeypatch, kind, (LabelTask, "loss"), lambda users, picked: len(picked) < 64)
     finetune(tiny, tmp_path / "out", "--init", str(mlm))
-    told = json.loads((tmp_path / "out/age.json").read_text())
-    assert f"task age, run test, seed 0, from {mlm}: {what} at step 2 of task age" in told["failed"]
-    assert f"The last good checkpoint is {mlm}." in told["failed"]
-    assert (told["best"], told["scores"]) == (None, [])
+    scores = json.loads((tmp_path / "out/age.json").read_text())
+    assert (
+        f"task age, run test, seed 0, from {mlm}: {what} at step 2 of task age" in scores["failed"]
+    )
+    assert f"The last good checkpoint is {mlm}." in scores["failed"]
+    assert (scores["best"], scores["scores"]) == (None, [])
     assert json.loads((tmp_path / "out/click.json").read_text())["scores"]  # has no such loss
 
 
@@ -432,10 +436,10 @@ def test_fine_tuning_of_which_fits_fail_killed_anywhere(tiny, tmp_path, caplog, 
     # Two steps of age's first candidate, four of its second, a place between two tasks, twice two
     # of gender, a place between two tasks, and click.
     found = compared(tmp_path, command, caplog, 1, 4, 7, 8, 10, 12, 15)
-    told = {name: json.loads(found[name]) for name in ("age.json", "gender.json", "click.json")}
-    assert told["age.json"]["best"]["pretrain_epoch"] == 2
-    assert told["gender.json"]["failed"].count("a score is not a number") == 2
-    assert told["click.json"]["scores"]
+    scores = {name: json.loads(found[name]) for name in ("age.json", "gender.json", "click.json")}
+    assert scores["age.json"]["best"]["pretrain_epoch"] == 2
+    assert scores["gender.json"]["failed"].count("a score is not a number") == 2
+    assert scores["click.json"]["scores"]
 
 
 # ---------------------------------------------------------------- real processes, real signals
@@ -469,14 +473,14 @@ def test_a_process_that_is_killed_resumes(tiny, tmp_path, number):
         assert run.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
     run.send_signal(number)
-    said = run.communicate(timeout=30)[1]
-    assert run.returncode == (143 if number == signal.SIGTERM else -signal.SIGKILL), said
-    assert ("stopped by SIGTERM" in said) == (number == signal.SIGTERM)
-    assert "Traceback" not in said
+    output = run.communicate(timeout=30)[1]
+    assert run.returncode == (143 if number == signal.SIGTERM else -signal.SIGKILL), output
+    assert ("stopped by SIGTERM" in output) == (number == signal.SIGTERM)
+    assert "Traceback" not in output
 
     run = started(tiny, tmp_path)
-    said = run.communicate()[1]
-    assert run.returncode == 0 and "resumes after epoch" in said, said
+    output = run.communicate()[1]
+    assert run.returncode == 0 and "resumes after epoch" in output, output
     assert content(tmp_path / "out") == undisturbed
     assert not (tmp_path / "state").exists()
     assert not [*tmp_path.rglob("*.partial")]

@@ -39,31 +39,31 @@ def with_figure(checkout, shown):
 def test_the_example_needs_no_clean_up(shown):
     """Pasted into report/figures/, it passes the linters that every file of the package passes."""
     for words in (["format", "--diff"], ["check"]):
-        status, said = call(
+        status, output = call(
             [PROGRAMS / "ruff", *words, "--stdin-filename", FILE, "-"],
             cwd=ROOT,
             input=shown["python"],
         )
-        assert status == 0, said
+        assert status == 0, output
 
 
 def inputs_of(folder, words, target, rule):
     """What the job of a rule reads, by the graph of the workflow."""
-    status, said = snakemake(folder, "--filegraph", *words, target)
-    assert status == 0, said
-    node = said.partition(f">{rule}</font>")[2].partition(">output ")[0]
+    status, output = snakemake(folder, "--filegraph", *words, target)
+    assert status == 0, output
+    node = output.partition(f">{rule}</font>")[2].partition(">output ")[0]
     return set(re.findall('face="monospace">(.*?)</font>', node))
 
 
 def test_it_gets_its_jobs_and_its_place_among_all(with_figure, asked, tmp_path):
     """Wrong: another file has to be edited before the workflow knows the figure."""
-    _, said = snakemake(with_figure, "-n", *config_flags(tmp_path, seeds=[0]))
-    before = job_counts(said)
+    _, output = snakemake(with_figure, "-n", *config_flags(tmp_path, seeds=[0]))
+    before = job_counts(output)
     words = config_flags(tmp_path, seeds=[0], figures=asked)
-    status, said = snakemake(with_figure, "-n", *words)
-    assert status == 0, said
+    status, output = snakemake(with_figure, "-n", *words)
+    assert status == 0, output
     more = {NAME: 1, f"publish_{NAME}": 1, "figure_scores": before["figure_scores"] + 1}
-    assert job_counts(said) == before | more | {"total": before["total"] + 3}
+    assert job_counts(output) == before | more | {"total": before["total"] + 3}
     made = {f"results/smoke/{NAME}.{kind}" for kind in ("csv", "svg", "pdf", "png")}
     assert made | {FILE} < inputs_of(with_figure, words, "results/report.html", "page")
 
@@ -90,11 +90,11 @@ def test_it_is_made_of_its_runs_and_tasks_and_of_its_own_code(with_figure, asked
 def test_it_is_drawn_and_on_the_page(with_figure, asked, shown, tmp_path):
     """The very commands of the workflow, on toy results, make its files and its section."""
     words = config_flags(tmp_path, seeds=[0, 1, 2], figures=asked)
-    _, said = snakemake(
+    _, output = snakemake(
         with_figure, "-n", "-p", *words, f"results/{NAME}.svg", "results/report.html"
     )
     commands = [
-        re.search(rf"^Shell command: (python -m userbench {call} .*)$", said, re.M)[1]
+        re.search(rf"^Shell command: (python -m userbench {call} .*)$", output, re.M)[1]
         for call in ("experiment", f"figure {NAME}", "page")
     ]
     folder = with_figure / "results/smoke"
@@ -151,9 +151,9 @@ def test_a_mistake_in_the_entry_is_one_line(with_figure, tmp_path, entry, messag
     """Wrong: a figure that nobody draws, or an error after its runs have been trained."""
     path = config_flags(tmp_path, figures=entry)[1]
     words = [PROGRAMS / "python", "-m", "userbench", "check", "--no-methods", path]
-    status, said = call(words, with_figure / "src")
-    assert status == 1 and said.startswith(f"error: {path}: {message}"), said
-    assert said.count("\n") == 1
+    status, output = call(words, with_figure / "src")
+    assert status == 1 and output.startswith(f"error: {path}: {message}"), output
+    assert output.count("\n") == 1
 
 
 def test_an_option_that_the_file_lacks_is_one_line(with_figure, tmp_path):
@@ -166,6 +166,6 @@ def test_an_option_that_the_file_lacks_is_one_line(with_figure, tmp_path):
     made = [python, "-m", "userbench", "experiment", *asked, "--out", experiment]
     assert call(made, package)[0] == 0
     words = [NAME, "--experiment", experiment, "--scores", "s.csv", "--csv", "c", "--out", "o"]
-    status, said = call([python, "-m", "userbench", "figure", *words], package)
+    status, output = call([python, "-m", "userbench", "figure", *words], package)
     assert status == 1
-    assert said.endswith("figure 'bars': top level: unknown key 'widht'; did you mean 'width'?\n")
+    assert output.endswith("figure 'bars': top level: unknown key 'widht'; did you mean 'width'?\n")

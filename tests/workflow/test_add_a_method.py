@@ -46,12 +46,12 @@ def test_a_method_is_25_lines(shown):
 def test_example_needs_no_clean_up(shown):
     """Pasted into methods/, it passes the linters that every file of the package passes."""
     for words in (["format", "--diff"], ["check"]):
-        status, said = call(
+        status, output = call(
             [PROGRAMS / "ruff", *words, "--stdin-filename", "src/userbench/methods/mine.py", "-"],
             cwd=ROOT,
             input=shown["python"],
         )
-        assert status == 0, said
+        assert status == 0, output
 
 
 def test_example_keeps_the_contract(shown, run_of_mine, elsewhere):
@@ -59,10 +59,10 @@ def test_example_keeps_the_contract(shown, run_of_mine, elsewhere):
     python, *words = shown[""].split()
     assert python == "python"
     assert words[-1] == run_of_mine[1]["method"]
-    status, said = call([sys.executable, *words], ROOT / "src", elsewhere)
-    assert status == 0, said
-    assert "ok    gradient reaches the items: 40 of 40" in said
-    assert said.count("\nok ") + 1 == len(said.splitlines())
+    status, output = call([sys.executable, *words], ROOT / "src", elsewhere)
+    assert status == 0, output
+    assert "ok    gradient reaches the items: 40 of 40" in output
+    assert output.count("\nok ") + 1 == len(output.splitlines())
 
 
 @pytest.mark.slow
@@ -85,8 +85,10 @@ def test_example_becomes_a_row_of_table_2(shown, run_of_mine, elsewhere, tmp_pat
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
 
     words = ["--cores", "2", "--configfile", "mine.yaml", "--", "results/table2.csv"]
-    status, said = call([PROGRAMS / "snakemake", *words], tmp_path / "src", elsewhere, cwd=tmp_path)
-    assert status == 0, said
+    status, output = call(
+        [PROGRAMS / "snakemake", *words], tmp_path / "src", elsewhere, cwd=tmp_path
+    )
+    assert status == 0, output
     with (tmp_path / "results/table2.csv").open() as file:
         table = {row["run"]: row for row in csv.DictReader(file)}
     assert table[name]["label"] == settings["label"]

@@ -18,7 +18,7 @@ SMOKE = (ROOT / "workflow/config/smoke.yaml").read_text()
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         (
             "seeds: [0, 1]",
@@ -49,11 +49,11 @@ SMOKE = (ROOT / "workflow/config/smoke.yaml").read_text()
         ),
     ],
 )
-def test_a_mistake_in_a_config_names_file_and_place(old, new, said, tmp_path):
+def test_a_mistake_in_a_config_names_file_and_place(old, new, message, tmp_path):
     """Wrong: another experiment than the one that was written down, without a word."""
     config = tmp_path / "mine.yaml"
     assert old in SMOKE
-    assert re.search(rf"^{config}{said}", refusal(config, SMOKE.replace(old, new, 2)))
+    assert re.search(rf"^{config}{message}", refusal(config, SMOKE.replace(old, new, 2)))
 
 
 def small(folder: Path, name: str, **changes) -> list[str]:
@@ -103,25 +103,25 @@ def test_two_workflows_at_once_and_a_kill(hanging):
             assert running.poll() is None and time.monotonic() < until
             time.sleep(0.1)
         # Another experiment has the same files at the root of results/.
-        status, said = snakemake(hanging, *second, "results/table2.csv")
-        assert status != 0 and "Directory cannot be locked" in said and "Traceback" not in said
+        status, output = snakemake(hanging, *second, "results/table2.csv")
+        assert status != 0 and "Directory cannot be locked" in output and "Traceback" not in output
         # As Snakemake does when a third one ends, with files of its own.
         locks.rename(locks.with_name("kept"))
         soon = ["--config", "limit_minutes=0.05"]  # without its guard, it would hang, too
-        status, said = snakemake(hanging, *soon, *first, "results/first/raw/ttl")
-        assert status != 0 and "Traceback" not in said
-        assert f"Another workflow works in results/first (process {running.pid} on " in said
+        status, output = snakemake(hanging, *soon, *first, "results/first/raw/ttl")
+        assert status != 0 and "Traceback" not in output
+        assert f"Another workflow works in results/first (process {running.pid} on " in output
     finally:
         os.killpg(running.pid, signal.SIGKILL)
         running.wait()
     shutil.rmtree(locks, ignore_errors=True)
     locks.with_name("kept").rename(locks)
     first = small(hanging, "first")
-    status, said = snakemake(hanging, *first, "results/first/raw/ttl")
-    assert status != 0 and "can be removed with the --unlock argument" in said
+    status, output = snakemake(hanging, *first, "results/first/raw/ttl")
+    assert status != 0 and "can be removed with the --unlock argument" in output
     assert snakemake(hanging, "--unlock", *first, "results/first/raw/ttl")[0] == 0
-    status, said = snakemake(hanging, *first, "results/first/raw/ttl")
-    assert status == 0, said
+    status, output = snakemake(hanging, *first, "results/first/raw/ttl")
+    assert status == 0, output
     assert not list((hanging / "results").rglob("*.partial"))
 
 
@@ -137,9 +137,9 @@ def test_a_hang_a_change_of_raw_data_and_a_clock(hanging):
     words = small(hanging, "third", corpora=corpora, tasks=tasks, limit_minutes=0.1)
     store = Path("results/third/data/app")
     data = [str(store / part / "checksums.json") for part in ("behaviours", "tasks/gender")]
-    status, said = snakemake(hanging, *words, "results/third/raw/ttl", *data)
+    status, output = snakemake(hanging, *words, "results/third/raw/ttl", *data)
     assert status != 0
-    assert re.search(r"error: not done after 0.1 minutes, at \S+/simulate.py:\d+ ", said)
+    assert re.search(r"error: not done after 0.1 minutes, at \S+/simulate.py:\d+ ", output)
     assert all((hanging / name).exists() for name in data)  # the others went on
     assert not list(hanging.glob("results/third/raw/*"))
 
@@ -147,9 +147,9 @@ def test_a_hang_a_change_of_raw_data_and_a_clock(hanging):
     assert "Nothing to be done" in snakemake(hanging, "-n", *limited, *words, *data)[1]
     ahead = time.time() + 3 * 86400
     os.utime(hanging / store / "behaviours/items.npy", (ahead, ahead))
-    status, said = snakemake(hanging, "-n", *words, *data)
-    assert status != 0 and "by a clock that was ahead" in said and "Traceback" not in said
-    (remedy,) = re.findall(r"or run: (find .*) \+$", said, re.MULTILINE)
+    status, output = snakemake(hanging, "-n", *words, *data)
+    assert status != 0 and "by a clock that was ahead" in output and "Traceback" not in output
+    (remedy,) = re.findall(r"or run: (find .*) \+$", output, re.MULTILINE)
     subprocess.run([*shlex.split(remedy), "+"], cwd=hanging, check=True)
     assert "Nothing to be done" in snakemake(hanging, "-n", *words, *data)[1]
 

@@ -48,9 +48,9 @@ class Results:
         path = self.checkout / "fresh.yaml"
         path.write_text(yaml.safe_dump(self.config, sort_keys=False))
         asked = ["--configfile", str(path), *words, "--", "results/table2.csv"]
-        status, said = snakemake(self.checkout, *asked)
-        assert status == 0, said
-        return said
+        status, output = snakemake(self.checkout, *asked)
+        assert status == 0, output
+        return output
 
     def pretend(self) -> None:
         """Let all files be there, as if each job had run; empty, but for JSON, which is `{}`."""
@@ -126,8 +126,8 @@ def allow_bad_rows(results: Results) -> None:
 def expect_what_is_there(results: Results) -> None:
     from userbench.results.artifact import sha256
 
-    told = {name: sha256(results.raw / name) for name in FILES}
-    results.config["corpora"]["ttl"]["sha256"] = told
+    checksums = {name: sha256(results.raw / name) for name in FILES}
+    results.config["corpora"]["ttl"]["sha256"] = checksums
 
 
 @pytest.mark.parametrize(
@@ -147,9 +147,9 @@ def test_another_task_is_read_and_fine_tuned_and_nothing_else(results):
 
 def change(path: Path, old: str, new: str) -> None:
     """Change a file, and let it be older than before, as unpacking may."""
-    told = path.stat()
+    stat = path.stat()
     path.write_text(path.read_text().replace(old, new))
-    os.utime(path, ns=(told.st_atime_ns, told.st_mtime_ns - 10**9))
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns - 10**9))
 
 
 def test_other_content_makes_all_of_it_run_again(results):
@@ -172,8 +172,8 @@ def test_what_would_now_be_refused_is_read_again(results, allowed):
     made = results.checkout / "results/fresh/data/ttl/tasks/click/manifest.json"
     name = "original_desen_finetune_click_nouserID.csv"
     results.config["corpora"]["ttl"]["max_bad_rows"] = allowed
-    told = {"bad_rows": 2, "raw": {"click": {"sha256": sha256(results.raw / name)}}}
-    made.write_text(json.dumps(told))
+    manifest = {"bad_rows": 2, "raw": {"click": {"sha256": sha256(results.raw / name)}}}
+    made.write_text(json.dumps(manifest))
     assert results.planned().get("task", 0) == (allowed < 2)
     results.config["corpora"]["ttl"]["sha256"] = {"original_desen_gender.csv": "0" * 64}
     assert results.planned()["task"] == 1 + (allowed < 2)

@@ -11,13 +11,15 @@ from snakemake_calls import config_flags, refusal, snakemake
 @pytest.mark.parametrize("name", ["paper", "ttl10k"])
 def test_absent_real_data_is_one_clear_line(checkout, name):
     words = ["-n", "--configfile", f"workflow/config/{name}.yaml", "--", "results/table2.csv"]
-    status, said = snakemake(checkout, *words)
+    status, output = snakemake(checkout, *words)
     assert status != 0
-    assert "corpora.ttl: the folder of the real data is not set" in said
-    assert "Traceback" not in said
-    status, said = snakemake(checkout, *words, USERBENCH_TTL="/absent", USERBENCH_TTL10K="/absent")
+    assert "corpora.ttl: the folder of the real data is not set" in output
+    assert "Traceback" not in output
+    status, output = snakemake(
+        checkout, *words, USERBENCH_TTL="/absent", USERBENCH_TTL10K="/absent"
+    )
     assert status != 0
-    assert "/absent does not exist" in said
+    assert "/absent does not exist" in output
 
 
 @pytest.mark.parametrize(
@@ -35,12 +37,12 @@ def test_config_mistakes_stop_before_anything_runs(checkout, changes, message):
 
 
 def test_config_mistakes_are_told_without_a_traceback(checkout):
-    status, said = snakemake(
+    status, output = snakemake(
         checkout, "-n", *config_flags(checkout, sead=[1]), "results/table2.csv"
     )
     assert status != 0
-    assert "unknown key 'sead'; did you mean 'seeds'?" in said
-    assert "Traceback" not in said
+    assert "unknown key 'sead'; did you mean 'seeds'?" in output
+    assert "Traceback" not in output
     assert not (checkout / "results").exists()
 
 
@@ -49,9 +51,9 @@ def test_a_method_refuses_at_the_dry_run(checkout):
     smoke = yaml.safe_load((ROOT / "workflow/config/smoke.yaml").read_text())
     runs = {**smoke["runs"], "cl4srec": {"method": "cl4srec", "overrides": {"temprature": 1.0}}}
     words = ["-n", *config_flags(checkout, runs=runs), "results/table2.csv"]
-    status, said = snakemake(checkout, *words)
-    assert status != 0 and "Traceback" not in said
-    assert "runs.cl4srec.overrides: userbench.methods.cl4srec has no hyper-parameter" in said
+    status, output = snakemake(checkout, *words)
+    assert status != 0 and "Traceback" not in output
+    assert "runs.cl4srec.overrides: userbench.methods.cl4srec has no hyper-parameter" in output
     assert not (checkout / "results").exists()
 
 
@@ -59,14 +61,14 @@ def test_a_broken_method_that_nobody_uses_stops_nobody(checkout):
     """Wrong: a method that a colleague has begun keeps her from every table."""
     broken = checkout / "src/userbench/methods/begun.py"
     broken.write_text("class Config(:\n")
-    status, said = snakemake(checkout, "-n", *config_flags(checkout), "results/table2.csv")
-    assert status == 0, said
+    status, output = snakemake(checkout, "-n", *config_flags(checkout), "results/table2.csv")
+    assert status == 0, output
     used = {"none": {}, "begun": {"method": "begun", "init_from": "none"}}
     table = {"rows": ["none", "begun"], "compared_with": "none"}
     words = ["-n", *config_flags(checkout, runs=used, table2=table), "results/table2.csv"]
-    status, said = snakemake(checkout, *words)
+    status, output = snakemake(checkout, *words)
     broken.unlink()
-    assert status != 0 and "runs.begun.method: " in said and "Traceback" not in said
+    assert status != 0 and "runs.begun.method: " in output and "Traceback" not in output
 
 
 def test_settings_of_the_machine_are_checked(checkout):
@@ -75,5 +77,5 @@ def test_settings_of_the_machine_are_checked(checkout):
         ("gres=shard", "gres: 'shard' should match"),
     ):
         words = ["-n", "--config", setting, *config_flags(checkout), "results/table2.csv"]
-        status, said = snakemake(checkout, *words)
-        assert status != 0 and message in said and "Traceback" not in said
+        status, output = snakemake(checkout, *words)
+        assert status != 0 and message in output and "Traceback" not in output

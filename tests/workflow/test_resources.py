@@ -74,9 +74,9 @@ def test_a_plan_that_is_none_is_one_line(checkout):
     folder.mkdir(parents=True)
     for text in ("{", "[]", '{"jobs": [{"stage": "pretrain"}]}'):
         (folder / "plan.json").write_text(text)
-        status, said = snakemake(checkout, *words)
-        assert status != 0 and "Traceback" not in said
-        assert "results/smoke/plan.json: is not a plan. Remove it, or make it" in said
+        status, output = snakemake(checkout, *words)
+        assert status != 0 and "Traceback" not in output
+        assert "results/smoke/plan.json: is not a plan. Remove it, or make it" in output
     shutil.rmtree(checkout / "results")
 
 

@@ -41,8 +41,8 @@ def test_the_cut_of_the_gpu_config_runs_to_its_tables_and_figures(checkout):
         "finetune": {"epochs": 1, "from_epochs": [1]},
     }
     (checkout / "smaller.yaml").write_text(yaml.safe_dump(smaller))
-    status, said = snakemake(checkout, "--configfile", *GPU, "smaller.yaml")
-    assert status == 0, said
+    status, output = snakemake(checkout, "--configfile", *GPU, "smaller.yaml")
+    assert status == 0, output
     with (checkout / "results/table2.csv").open() as file:
         rows = {row["run"]: row for row in csv.DictReader(file)}
     assert list(rows) == [*ROWS, "bag-of-items", "popularity"]
@@ -69,8 +69,8 @@ def test_tuning_and_sensitivity_run_to_their_pages(checkout):
         "sensitivity": "adaptssr",
     }
     words = config_flags(checkout, **changes)
-    status, said = snakemake(checkout, *words, "results/tuning.csv", "results/ambiguities.md")
-    assert status == 0, said
+    status, output = snakemake(checkout, *words, "results/tuning.csv", "results/ambiguities.md")
+    assert status == 0, output
     with (checkout / "results/tuning.csv").open() as file:
         trials = list(csv.DictReader(file))
     assert {(row["row"], row["trial"]) for row in trials} == {("cl4srec", "1"), ("cl4srec", "2")}
@@ -90,8 +90,8 @@ def test_tuning_and_sensitivity_run_to_their_pages(checkout):
 
 def check_page_and_notebooks(checkout, options):
     """They tell of this very run, and the command that a cell tells runs just that cell again."""
-    status, said = snakemake(checkout, *options, "results/report.html", "notebooks")
-    assert status == 0, said
+    status, output = snakemake(checkout, *options, "results/report.html", "notebooks")
+    assert status == 0, output
     table = (checkout / "results/notebooks/table2.html").read_text()
     assert "SIMULATED" in table and "AdaptSSR" in table and "Kendall" in table
     page = (checkout / "results/report.html").read_text()
@@ -104,12 +104,16 @@ def check_page_and_notebooks(checkout, options):
     ):
         program, *words = shlex.split(seed[key])
         assert program == "snakemake"
-        status, said = snakemake(checkout, "-n", *words)
-        assert status == 0, said
-        assert job_counts(said) == expected
-    status, said = snakemake(checkout, "--report", "told.html", *options, "results/table2.csv")
-    assert status == 0, said
-    assert "sample standard deviation over seeds" in (checkout / "told.html").read_text()
+        status, output = snakemake(checkout, "-n", *words)
+        assert status == 0, output
+        assert job_counts(output) == expected
+    status, output = snakemake(
+        checkout, "--report", "snakemake-report.html", *options, "results/table2.csv"
+    )
+    assert status == 0, output
+    assert (
+        "sample standard deviation over seeds" in (checkout / "snakemake-report.html").read_text()
+    )
 
 
 def audit(checkout):
@@ -126,8 +130,8 @@ def audit(checkout):
 
 def check_audit(checkout):
     """Nothing to say of a whole run; then one digit, bit, cell and record, each by its name."""
-    status, said = audit(checkout)
-    assert (status, "everything can be traced" in said) == (0, True), said
+    status, output = audit(checkout)
+    assert (status, "everything can be traced" in output) == (0, True), output
     folder = checkout / "results/smoke"
     score, cell = folder / "finetune/clue/age/seed0.json", folder / "statistics.csv"
     bit = folder / "pretrain/duorec/app/seed0/epoch1.safetensors"
@@ -139,7 +143,7 @@ def check_audit(checkout):
     bit.write_bytes(kept[bit][:-1] + bytes([kept[bit][-1] ^ 1]))
     cell.write_bytes(re.sub(rb"(\d\.\d+),", rb"\g<1>7,", kept[cell], count=1))
     record.unlink()
-    status, said = audit(checkout)
+    status, output = audit(checkout)
     assert status == 1
     for path, what in (
         (score, "was changed"),
@@ -148,7 +152,7 @@ def check_audit(checkout):
         (folder / "finetune/duorec/gender/seed0.json", "was made from another"),
         (record.with_name("seed0.json"), "no provenance record"),
     ):
-        assert f"{path.relative_to(checkout)}: {what}" in said, said
+        assert f"{path.relative_to(checkout)}: {what}" in output, output
     for path, content in kept.items():
         path.write_bytes(content)
 
@@ -166,9 +170,9 @@ def test_seeds_together_make_the_same_files(checkout):
 
     def call(*words, seeds):
         target = [*config_flags(checkout, **changes, seeds=seeds), "results/table2.csv"]
-        status, said = snakemake(checkout, *words, *target)
-        assert status == 0, said
-        return said
+        status, output = snakemake(checkout, *words, *target)
+        assert status == 0, output
+        return output
 
     def trained():
         folder = checkout / "results/smoke"
@@ -196,8 +200,8 @@ def test_seeds_together_make_the_same_files(checkout):
 def test_smoke_run_from_raw_files_to_table(checkout):
     """Every rule once; then nothing is left to do; then an edit reruns what it can affect."""
     target = [*config_flags(checkout, seeds=[0]), "results/table2.csv", "results/agreement.csv"]
-    status, said = snakemake(checkout, *target)
-    assert status == 0, said
+    status, output = snakemake(checkout, *target)
+    assert status == 0, output
     with (checkout / "results/table2.csv").open() as file:
         rows = {row["run"]: row for row in csv.DictReader(file)}
     assert list(rows) == [*ROWS, "bag-of-items", "bag-of-items-long", "popularity"]
@@ -212,18 +216,18 @@ def test_smoke_run_from_raw_files_to_table(checkout):
         assert "SIMULATED" in page
         assert "IDICL - Reconstruction" in page  # as its own file says
     assert "one seed has no spread" in (checkout / "results/statistics.md").read_text()
-    said = (checkout / "results/headline.md").read_text()
-    assert "No row can be compared with None: one seed has no spread." in said
-    assert said in (checkout / "results/table2.md").read_text()
+    headline = (checkout / "results/headline.md").read_text()
+    assert "No row can be compared with None: one seed has no spread." in headline
+    assert headline in (checkout / "results/table2.md").read_text()
     with (checkout / "results/verdict.csv").open() as file:
         cells = list(csv.DictReader(file))
     assert [cell["verdict"] for cell in cells] == ["not comparable"] * 60
-    told = json.loads((checkout / "results/table2.csv.provenance.json").read_text())
-    assert told["userbench"]
+    record = json.loads((checkout / "results/table2.csv.provenance.json").read_text())
+    assert record["userbench"]
 
-    status, said = snakemake(checkout, *target)
+    status, output = snakemake(checkout, *target)
     assert status == 0
-    assert "Nothing to be done" in said
+    assert "Nothing to be done" in output
 
     check_page_and_notebooks(checkout, target[:-2])
     with (checkout / "results/smoke/fairness.csv").open() as file:
@@ -235,8 +239,8 @@ def test_smoke_run_from_raw_files_to_table(checkout):
     assert "PTUM (random; 1 to 2; 2)" in (checkout / "results/table2.md").read_text()
     # The figures, of the same runs and few more.
     drawn = [f"results/{figure}.pdf" for figure in FIGURES]
-    status, said = snakemake(checkout, *target, *drawn)
-    assert status == 0, said
+    status, output = snakemake(checkout, *target, *drawn)
+    assert status == 0, output
     for figure in FIGURES:
         numbers = "ablation" if figure == "figure4" else figure
         with (checkout / f"results/{numbers}.csv").open() as file:
@@ -245,24 +249,24 @@ def test_smoke_run_from_raw_files_to_table(checkout):
     with (checkout / "results/figure7.csv").open() as file:
         shares = {(row["run"], row["share"]) for row in csv.DictReader(file)}
     assert ("adaptssr--labels-30", "0.3") in shares and ("none", "1.0") in shares
-    told = json.loads(
+    few_labels = json.loads(
         (checkout / "results/smoke/finetune/none--labels-30/age/seed0.json").read_text()
     )
     whole = json.loads((checkout / "results/smoke/finetune/none/age/seed0.json").read_text())
     for part in ("train", "validation"):  # rounded, and at least one of each class
-        few, some = told["examples"][part], 0.3 * whole["examples"][part]
+        few, some = few_labels["examples"][part], 0.3 * whole["examples"][part]
         assert abs(few - some) < 8 < whole["examples"][part]
-    assert told["examples"]["test"] == whole["examples"]["test"]
+    assert few_labels["examples"]["test"] == whole["examples"]["test"]
     check_audit(checkout)
-    _, said = snakemake(checkout, *target, *drawn)
-    assert "Nothing to be done" in said
+    _, output = snakemake(checkout, *target, *drawn)
+    assert "Nothing to be done" in output
 
     def rerun_after_edit(path):
         source = checkout / "src/userbench" / path
         source.write_text(source.read_text() + "\n# edited\n")
-        _, said = snakemake(checkout, "-n", *target)
+        _, output = snakemake(checkout, "-n", *target)
         source.write_text(source.read_text().removesuffix("\n# edited\n"))
-        return job_counts(said)
+        return job_counts(output)
 
     counts = rerun_after_edit("methods/adaptssr.py")
     assert counts["pretrain"] == 2  # no other method

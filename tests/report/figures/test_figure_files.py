@@ -17,9 +17,13 @@ def test_a_file_has_what_a_figure_needs(path):
     from userbench.experiment.config import Part
     from userbench.experiment.figures import read_figure_file
 
-    said, module = read_figure_file(path.stem), file_of(path.stem)
-    assert (said.title, said.caption, said.reads) == (module.TITLE, module.CAPTION, module.READS)
-    assert said.numbers in module.__doc__
+    declared, module = read_figure_file(path.stem), file_of(path.stem)
+    assert (declared.title, declared.caption, declared.reads) == (
+        module.TITLE,
+        module.CAPTION,
+        module.READS,
+    )
+    assert declared.numbers in module.__doc__
     assert issubclass(getattr(module, "Options", Part), Part)
     assert callable(module.numbers) and callable(module.draw)
 

@@ -103,9 +103,9 @@ def test_a_failed_or_collapsed_seed_is_named_and_a_failed_cell_is_empty(tmp_path
     note = by_cell.loc[("none--labels-10", "age"), "note"]
     assert note == "seed 2 predicts one class only"
     assert by_cell.loc[("none--labels-10", "age"), "mean"] > 0
-    said = " ".join(file_of("labels").draw(frame, inputs(LABELS)).get_supxlabel().split())
-    assert "Not to be compared: None on T1 Age: seed 2 predicts one class only; None on" in said
-    assert "over 3 seeds" in said
+    caption = " ".join(file_of("labels").draw(frame, inputs(LABELS)).get_supxlabel().split())
+    assert "Not to be compared: None on T1 Age: seed 2 predicts one class only; None on" in caption
+    assert "over 3 seeds" in caption
 
 
 def test_of_several_starts_the_first_one_s_curve_is_shown():

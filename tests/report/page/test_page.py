@@ -140,11 +140,11 @@ def test_a_cell_tells_its_story(reports):
 
 def test_a_verdict_that_compares_nothing_has_no_line(reports):
     # Wrong: sixty lines that say nothing, which the reader has to count.
-    said = (
+    sentence = (
         "Here, values: 1 undecided; gains over None: 1 undecided. 1 value of the paper and 1 gain "
     )
-    said += "over None are not compared: the data are simulated."
-    assert f"<strong>{said}</strong>" in reports[1]["first"]
+    sentence += "over None are not compared: the data are simulated."
+    assert f"<strong>{sentence}</strong>" in reports[1]["first"]
     section = reports[1]["first"].partition('<section id="verdict">')[2].partition("</section>")[0]
     assert section.count("<tr>") == 1 + 1
     assert "CLUE" not in section

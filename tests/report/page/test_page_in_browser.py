@@ -128,14 +128,14 @@ def test_sort_click_and_follow(browser, screenshots):
     kept("interval")
     cell.send_keys(Keys.ENTER)
     wait_for(browser, "document.querySelectorAll('#story .vega svg').length === 2")
-    told = one(browser, "#story").text
+    story = one(browser, "#story").text
     for part in (
         *("95% interval", "Seed 0: 60.00", "Seed 2: 70.00", "sha256 " + "0" * 64, "AUC, test"),
         "snakemake --cores 1 --configfile config.yaml --forcerun finetune_ttl --",
         *("SIMULATED", "USERBENCH_TTL", "Resolved config of pre-training", "Machine"),
         "loss 3.000 → 1.500, own measure 0.250 → 0.125",  # of the method, on held-out users
     ):
-        assert part in told
+        assert part in story
     kept("story")
     browser.switch_to.active_element.send_keys(Keys.ESCAPE)
     wait_for(browser, "!document.querySelector('#story').open")

@@ -185,8 +185,8 @@ def test_the_first_of_two_rows_stands_for_a_published_method(agreement, tmp_path
 
 def test_bad_input_is_one_line(agreement, tmp_path):
     # Wrong: a traceback.
-    said = "experiment.json: layouts.table2: 'caption_data' is missing. Make it again with"
-    with pytest.raises(SystemExit, match=f"error: .*{said}"):
+    message = "experiment.json: layouts.table2: 'caption_data' is missing. Make it again with"
+    with pytest.raises(SystemExit, match=f"error: .*{message}"):
         lacking = {k: v for k, v in layout().items() if k != "caption_data"}
         agree(agreement, tmp_path, age(none=50.0), lacking)
     with pytest.raises(SystemExit, match="task 'age': no test accuracy of peterrec"):

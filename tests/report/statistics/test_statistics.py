@@ -98,29 +98,29 @@ def test_an_open_question_names_the_seeds_it_needs(statistics, tmp_path):
     wide = {("adaptssr", "life"): [64, 90, 72], ("none", "life"): [60, 66, 63]}
     write_results(tmp_path, {**RIGHT, **wide})
     table = make_statistics(statistics, "statistics", tmp_path, layout()).set_index(["task", "run"])
-    said = table.loc[("life", "adaptssr"), "baseline.verdict"]
-    assert re.fullmatch(r"undecided: about \d+ seeds needed \(5 to more than 1,000\)", said)
+    verdict = table.loc[("life", "adaptssr"), "baseline.verdict"]
+    assert re.fullmatch(r"undecided: about \d+ seeds needed \(5 to more than 1,000\)", verdict)
     # 3 users more of 200 are fewer than the noise of the test set: seeds do not help.
     few = {("adaptssr", "life"): [63, 68, 67]}
     write_results(tmp_path, {**RIGHT, **few})
     table = make_statistics(statistics, "statistics", tmp_path, layout()).set_index(["task", "run"])
-    said = table.loc[("life", "adaptssr"), "baseline.verdict"]
-    assert said == "undecided: too few test users, whatever the number of seeds"
+    verdict = table.loc[("life", "adaptssr"), "baseline.verdict"]
+    assert verdict == "undecided: too few test users, whatever the number of seeds"
 
 
 @pytest.mark.parametrize(
-    ("scores", "said"),
+    ("scores", "verdict"),
     [
         ([60, 66, 63], "undecided: no difference"),
         ([90, 96, 93], "undecided: all seeds differ by the same"),
     ],
 )
-def test_no_spread_is_no_evidence(statistics, tmp_path, scores, said):
+def test_no_spread_is_no_evidence(statistics, tmp_path, scores, verdict):
     # Wrong: "15.00 (15.00 to 15.00) | 0.000 | better" of differences that are all the same.
     write_results(tmp_path, {**RIGHT, ("adaptssr", "life"): scores})
     table = make_statistics(statistics, "statistics", tmp_path, layout()).set_index(["task", "run"])
     cell = table.loc["life", "adaptssr"]
-    assert cell["baseline.verdict"] == said
+    assert cell["baseline.verdict"] == verdict
     assert np.isnan([cell["baseline.p"], cell["baseline.low"], cell["baseline.p_table"]]).all()
 
 
@@ -129,8 +129,8 @@ def test_a_collapsed_seed_is_named_and_decides_nothing(statistics, tmp_path):
     write_results(tmp_path, {**RIGHT, ("none", "age"): [100, 0, 98]})
     table = make_statistics(statistics, "statistics", tmp_path, layout()).set_index(["task", "run"])
     assert table.loc[("age", "none"), "note"] == "seed 1 predicts one class only"
-    said = "undecided: NONE: seed 1 predicts one class only"
-    assert table.loc[("age", "adaptssr"), "baseline.verdict"] == said
+    verdict = "undecided: NONE: seed 1 predicts one class only"
+    assert table.loc[("age", "adaptssr"), "baseline.verdict"] == verdict
     assert np.isnan(table.loc[("age", "adaptssr"), "baseline.low"])
     assert table.loc[("age", "adaptssr"), "best_other.verdict"] == "undecided"  # NONE is another
     assert table.loc[("age", "mlm"), "best_other.verdict"] == "worse"  # than ADAPTSSR
@@ -274,21 +274,21 @@ def refused(statistics, folder) -> str:
 def test_a_missing_seed_is_one_clear_line(statistics, tmp_path):
     # Wrong: seed 2 of one row is paired with seed 1 of another, or a row is tested on fewer.
     write_results(tmp_path, {**RIGHT, ("mlm", "life"): [60, 66]})
-    said = refused(statistics, tmp_path)
-    assert "task 'life': run 'mlm' has no score of seed 2, though others have" in said
+    message = refused(statistics, tmp_path)
+    assert "task 'life': run 'mlm' has no score of seed 2, though others have" in message
 
 
 def test_predictions_must_be_there_and_those_of_the_scores(statistics, tmp_path):
     write_results(tmp_path, RIGHT)
     (tmp_path / "mlm-age-1.parquet").rename(tmp_path / "aside")
-    said = refused(statistics, tmp_path)
-    assert "task 'age': no --predictions of run 'mlm', seed 1" in said
+    message = refused(statistics, tmp_path)
+    assert "task 'age': no --predictions of run 'mlm', seed 1" in message
     older = tmp_path / "older"
     older.mkdir()
     write_results(older, {("mlm", "age"): [90, 90]})
     (older / "mlm-age-1.parquet").rename(tmp_path / "mlm-age-1.parquet")
-    said = refused(statistics, tmp_path)
-    assert "run 'mlm', seed 1: predictions of accuracy 45.0000, but the score is 51.5000" in said
+    message = refused(statistics, tmp_path)
+    assert "run 'mlm', seed 1: predictions of accuracy 45.0000, but the score is 51.5000" in message
 
 
 def test_no_scores_at_all(statistics, tmp_path):

@@ -77,8 +77,8 @@ def test_who_was_left_out_stands_below_the_table(effects, tmp_path):
     (tmp_path / "ledger.yaml").write_text(yaml.safe_dump(ENTRIES))
     entries = read_ledger(tmp_path / "ledger.yaml")
     table = effects.read_effects(tmp_path / "effects.csv", entries)
-    told = json.loads(table["held_out"].iloc[1])
-    assert (told["corpus"], list(told["tasks"])) == ("ttl", ["click"])
+    held_out = json.loads(table["held_out"].iloc[1])
+    assert (held_out["corpus"], list(held_out["tasks"])) == ("ttl", ["click"])
     page = ambiguities.page(entries, table)
     for line in (
         "[warm\\_start](#warm_start) `none` (T1 Age, T3 Click): 1,270 of 2,250 training users were "

@@ -90,17 +90,17 @@ def test_a_warm_start_that_knows_popularity_alone_is_told(training, tmp_path):
     assert training.popularity_notes(layout) == []
     record = tmp_path / "pretrain/mlm/ttl/seed1/curve.json.provenance.json"
     write_json(record, json.loads(record.read_text()) | {"popularity_alone": "its loss is high"})
-    (said,) = training.popularity_notes(layout)
-    assert said.startswith("mlm has not learnt more than popularity in 1 of 2 trainings")
-    assert "PeterRec, AdaptSSR, MLM, longer, CCL start from that" in said
+    (note,) = training.popularity_notes(layout)
+    assert note.startswith("mlm has not learnt more than popularity in 1 of 2 trainings")
+    assert "PeterRec, AdaptSSR, MLM, longer, CCL start from that" in note
 
 
 def test_rows_of_equal_pre_training_share_their_figures(training, tmp_path):
     layout = read(training, tmp_path, layout_of(tmp_path))
     layout["rows"] += layout.pop("controls")
     layout["rows"][-1] |= {"encoder": "long", "label": "Twin"}
-    said = training.training_note(training.describe(layout | {"controls": []}))
-    assert said.endswith("AdaptSSR (mlm; 4 to 6; 4), MLM, longer, Twin (mlm; 6; 1).")
+    note = training.training_note(training.describe(layout | {"controls": []}))
+    assert note.endswith("AdaptSSR (mlm; 4 to 6; 4), MLM, longer, Twin (mlm; 6; 1).")
 
 
 def test_a_record_that_does_not_say_is_a_dash(training, tmp_path):
@@ -129,8 +129,8 @@ def test_curves_are_known_by_their_place(training, tmp_path):
     # Wrong: a row without its curves passes, one curve counts twice, or one of another run.
     path = write_experiment(tmp_path, training=layout_of(tmp_path))
     curves = curves_of(tmp_path)
-    told = training.read_training(path, curves)
-    assert told["runs"]["ccl"]["curves"] == [one for one in curves if "ccl" in one.parts]
+    runs_behind = training.read_training(path, curves)
+    assert runs_behind["runs"]["ccl"]["curves"] == [one for one in curves if "ccl" in one.parts]
     for given, reason in (
         (curves[2:], "run 'adaptssr': no learning curve. Give --curves its"),
         ([*curves, curves[0]], "seed0/curve.json: a second curve of adaptssr/ttl/0"),
@@ -140,8 +140,8 @@ def test_curves_are_known_by_their_place(training, tmp_path):
             training.read_training(path, given)
     # Of rows alone, controls may not be there yet.
     rows = [one for one in curves if not {"ccl", "long", "teacher"} & {*one.parts}]
-    told = training.read_training_of_rows(path, rows)
-    assert list(told["runs"]) == ["mlm", "adaptssr"] and told["controls"] == []
+    runs_behind = training.read_training_of_rows(path, rows)
+    assert list(runs_behind["runs"]) == ["mlm", "adaptssr"] and runs_behind["controls"] == []
 
 
 CONTROLS = [
@@ -155,13 +155,13 @@ def make_fairness(folder: Path, controls=CONTROLS, layout=LAYOUT) -> pd.DataFram
     from userbench.report.tables import fairness
 
     make_table2(folder, layout)
-    told = layout_of(folder)
-    told["controls"] = told["controls"][:1]
+    runs_behind = layout_of(folder)
+    runs_behind["controls"] = runs_behind["controls"][:1]
     files = folder / "controls"
     files.mkdir(exist_ok=True)
     paths = write_score_files(files, controls)
     flags = ["--scores", str(folder / "scores.csv"), "--controls", *paths]
-    flags += experiment_flag(folder, table2=layout, training=told)
+    flags += experiment_flag(folder, table2=layout, training=runs_behind)
     flags += ["--curves", *map(str, curves_of(folder))]
     out = ["--csv", str(folder / "fairness.csv"), "--md", str(folder / "fairness.md")]
     fairness.main([*flags, *out])
@@ -184,8 +184,8 @@ def test_controls_have_scores_beside_those_of_table2(tmp_path):
     above, below = page.split("*Controls, not ranked*")
     assert "| MLM, longer | mlm | 6 | 1 | 6 | 72.00±2.83 | 5.00±0.00 | – |" in below
     assert "MLM, longer" not in above
-    told = json.loads((tmp_path / "fairness.csv.provenance.json").read_text())
-    assert len(told["inputs"]) == 2 + 4 + 2 * 5
+    record = json.loads((tmp_path / "fairness.csv.provenance.json").read_text())
+    assert len(record["inputs"]) == 2 + 4 + 2 * 5
 
 
 def test_a_table_without_controls_has_no_block_of_them(training, tmp_path):
@@ -194,9 +194,9 @@ def test_a_table_without_controls_has_no_block_of_them(training, tmp_path):
     from userbench.results.scores import read_scores
 
     make_fairness(tmp_path)
-    told = read(training, tmp_path, layout_of(tmp_path, controls=[]))
+    runs_behind = read(training, tmp_path, layout_of(tmp_path, controls=[]))
     layout = read_table2_layout(write_experiment(tmp_path, table2=LAYOUT | {"simulated": True}))
-    table = fairness.fairness(read_scores(tmp_path / "scores.csv"), layout, told)
+    table = fairness.fairness(read_scores(tmp_path / "scores.csv"), layout, runs_behind)
     page = fairness.page(table, layout)
     assert "*Controls, not ranked*" not in page and page.startswith("SIMULATED DATA")
     assert page.count(r"\[SIMULATED\]") == 3
@@ -217,6 +217,6 @@ def test_table2_says_what_is_behind_its_rows_and_nothing_of_controls(tmp_path):
     for kind in ("md", "tex", "html"):
         assert "AdaptSSR (mlm; 4 to 6; 4)" in texts[kind]
         assert "longer" not in texts[kind]
-    told = json.loads((tmp_path / "t.csv.provenance.json").read_text())
-    assert len([name for name in told["inputs"] if name.startswith("pretrain/mlm/")]) == 2
+    record = json.loads((tmp_path / "t.csv.provenance.json").read_text())
+    assert len([name for name in record["inputs"] if name.startswith("pretrain/mlm/")]) == 2
     assert "behind each row" not in make_table2(tmp_path)["md"]

@@ -51,8 +51,8 @@ TWO_TASKS = [
 
 def test_claims_name_row_task_and_points(headline):
     # Wrong: a claim of the wrong sign, row or task; a difference that chance explains is claimed.
-    said = headline.sentences(table_of(*TWO_TASKS), OURS)
-    assert said == [
+    sentences = headline.sentences(table_of(*TWO_TASKS), OURS)
+    assert sentences == [
         "MLM is better than NONE beyond chance on Age (+2.50 points) and Click (+1.25 points).",
         "ADAPTSSR is worse than NONE beyond chance on Click (−2.00 points).",
         f"{CHANCE}all 4 comparisons corrected together (Holm, 5%).",
@@ -70,9 +70,9 @@ def test_nothing_significant_is_one_sentence(headline):
     cells = [{**one, "baseline.p_table": 0.05} for one in TWO_TASKS]
     cells[0] |= {"baseline.p_table": NAN}
     cells[3] |= {"baseline.p_table": NAN}
-    said = headline.on_comparisons(table_of(*cells))
-    assert said[0] == "No row is better or worse than NONE beyond chance."
-    assert said[1] == f"{CHANCE}all 4 comparisons corrected together (Holm, 5%)."
+    sentences = headline.on_comparisons(table_of(*cells))
+    assert sentences[0] == "No row is better or worse than NONE beyond chance."
+    assert sentences[1] == f"{CHANCE}all 4 comparisons corrected together (Holm, 5%)."
 
 
 def test_one_side_without_claims_is_said(headline):
@@ -85,8 +85,8 @@ def test_one_side_without_claims_is_said(headline):
 def test_comparisons_that_cannot_be_made_are_counted(headline):
     # Wrong: "all 4 comparisons" where a collapsed seed leaves one of them out.
     cells = [*TWO_TASKS[:2], TWO_TASKS[2] | {"baseline.p_table": NAN, "note": "seed 1 failed"}]
-    said = headline.on_comparisons(table_of(*cells))
-    assert said[-1] == (
+    sentences = headline.on_comparisons(table_of(*cells))
+    assert sentences[-1] == (
         f"{CHANCE}1 of 2 comparisons corrected together (Holm, 5%); the others have failed or "
         "collapsed seeds, or no spread."
     )
@@ -95,13 +95,16 @@ def test_comparisons_that_cannot_be_made_are_counted(headline):
 def test_a_reference_is_no_row(headline):
     # Wrong: "no row is better" and in the same breath a reference that is; or it counts in a rank.
     bag = cell("age", "bag", 80.0, 30.0, 0.001, ranked=0)
-    said = headline.sentences(table_of(*TWO_TASKS[:3], bag), OURS)
-    assert said[0] == "MLM is better than NONE beyond chance on Age (+2.50 points)."
-    assert said[2] == "The reference BAG is better than NONE beyond chance on Age (+30.00 points)."
-    assert "ADAPTSSR has rank 3 of 3 rows on Age." in said
+    sentences = headline.sentences(table_of(*TWO_TASKS[:3], bag), OURS)
+    assert sentences[0] == "MLM is better than NONE beyond chance on Age (+2.50 points)."
+    assert (
+        sentences[2]
+        == "The reference BAG is better than NONE beyond chance on Age (+30.00 points)."
+    )
+    assert "ADAPTSSR has rank 3 of 3 rows on Age." in sentences
     few = [one | {"baseline.p_table": NAN} for one in TWO_TASKS[:3]]
-    said = headline.on_comparisons(table_of(*few, bag))
-    assert said[0] == "No row is better or worse than NONE beyond chance."
+    sentences = headline.on_comparisons(table_of(*few, bag))
+    assert sentences[0] == "No row is better or worse than NONE beyond chance."
 
 
 def test_a_reference_has_one_seed_and_says_nothing_of_the_rows(headline):
@@ -121,8 +124,8 @@ def test_a_row_that_is_better_everywhere_is_said_shortly(headline):
         for n, task in enumerate(tasks)
         for one in (cell(task, "none", 50.0), cell(task, "mlm", 51.0 + n, 1.0 + n, 0.001))
     ]
-    said = headline.on_comparisons(table_of(*cells))
-    assert said[0] == (
+    sentences = headline.on_comparisons(table_of(*cells))
+    assert sentences[0] == (
         "MLM is better than NONE beyond chance on all 4 tasks measured (+1.00 to +4.00 points)."
     )
     cells[1] |= {"baseline.p_table": 0.3}
@@ -139,9 +142,9 @@ def test_two_rows_of_one_label_are_two_rows(headline):
         cell("age", "a", 52.0, 2.0, 0.01, row="X"),
         cell("age", "b", 53.0, 3.0, 0.01, row="X"),
     ]
-    said = headline.on_comparisons(table_of(*twins))[0]
+    sentence = headline.on_comparisons(table_of(*twins))[0]
     assert (
-        said
+        sentence
         == "X is better than NONE beyond chance on Age (+2.00 points); X on Age (+3.00 points)."
     )
 
@@ -155,7 +158,9 @@ def test_simulated_data_are_said_first(headline):
     assert headline.sentences(mixed, OURS)[0] == f"The data of Age are {what}"
     all_of_it = headline.sentences(mixed.assign(data="simulated"), OURS)
     assert all_of_it[0] == f"All data are {what}"
-    assert not any("simulated" in said for said in headline.sentences(table_of(*TWO_TASKS), OURS))
+    assert not any(
+        "simulated" in sentence for sentence in headline.sentences(table_of(*TWO_TASKS), OURS)
+    )
 
 
 def test_without_adaptssr_nothing_is_said_of_it(headline):
@@ -176,9 +181,9 @@ def test_adaptssr_may_be_the_baseline(headline):
         cell("age", "adaptssr", 50.0, **{"baseline.run": ""}),
         cell("age", "mlm", 49.0, -1.0, 0.5, **{"baseline.run": "adaptssr"}),
     ]
-    said = headline.on_ours(table_of(*cells), rows_of("adaptssr", "mlm"))
-    assert said[0] == "ADAPTSSR has rank 1 of 2 rows on Age."
-    assert len(said) == 2 and "than every other row" in said[1]
+    sentences = headline.on_ours(table_of(*cells), rows_of("adaptssr", "mlm"))
+    assert sentences[0] == "ADAPTSSR has rank 1 of 2 rows on Age."
+    assert len(sentences) == 2 and "than every other row" in sentences[1]
 
 
 def test_ranks_are_shared_and_those_of_the_aggregate(headline, tmp_path):
@@ -200,9 +205,10 @@ def test_ranks_are_shared_and_those_of_the_aggregate(headline, tmp_path):
         *(cell("age", run, mean) for run, mean in (("none", 1.0), ("adaptssr", 2.0))),
         *(cell("click", run, mean) for run, mean in (("none", 2.0), ("adaptssr", 1.0))),
     ]
-    said = headline.on_ours(table_of(*tied), OURS)[0]
+    sentence = headline.on_ours(table_of(*tied), OURS)[0]
     assert (
-        said == "ADAPTSSR has average rank 1.50 over 2 tasks (1 is best), shared place 1 of 2 rows."
+        sentence
+        == "ADAPTSSR has average rank 1.50 over 2 tasks (1 is best), shared place 1 of 2 rows."
     )
 
 
@@ -210,9 +216,9 @@ def test_tasks_with_a_failed_fit_are_left_out_of_ranks(headline):
     failed = {"mean": NAN, "note": "seed 2 failed"}
     third = [cell("cvr", run, 60.0) for run in ("none", "mlm", "adaptssr")]
     cells = [*TWO_TASKS[:4], TWO_TASKS[4] | failed, TWO_TASKS[5], *third]
-    said = headline.on_ours(table_of(*cells), OURS)
-    assert "over the 2 of 3 tasks that every row has a score of (1 is best)" in said[0]
-    assert said[1] == "Its rank is 3 on Age and 2 on Cvr."
+    sentences = headline.on_ours(table_of(*cells), OURS)
+    assert "over the 2 of 3 tasks that every row has a score of (1 is best)" in sentences[0]
+    assert sentences[1] == "Its rank is 3 on Age and 2 on Cvr."
     none_whole = headline.on_ours(table_of(TWO_TASKS[0], TWO_TASKS[1] | failed, TWO_TASKS[2]), OURS)
     assert not any("rank" in one for one in none_whole)
 
@@ -227,10 +233,12 @@ def sentences_of(headline, folder, right, chosen) -> list[str]:
 
     write_results(folder, right)
     chosen["rows"][-1]["paper"] = "AdaptSSR"
-    said = headline.sentences(make_statistics(statistics, "statistics", folder, chosen), chosen)
-    listed = "".join(f"- {markdown_text(sentence)}\n" for sentence in said)
+    sentences = headline.sentences(
+        make_statistics(statistics, "statistics", folder, chosen), chosen
+    )
+    listed = "".join(f"- {markdown_text(sentence)}\n" for sentence in sentences)
     assert listed in (folder / "statistics.md").read_text()
-    return said
+    return sentences
 
 
 def test_one_seed(headline, tmp_path):
@@ -247,8 +255,8 @@ def test_no_other_row(headline, tmp_path):
     chosen = layout()
     chosen["rows"] = chosen["rows"][:1]
     right = {name: by_seed for name, by_seed in RIGHT.items() if name[0] == "none"}
-    said = sentences_of(headline, tmp_path, right, chosen)
-    assert said == ["There is no row beside NONE to compare."]
+    sentences = sentences_of(headline, tmp_path, right, chosen)
+    assert sentences == ["There is no row beside NONE to compare."]
 
 
 def test_all_rows_collapsed(headline, tmp_path):
@@ -258,12 +266,12 @@ def test_all_rows_collapsed(headline, tmp_path):
         for place, run in enumerate(("none", "mlm", "adaptssr"))
         for task in ("age", "life")
     }
-    said = sentences_of(headline, tmp_path, right, layout(simulated=True))
-    assert said[:2] == [
+    sentences = sentences_of(headline, tmp_path, right, layout(simulated=True))
+    assert sentences[:2] == [
         "All data are simulated: numbers of simulated data say nothing of real users.",
         "No row can be compared with NONE: seeds failed or collapsed, or have no spread.",
     ]
-    assert not any("beyond chance" in one for one in said)
+    assert not any("beyond chance" in one for one in sentences)
 
 
 def test_seeds_that_all_differ_by_the_same(headline, tmp_path):
@@ -272,8 +280,8 @@ def test_seeds_that_all_differ_by_the_same(headline, tmp_path):
         for place, run in enumerate(("none", "mlm", "adaptssr"))
         for task in ("age", "life")
     }
-    said = sentences_of(headline, tmp_path, right, layout())
-    assert said[0] == (
+    sentences = sentences_of(headline, tmp_path, right, layout())
+    assert sentences[0] == (
         "No row can be compared with NONE: seeds failed or collapsed, or have no spread."
     )
 
@@ -295,7 +303,7 @@ TAU = "Kendall's tau of this order of the rows and the paper's is"
 
 
 @pytest.mark.parametrize(
-    ("tasks", "said"),
+    ("tasks", "sentence"),
     [
         (
             # Of two tests of .03, none is below .05 when both are corrected together.
@@ -324,9 +332,9 @@ TAU = "Kendall's tau of this order of the rows and the paper's is"
         ),
     ],
 )
-def test_the_order_beside_the_papers(headline, tasks, said):
+def test_the_order_beside_the_papers(headline, tasks, sentence):
     # Wrong: one of six p values below .05 is called an agreement, or the sign is lost.
-    assert headline.on_order(order(**tasks)) == [said]
+    assert headline.on_order(order(**tasks)) == [sentence]
 
 
 def test_no_task_of_the_paper_no_order(headline):

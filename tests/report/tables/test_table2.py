@@ -23,21 +23,21 @@ from score_files import (
 
 
 @pytest.mark.parametrize(
-    ("starts", "epochs", "said"),
+    ("starts", "epochs", "note"),
     [
         (1, [20], None),
         (2, [1, 20], "2 candidates of every row"),
         (1, [1, 20], "unequal numbers of candidates: None 1, PeterRec 2, AdaptSSR 2"),
     ],
 )
-def test_a_note_says_how_many_candidates_there_were(tmp_path, starts, epochs, said):
+def test_a_note_says_how_many_candidates_there_were(tmp_path, starts, epochs, note):
     # Wrong: a row is the best of five and another one of one, and nobody says so.
     contents = [starts_file("none", seed, starts) for seed in (0, 1)]
     contents += [checkpoints_file(r, seed, epochs) for r in ("mlm", "adaptssr") for seed in (0, 1)]
     md = make_table2(tmp_path, contents=contents)["md"]
     notes = [line for line in md.splitlines() if "Validation chose" in line]
-    assert len(notes) == (said is not None)
-    assert said is None or notes[0].startswith(f"- Validation chose among {said} (")
+    assert len(notes) == (note is not None)
+    assert note is None or notes[0].startswith(f"- Validation chose among {note} (")
 
 
 FACTS = {
@@ -70,8 +70,8 @@ def test_facts_of_the_data_stand_below_the_table(tmp_path):
         "- A constant score would get 0.00 on T3 Click (ties against the target), 1.05 with stable "
         "ties and 1.14 in random order.",
     ]
-    told = json.loads((tmp_path / "facts.csv.provenance.json").read_text())
-    assert {Path(name).name for name in told["inputs"]} == {
+    record = json.loads((tmp_path / "facts.csv.provenance.json").read_text())
+    assert {Path(name).name for name in record["inputs"]} == {
         *("scores.csv", "experiment.json", "age.json", "click.json")
     }
 
@@ -214,10 +214,10 @@ def test_bold_is_what_is_better_than_every_other_row(tmp_path):
     assert "<strong>66.00±8.49</strong>" in html
     assert "<td>90.00</td>" in html
     # Wrong: a mean of a seed that answers the same for everybody stands there without a word.
-    said = "MLM on T age: seed 1 predicts one class only, so its comparisons are undecided."
-    assert f"- {said}" in md and md.count("undecided") == 1
-    told = json.loads((tmp_path / "t.csv.provenance.json").read_text())
-    assert {Path(name).name for name in told["inputs"]} == {
+    note = "MLM on T age: seed 1 predicts one class only, so its comparisons are undecided."
+    assert f"- {note}" in md and md.count("undecided") == 1
+    record = json.loads((tmp_path / "t.csv.provenance.json").read_text())
+    assert {Path(name).name for name in record["inputs"]} == {
         *("scores.csv", "experiment.json", "statistics.csv")
     }
 
@@ -246,8 +246,8 @@ def test_every_form_opens_with_what_the_table_says(tmp_path):
         assert sentence.replace("%", r"\%").replace("−", "$-$") in tex[: tex.index("Test scores")]
     assert at < html.text.index("Test scores in percent")
     for name, files in (("t.csv", 4), ("headline.md", 3)):
-        told = json.loads((tmp_path / f"{name}.provenance.json").read_text())
-        assert len(told["inputs"]) == files
+        record = json.loads((tmp_path / f"{name}.provenance.json").read_text())
+        assert len(record["inputs"]) == files
 
 
 def test_an_order_without_statistics_is_refused(tmp_path):
