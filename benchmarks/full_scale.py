@@ -47,7 +47,7 @@ COLUMNS = ("what", "of", "count", "seconds", "core_seconds", "peak_memory_gib", 
 
 @command
 def main(argv: list[str] | None = None) -> None:
-    """Measure everything and write it; a mistake ends with one line."""
+    """Measure everything and write it; an error ends with one line."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.full_scale",
         description=__doc__,

@@ -20,18 +20,18 @@ from matplotlib import pyplot  # noqa: E402 - the backend has to be chosen first
 
 NUMBERS = ("seconds", "users", "tokens", "peak_memory_gib", "least_operations", "least_bytes")
 KEYS = ("configuration", "side", "threads", "repetition", "stage")
-# Okabe and Ito's colours, told apart by colour-blind readers.
+# Okabe and Ito's colours, which colour-blind readers can distinguish.
 COLOURS = {
     **{"ours": "#0072B2", "plain": "#E69F00", "batch": "#999999", "augment": "#CC79A7"},
     **{"forward": "#56B4E9", "backward": "#0072B2", "optimizer": "#D55E00", "rank": "#009E73"},
 }
-# Above this many cores busy with something else, figures are not to be quoted.
+# Above this many cores busy with something else, values are not to be quoted.
 LOADED = 0.1
 
 
 @command
 def main(argv: list[str] | None = None) -> None:
-    """Write summary, figure and page of measurements; a mistake ends it with one line."""
+    """Write summary, figure and page of measurements; an error ends it with one line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--measurements", type=Path, required=True)
@@ -364,7 +364,7 @@ def full_scale_cells(row: dict[str, Any]) -> list[str]:
 
 
 def verdict_line(summary: pd.DataFrame, missed: str) -> str:
-    """Whether thresholds are met, where there are any, and which of them nobody could meet here."""
+    """Whether thresholds are met, where there are any, and which of them are out of reach here."""
     if not missed:
         required = summary["threshold"].notna().any()
         return "Every threshold is met." if required else "Nothing was measured with a threshold."

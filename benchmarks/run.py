@@ -31,7 +31,7 @@ ROOT = Path(__file__).parent.parent
 
 @command
 def main(argv: list[str] | None = None) -> None:
-    """Parse the flags, measure, write all results; a mistake ends it with one line."""
+    """Parse the flags, measure, write all results; an error ends it with one line."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.run",
         description=__doc__,

@@ -339,7 +339,7 @@ def test_a_trial_of_which_a_fit_failed_is_not_chosen(tmp_path):
     assert chosen == [1] and table["relative"].isna().all() and "– / –" in page
 
 
-def test_the_page_tells_of_it(tmp_path, monkeypatch):
+def test_the_page_reports_a_failed_fit(tmp_path, monkeypatch):
     """Wrong: the page cannot be made, or the job that failed in vain is not among its jobs."""
     from experiment_tree import write_tree
 

@@ -1,4 +1,4 @@
-"""Hanging workers, damaged files, changed data, mistakes: each is found, and told in one line."""
+"""Hanging workers, damaged files, changed data, user errors: each is reported in one line."""
 
 import json
 import os
@@ -24,7 +24,7 @@ from userbench.errors import LIMIT, command
 # ------------------------------------------------------------------------------- one line
 
 
-def test_mistakes_end_in_one_line_and_ours_keep_their_traceback():
+def test_user_errors_end_in_one_line_and_ours_keep_their_traceback():
     """Wrong: a user reads a traceback, or an error of ours is hidden behind one line."""
 
     @command
@@ -163,7 +163,7 @@ main()
 """
 
 
-def test_a_command_that_cannot_even_be_told_ends(monkeypatch):
+def test_a_command_that_cannot_report_still_ends(monkeypatch):
     """Wrong: what hangs in C code (a driver, a file system) hangs for ever."""
     monkeypatch.setenv(LIMIT, "0.001")
     call = [sys.executable, "-c", HANGS_FOR_GOOD]
@@ -280,8 +280,8 @@ READERS = {
 
 @pytest.mark.parametrize("how", ["truncated", "flipped"])
 @pytest.mark.parametrize("name", READERS)
-def test_damage_is_found_and_the_command_told(name, how, written):
-    """Wrong: one bit that a disk or a copy has lost stands in a table as a result."""
+def test_damage_is_found_and_the_command_named(name, how, written):
+    """Wrong: one bit that a disk or a copy has lost becomes a result in a table."""
     path, read = written / name, READERS[name]
     read(written)
     whole = path.read_bytes()
@@ -369,7 +369,7 @@ def test_a_zip_changed_after_it_was_read_is_noticed(tiny, tmp_path):
 
 
 def test_a_table_names_the_seeds_that_are_missing(tmp_path):
-    """Wrong: a mean of fewer seeds stands among the others, and nobody sees it."""
+    """Wrong: a mean of fewer seeds is among the others without a note."""
     from userbench.report.statistics import command as statistics
 
     whole = make_table2(tmp_path)

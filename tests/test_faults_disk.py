@@ -212,7 +212,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(write, tiny, trained, disk):
 
 
 def test_the_same_command_again_does_it(tiny, trained, disk):
-    """Wrong: what the failed command left stands in the way of what its message tells to do."""
+    """Wrong: what the failed command left prevents what its message asks for."""
     disk.fill(free=16384)  # Why: it fails in the middle of an array, not at its head.
     with pytest.raises(SystemExit, match=FULL):
         behaviours(tiny, trained, disk.root / "out")

@@ -1,4 +1,4 @@
-"""What users give us, damaged at random: one clear line or the right content, never a traceback.
+"""Inputs of users, damaged at random: one clear line or the right content, never a traceback.
 
 The whole of it is `make fuzz`; a sample runs here.
 """
@@ -118,7 +118,7 @@ def changed(content, chance: random.Random):
 
 
 def test_damaged_configs_are_one_line_of_the_file():
-    """If wrong: a mistake in a config is a traceback, or starts a run of something else."""
+    """If wrong: an error in a config is a traceback, or starts a run of something else."""
     smoke = yaml.safe_load((ROOT / "workflow/config/smoke.yaml").read_text(encoding="utf-8"))
     check_config(copy.deepcopy(smoke))
     refused = 0
@@ -129,10 +129,10 @@ def test_damaged_configs_are_one_line_of_the_file():
             content = changed(content, chance)
         try:
             check_config(content)
-        except ValueError as mistake:
+        except ValueError as error:
             refused += 1
-            assert str(mistake).startswith("fuzzed.yaml: "), mistake
-            assert "\n" not in str(mistake), mistake
+            assert str(error).startswith("fuzzed.yaml: "), error
+            assert "\n" not in str(error), error
         except Exception as fault:
             raise AssertionError(f"seed {seed}: {fault!r}") from fault
     assert refused > 50
@@ -164,13 +164,13 @@ def test_damaged_checkpoints_name_the_file_and_the_remedy(tmp_path):
             continue
         path.write_bytes(damaged)
         record.write_bytes(beside)
-        with pytest.raises(ValueError, match=r"(?s)epoch1\.safetensors.*: .*again") as mistake:
+        with pytest.raises(ValueError, match=r"(?s)epoch1\.safetensors.*: .*again") as error:
             checkpoint.load(path)
-        assert type(mistake.value) is ValueError
+        assert type(error.value) is ValueError
         try:
             checkpoint.epoch_of(path)
-        except ValueError as mistake:
-            assert re.search("epoch1.safetensors: names no epoch .* again", str(mistake))
+        except ValueError as error:
+            assert re.search("epoch1.safetensors: names no epoch .* again", str(error))
 
 
 def test_damaged_results_are_refused_by_the_reports(tmp_path):
@@ -196,9 +196,9 @@ def test_damaged_results_are_refused_by_the_reports(tmp_path):
             path.write_bytes(fuzz.in_the_bytes(random.Random(seed), text.encode()))
             try:
                 read(path)
-            except ValueError as mistake:
-                assert str(path) in str(mistake), (seed, mistake)
-                assert re.search("(again|once|Remove|Make it)", str(mistake)), mistake
+            except ValueError as error:
+                assert str(path) in str(error), (seed, error)
+                assert re.search("(again|once|Remove|Make it)", str(error)), error
 
 
 def test_names_that_no_terminal_shows_stay_in_their_line(quick, tmp_path):

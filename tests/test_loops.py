@@ -138,7 +138,7 @@ def test_starts_beside_checkpoints_are_refused(tiny, mlm, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_checkpoint_tells_its_config(tiny, tmp_path):
+def test_checkpoint_records_its_config(tiny, tmp_path):
     out = pretrain(tiny, tmp_path, "--set", '{"mask_ratio": 0.5}')
     record = json.loads((out / "epoch2.safetensors.provenance.json").read_text())
     assert record["config"]["config"]["mask_ratio"] == 0.5
@@ -163,7 +163,7 @@ def test_checkpoint_tells_its_config(tiny, tmp_path):
         (["--set", '{"bias_start": "popular"}'], "bias_start='popular': use one of"),
     ],
 )
-def test_pretraining_mistakes_are_one_line(tiny, tmp_path, flags, message):
+def test_pretraining_errors_are_one_line(tiny, tmp_path, flags, message):
     with pytest.raises(SystemExit, match=message) as stop:
         pretrain(tiny, tmp_path / "out", *flags)
     assert "\n" not in str(stop.value)
@@ -191,7 +191,7 @@ def test_splits_of_another_store_are_refused(tiny, tmp_path):
 
 
 def test_one_user_alone_makes_no_batch():
-    """Ranking one user against no others is undefined (the release crashes there)."""
+    """Ranking one user against no others is undefined (the released code crashes there)."""
     import torch
 
     from userbench.pretrain import batches
@@ -221,23 +221,35 @@ def test_same_validation_draws_at_every_epoch(tiny):
 
 
 def test_fixed_order_does_not_depend_on_the_seed():
-    """The release walks the same orders whatever the seed; reshuffled ones must differ."""
+    """The released code takes the same orders whatever the seed; reshuffled ones must differ."""
     import torch
 
     from userbench.data.splits import order_of_epoch
 
     users = torch.arange(100) * 2
 
-    def walk(order, seed, epoch):
+    def users_in_order(order, seed, epoch):
         torch.rand(epoch)  # whatever a method draws
         return order_of_epoch(users, order, epoch, seed, "pretrain").tolist()
 
-    assert walk("fixed", 0, 1) == walk("fixed", 1, 1) != walk("fixed", 0, 2)
-    assert walk("reshuffled", 0, 1) == walk("reshuffled", 0, 1) != walk("reshuffled", 1, 1)
-    assert walk("reshuffled", 0, 1) != walk("reshuffled", 0, 2)
-    assert sorted(walk("fixed", 0, 1)) == sorted(walk("reshuffled", 0, 1)) == users.tolist()
+    assert (
+        users_in_order("fixed", 0, 1)
+        == users_in_order("fixed", 1, 1)
+        != users_in_order("fixed", 0, 2)
+    )
+    assert (
+        users_in_order("reshuffled", 0, 1)
+        == users_in_order("reshuffled", 0, 1)
+        != users_in_order("reshuffled", 1, 1)
+    )
+    assert users_in_order("reshuffled", 0, 1) != users_in_order("reshuffled", 0, 2)
+    assert (
+        sorted(users_in_order("fixed", 0, 1))
+        == sorted(users_in_order("reshuffled", 0, 1))
+        == users.tolist()
+    )
     with pytest.raises(ValueError, match="order"):
-        walk("random", 0, 1)
+        users_in_order("random", 0, 1)
 
 
 def test_held_out_users_are_not_trained_on(tiny, tmp_path, caplog):

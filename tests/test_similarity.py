@@ -201,7 +201,7 @@ def test_encoders_of_other_methods_are_read_as_they_are(trained, tmp_path, metho
         (["--set", '{"coefficients": 1}'], "no hyper-parameter 'coefficients'"),
     ],
 )
-def test_mistakes_are_one_line(trained, tmp_path, flags, message):
+def test_errors_are_one_line(trained, tmp_path, flags, message):
     with pytest.raises(SystemExit, match=message):
         measure(trained, tmp_path / "a.parquet", "adaptssr", 0, *flags)
     assert not (tmp_path / "a.parquet").exists()

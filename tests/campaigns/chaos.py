@@ -35,7 +35,7 @@ COPIED = ("Snakefile", "environment.yml", "workflow", "profiles", "src")
 ROWS = ["none", "ccl", "coserec"]
 TARGET = "results/table2.csv"
 MACHINE = ["--cores", "all", "--config", "save_every=0.2"]
-# Files of two equal runs that need not be equal: they tell when, where and how long.
+# Files of two equal runs that need not be equal: they record when, where and how long.
 OF_THE_MOMENT = ("logs", "benchmarks", "provenance", "manifest.json", ".lock")
 SECONDS_BETWEEN_LOOKS = 0.1
 STARTED = "\n-------- started\n"
@@ -56,7 +56,7 @@ class Kill:
 
 
 def main() -> None:
-    """Run both workflows, compare them, and tell."""
+    """Run both workflows, compare them, and report."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0, help="of what is killed, how and when")
@@ -110,7 +110,7 @@ def copy_of_the_workflow(folder: Path, corpora: list[str]) -> Path:
 
 
 def start(folder: Path, *words: str) -> subprocess.Popen:
-    """Snakemake in a process group of its own; what it says is added to `snakemake.log`."""
+    """Snakemake in a process group of its own; its output is added to `snakemake.log`."""
     command = [Path(sys.executable).parent / "snakemake", *MACHINE, "--configfile", "chaos.yaml"]
     with (folder / "snakemake.log").open("a") as log:
         log.write(STARTED)
@@ -192,7 +192,7 @@ def waits(run: subprocess.Popen, seconds: float) -> bool:
 
 
 def progress(folder: Path) -> tuple[int, int]:
-    """Jobs done and jobs in all of the workflow's last start, as Snakemake tells them."""
+    """Jobs done and jobs in all of the workflow's last start, as Snakemake reports them."""
     output = (folder / "snakemake.log").read_text()
     output = output[output.rfind(STARTED) :]
     counted = re.findall(r"^(\d+) of (\d+) steps .* done", output, re.MULTILINE)
@@ -285,7 +285,7 @@ def look_who_went_on(kills: list[Kill]) -> None:
 
 
 def results_of(folder: Path) -> dict[str, bytes]:
-    """What a workflow has made, by path: all but what tells when, where and how long."""
+    """What a workflow has made, by path: all but what records when, where and how long."""
     files = [path for path in (folder / "results").rglob("*") if path.is_file()]
     return {
         str(path.relative_to(folder)): path.read_bytes()

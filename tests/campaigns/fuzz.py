@@ -39,7 +39,7 @@ SOURCES = {
 }
 REMEDY = r"\. [A-Z][a-z]+ [^.]*"
 LINE = re.compile(rf"(?P<file>.*\.csv):(?P<line>[1-9][0-9]*): (?P<what>.+){REMEDY}", re.DOTALL)
-# What cannot be told of a line: the file is absent, no zip, not the one of its checksum, ...
+# What concerns no line: the file is absent, no zip, not the one of its checksum, ...
 WHOLE = re.compile(rf"(?P<file>[^:]+): (?P<what>.+){REMEDY}", re.DOTALL)
 NUMBERS = [
     *(b"-1", b"1.5", b"1e3", b"+5", b"0x10", b"1_000", b" 7", b"7 ", b"", b"NaN", b"inf", b"-0"),
@@ -271,14 +271,14 @@ def examine(corpus: Corpus, path: Path, out: Path, block: int) -> str:
     block, padded_lines.BLOCK = padded_lines.BLOCK, block
     try:
         write_store(corpus, path, out)
-    except ValueError as mistake:
-        assert type(mistake) is ValueError, f"not explained: {mistake!r}"
+    except ValueError as error:
+        assert type(error) is ValueError, f"not explained: {error!r}"
         if out.exists():  # what was read before the file that is refused
             parts = [part for part in (out / "behaviours", *out.glob("tasks/*")) if part.exists()]
             assert all((part / "manifest.json").exists() for part in parts), f"half of {parts}"
             shutil.rmtree(out)
-        assert sorted(out.parent.iterdir()) == before, f"left behind, though refused: {mistake}"
-        return refused(str(mistake), corpus, path)
+        assert sorted(out.parent.iterdir()) == before, f"left behind, though refused: {error}"
+        return refused(str(error), corpus, path)
     finally:
         padded_lines.BLOCK = block
     assert sorted(out.parent.iterdir()) == sorted([*before, out]), "rubbish beside the store"
@@ -349,7 +349,7 @@ def accepted(corpus: Corpus, out: Path) -> None:
 
 
 def fuzz(files: int, seed: int) -> Counter[str]:
-    """Examine so many file sets; how often each outcome came. A failure tells how to repeat it."""
+    """Examine so many file sets; return how often each outcome came. A failure names its seed."""
     outcomes: Counter[str] = Counter()
     for number in range(seed, seed + files):
         random = Random(number)
@@ -407,13 +407,13 @@ resource.setrlimit(resource.RLIMIT_AS, (room, room))
 for folder in map(Path, sys.argv[2:]):
     try:
         write_behaviours(folder / "raw", "ttl", folder / "store")
-    except ValueError as mistake:
-        print(mistake)
+    except ValueError as error:
+        print(error)
 """
 
 
 def explode(folder: Path, room: int) -> dict[str, str]:
-    """Read all bombs with `room` MiB of address space beyond the imports; what was said of each."""
+    """Read all bombs with `room` MiB of address space beyond the imports; the message for each."""
     for kind in BOMBS:
         path = folder / kind / "raw" / "original_desen_pretrain.csv"
         path.parent.mkdir(parents=True)

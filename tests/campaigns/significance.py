@@ -4,7 +4,7 @@ python tests/campaigns/significance.py --tables 2000
 
 Tables are drawn whole: users who are right or wrong, seeds that shift a row, test sets that differ.
 Printed beside each rate is that of the paired t test over seeds alone ("seeds alone"). The rates
-stand in docs/statistics.md; test_significance.py holds them to their bounds.
+are in docs/statistics.md; test_significance.py holds them to their bounds.
 """
 
 import argparse

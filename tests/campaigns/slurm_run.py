@@ -45,7 +45,7 @@ SMALL_SHARE = 0.05
 
 
 class Job(NamedTuple):
-    """A job as Slurm tells it; times in seconds."""
+    """A job as Slurm reports it; times in seconds."""
 
     number: str
     what: str
@@ -183,7 +183,7 @@ def run(folder: Path, environment: dict[str, str]) -> tuple[int, Kill | None]:
 def cancel_one(
     folder: Path, workflow: subprocess.Popen, environment: dict[str, str]
 ) -> Kill | None:
-    """Cancel the victim as soon as its log tells of an epoch; None where it was never seen."""
+    """Cancel the victim as soon as its log reports an epoch; None where it was never seen."""
     logs = folder / f"results/smoke/logs/pretrain/{VICTIM}"
     while workflow.poll() is None:
         for log in logs.rglob("*.log"):

@@ -28,7 +28,7 @@ def test_a_new_file_is_a_format(tmp_path, monkeypatch):
         load_format("ttl")
 
 
-def test_a_config_knows_every_format():
+def test_a_config_accepts_every_format():
     """If wrong: a config refuses a format that can be read, or takes one that cannot."""
     from userbench.experiment.config import FORMATS
 

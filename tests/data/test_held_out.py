@@ -156,8 +156,8 @@ def let_be_tested(monkeypatch, tested: list[int]) -> None:
     monkeypatch.setattr(held_out, "load_split", load_split)
 
 
-def test_too_few_others_are_all_left_out_and_that_is_said(corpus, monkeypatch, caplog):
-    """Wrong: the control is larger than what it stands beside, and nobody says so."""
+def test_too_few_others_are_all_left_out_and_that_is_reported(corpus, monkeypatch, caplog):
+    """Wrong: the control is larger than what it is compared with, without a note."""
     from userbench.data.held_out import without_as_many_others, without_test_users
 
     store, splits = corpus
@@ -177,7 +177,7 @@ def test_too_few_others_are_all_left_out_and_that_is_said(corpus, monkeypatch, c
     assert f"but only {there} are in no test split" in caplog.text
 
 
-def test_nobody_left_is_one_clear_line(corpus, monkeypatch):
+def test_no_user_left_is_one_clear_line(corpus, monkeypatch):
     """Wrong: an empty epoch, and a division by zero."""
     from userbench.data import held_out
 

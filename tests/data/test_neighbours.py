@@ -50,7 +50,7 @@ def check(found: Neighbours, expected, top):
 
 
 @pytest.mark.parametrize("top", [1, 5, 39, 50])
-def test_reference(reference, top):
+def test_recorded_values(reference, top):
     """If wrong: neighbours are not those of CoSeRec's released code."""
     values = reference("itemcf_iuf")
     found = item_neighbours(values["items"], values["offsets"], 39, top)
@@ -177,8 +177,8 @@ def test_damage_is_noticed(tiny, tmp_path):
         (["--out", __file__], "exists and is not an earlier result"),
     ],
 )
-def test_mistakes_on_the_command_line(tiny, tmp_path, arguments, reason):
-    """If wrong: a user's mistake is a traceback, or leaves something half-written."""
+def test_errors_on_the_command_line(tiny, tmp_path, arguments, reason):
+    """If wrong: a user's error is a traceback, or leaves something half-written."""
     with pytest.raises(SystemExit) as end:
         command(tiny, tmp_path / "new" / "neighbours", *arguments)
     assert end.value.code.startswith("error: ")

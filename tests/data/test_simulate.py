@@ -177,7 +177,7 @@ def test_a_larger_share_of_thumb_ups_changes_no_other_file(tmp_path):
 
 
 def test_world_json_says_what_was_simulated(corpora):
-    # Else simulated figures could be taken for real ones, or could not be made again.
+    # Else simulated numbers could be taken for real ones, or could not be made again.
     description = json.loads((corpora["app"] / "world.json").read_text())
     assert description["simulated"] is True
     assert (description["format"], description["users"], description["seed"]) == ("app", USERS, 1)
@@ -536,7 +536,7 @@ def test_a_full_row_from_a_tiny_catalogue_has_no_repeat():
     assert items.min() >= 1
 
 
-# --- Mistakes
+# --- Errors
 
 
 @pytest.mark.parametrize(
@@ -559,7 +559,7 @@ def test_a_full_row_from_a_tiny_catalogue_has_no_repeat():
         (["--seed", "-1"], "seed 0 or more"),
     ],
 )
-def test_a_mistake_is_one_clear_line(tmp_path, arguments, message):
+def test_an_error_is_one_clear_line(tmp_path, arguments, message):
     # Else a typing error would end in a traceback, or silently simulate another world.
     given = ["--format", "ttl", "--users", "50", "--seed", "0", "--out", str(tmp_path / "out")]
     with pytest.raises(SystemExit) as stop:
@@ -592,7 +592,7 @@ def test_the_command_needs_no_torch_and_takes_lists(tmp_path):
 
 
 def test_every_parameter_is_documented():
-    # Else a knob would be there that nobody can know of.
+    # Else a parameter would be there that no page names.
     page = ROOT / "docs" / "simulated-world.md"
     text = page.read_text()
     assert [field.name for field in fields(TTL) if f"| `{field.name}` |" not in text] == []

@@ -166,8 +166,8 @@ def of(what: str, corpus: Path) -> list[str]:
         (["examples", "--seed", "-1"], "seed -1 is negative"),
     ],
 )
-def test_mistakes_on_the_command_line(corpus, tmp_path, arguments, reason):
-    """If wrong: a user's mistake is a traceback, or leaves something half-written."""
+def test_errors_on_the_command_line(corpus, tmp_path, arguments, reason):
+    """If wrong: a user's error is a traceback, or leaves something half-written."""
     what, *more = arguments
     with pytest.raises(SystemExit) as end:
         draw_splits.main([what, *of(what, corpus), "--out", str(tmp_path / "new" / what), *more])
@@ -241,7 +241,7 @@ def test_labelled_parts_keep_the_share_of_every_class():
 
 
 def test_labelled_parts_are_drawn_by_the_seed():
-    """Wrong: one lucky or unlucky draw stands behind all seeds, and no interval shows it."""
+    """Wrong: one lucky or unlucky draw is behind all seeds, and no interval shows it."""
     from userbench.data.splits import labelled_part
 
     train, strata, share = torch.arange(331), labels_in_any_order(), 0.3
@@ -262,16 +262,16 @@ def test_labelled_parts_are_drawn_by_the_seed():
 
 
 @pytest.mark.parametrize("order", ["reshuffled", "fixed"])
-def test_few_labels_are_walked_until_an_epoch_is_as_long_as_ever(order):
+def test_few_labels_are_repeated_until_an_epoch_is_as_long_as_ever(order):
     """Wrong: fewer labels mean fewer steps, some of them come more often, or all of them change."""
     from userbench.data.splits import order_of_epoch, order_of_labelled
 
     train = torch.arange(50, 150)
     epoch = order_of_labelled(train[:30], 100, order, 0, "age", 1)
-    walks = [walk.tolist() for walk in epoch.split(30)]
-    assert [len(walk) for walk in walks] == [30, 30, 30, 10]
-    assert all(sorted(walk) == train[:30].tolist() for walk in walks[:3])
-    assert walks[0] != walks[1] and len(set(walks[3])) == 10
+    passes = [users.tolist() for users in epoch.split(30)]
+    assert [len(users) for users in passes] == [30, 30, 30, 10]
+    assert all(sorted(users) == train[:30].tolist() for users in passes[:3])
+    assert passes[0] != passes[1] and len(set(passes[3])) == 10
     whole = order_of_labelled(train, 100, order, 1, "age", 1)
     once = order_of_epoch(train, order, 0, 1, "age", 1)
     assert torch.equal(whole, once)  # no bit of a run with all

@@ -205,7 +205,7 @@ def test_item_indices_do_not_depend_on_the_order_of_rows(small, tmp_path):
         assert read_array(folder / "behaviours", "item_ids.npy").tolist() == [0, 5, 7, 9, 300]
 
 
-def test_hash_tells_rows_apart():
+def test_hash_distinguishes_rows():
     """If wrong: order, length or row borders do not enter the hash, and joins become slow."""
     rows = [[1, 2], [2, 1], [1], [2], [1, 2, 2], [3], [1, 1], [1, 1, 1], [1, 2]]
     items = np.array([item for row in rows for item in row], np.int32)
@@ -304,7 +304,7 @@ def command(raw: Path, out: Path, *more: str) -> str:
 
 
 def test_rows_of_no_user_are_bad_rows(tmp_path):
-    """If wrong: a task row of nobody is dropped in silence, or joined to somebody."""
+    """If wrong: a task row of an unknown user is dropped in silence, or joined to another user."""
     rows = write_raw(tmp_path / "raw", age=[([5, 9], [1]), ([5], [2]), ([9, 5], [2])])
     out = tmp_path / "new" / "store"
     assert command(rows, out) == (
@@ -346,8 +346,8 @@ def test_checksums(tmp_path):
         (["--raw=nowhere"], "nowhere: does not exist"),
     ],
 )
-def test_mistakes_on_the_command_line(tmp_path, arguments, reason):
-    """If wrong: a user's mistake is a traceback, or leaves something half-written."""
+def test_errors_on_the_command_line(tmp_path, arguments, reason):
+    """If wrong: a user's error is a traceback, or leaves something half-written."""
     raw = write_raw(tmp_path / "raw")
     message = command(raw, tmp_path / "store", *arguments)
     assert message.startswith("error: ")
@@ -365,8 +365,8 @@ def test_mistakes_on_the_command_line(tmp_path, arguments, reason):
         (["--behaviours=nowhere"], "nowhere/manifest.json: does not exist"),
     ],
 )
-def test_mistakes_about_a_task(small, tmp_path, arguments, reason):
-    """If wrong: a task is joined to nobody, or its folder is one that no rule looks into."""
+def test_errors_about_a_task(small, tmp_path, arguments, reason):
+    """If wrong: a task is joined to no user, or its folder is one that no rule looks into."""
     read = ["--format=ttl", f"--raw={small.parent / 'raw'}", f"--behaviours={small / 'behaviours'}"]
     message = run("task", *read, "--source=age", f"--out={tmp_path / 'age'}", *arguments)
     assert message.startswith("error: ") and reason in message and "\n" not in message

@@ -1,4 +1,4 @@
-"""A config: what it may say, what it implies, and which mistakes of it are found before a run."""
+"""A config: what it may hold, what it implies, and which errors in it are found before a run."""
 
 import json
 import subprocess
@@ -46,7 +46,7 @@ def at(place, value):
 
 
 def refusal(content, asks=False):
-    """What is said of a config; empty where it is accepted."""
+    """The error message for a config; empty where it is accepted."""
     try:
         resolve_checked(read_experiment(content, "a.yaml"), "a.yaml", asks=asks)
     except ValueError as problem:
@@ -54,7 +54,7 @@ def refusal(content, asks=False):
     return ""
 
 
-MISTAKES = {
+INVALID = {
     # Keys.
     "misspelt key": (smoke(sead=[1]), "top level: unknown key 'sead'; did you mean 'seeds'?"),
     "misspelt key of a run": (
@@ -244,10 +244,10 @@ MISTAKES = {
 }
 
 
-@pytest.mark.parametrize("name", MISTAKES)
-def test_a_mistake_is_one_line_with_file_and_key(name):
+@pytest.mark.parametrize("name", INVALID)
+def test_an_error_is_one_line_with_file_and_key(name):
     """Wrong: a day of training is about something else than what its author wrote."""
-    content, expected = MISTAKES[name]
+    content, expected = INVALID[name]
     message = refusal(content)
     assert message.startswith(f"a.yaml: {expected}"), message
     assert "\n" not in message and "Traceback" not in message
@@ -313,7 +313,7 @@ def elsewhere(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ASKED)
-def test_what_a_method_refuses_is_said_before_a_run(name, elsewhere, in_process):
+def test_what_a_method_refuses_is_reported_before_a_run(name, elsewhere, in_process):
     content, expected = ASKED[name]
     message = refusal(content, asks=True)
     assert message.startswith(f"a.yaml: {expected}"), message
@@ -538,8 +538,8 @@ def test_checking_needs_neither_torch_nor_numpy():
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
 
 
-def test_no_two_mistakes_are_the_same():
+def test_no_two_errors_are_the_same():
     """Each of the list above is about something of its own."""
-    messages = sorted(expected for _, expected in MISTAKES.values())
+    messages = sorted(expected for _, expected in INVALID.values())
     assert all(first != second for first, second in pairwise(messages))
     assert Path(LEDGER).is_file()

@@ -85,7 +85,7 @@ def without(*path: str) -> dict:
         (["--config", json.dumps(CONFIG), "--notes", '[""]'], "--notes: 0: '' should have"),
     ],
 )
-def test_a_mistake_is_one_line(experiment, tmp_path, words, reason, capsys):
+def test_an_error_is_one_line(experiment, tmp_path, words, reason, capsys):
     # Wrong: a traceback, or an experiment.json of half a config.
     out = tmp_path / "experiment.json"
     with pytest.raises(SystemExit) as stop:

@@ -24,7 +24,7 @@ def sequences(users=300, width=30, seed=0):
 
 
 def real(row):
-    """The behaviours of a row; zeros may stand only at the right."""
+    """The behaviours of a row; zeros are only at the right."""
     values = row.tolist()
     n = sum(v != 0 for v in values)
     assert all(v == 0 for v in values[n:])
@@ -59,7 +59,7 @@ def test_operators_do_what_they_say(ratio):
     assert torch.equal(items, before)  # the source is never changed
 
 
-def test_counts_of_the_release():
+def test_counts_of_the_published_data():
     """n = 10 -> crop 4, reorder 6, mask 6; n = 2 -> mask 1; n = 1 -> nothing to mask."""
     from userbench.model.augment import ceil_share, proper_share
 

@@ -11,7 +11,7 @@ def close_to_reference(ours, theirs):
 
 
 def test_equals_released_encoder(released_encoder, reference):
-    """Another architecture, pooling or initial weight layout than the release's would differ."""
+    """Another architecture, pooling or initial weight layout than the released one would differ."""
     values = reference("encoder")
     items = torch.from_numpy(values["item_seq"])
     close_to_reference(released_encoder(items), values["user"])
@@ -31,7 +31,7 @@ def test_mask_vector_replaces_the_item_embedding(released_encoder, reference):
     close_to_reference(hidden[real], values["hidden"][real.numpy()])
 
 
-def test_padding_and_company_do_not_change_a_user(released_encoder, reference):
+def test_padding_and_other_users_of_a_batch_do_not_change_a_user(released_encoder, reference):
     """A user's vector must not depend on padding nor on who else is in the batch."""
     items = torch.from_numpy(reference("encoder")["item_seq"])
     together = released_encoder(items)
@@ -118,7 +118,7 @@ def test_leaving_out_padding_changes_nothing(lengths, causal):
         assert_close(packed, padded, rtol=1e-4, atol=1e-6)
 
 
-def test_initial_weights_are_the_releases():
+def test_initial_weights_are_those_of_the_released_code():
     """N(0, 0.02) everywhere, the padding row too; biases 0 and norms 1."""
     from userbench.model.encoder import EncoderConfig, UserEncoder
 

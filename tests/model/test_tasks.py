@@ -77,7 +77,7 @@ def test_label_task_scores():
     assert_close(classes.evaluate(users, picked)["accuracy"], expected)
 
 
-def test_mistakes_are_refused():
+def test_errors_are_refused():
     from userbench.data.store import LabelledExamples
     from userbench.model.tasks import LabelTask, Task
 
@@ -153,7 +153,7 @@ def test_what_is_known_at_each_stage(protocol):
 
 
 def test_known_by_stage_ranks_the_test_as_all_and_trains_on_less():
-    """Wrong: test figures by stage differ from the released protocol's given the same model."""
+    """Wrong: test scores by stage differ from the released protocol's given the same model."""
     from userbench.model.tasks import Task, build_head
 
     known = {}

@@ -100,7 +100,7 @@ def test_what_is_given_as_a_file_is_left_out():
 
 
 def test_what_a_gpu_is_to_do_is_planned_for_a_cpu_without_it():
-    """No step could be measured otherwise; and whoever reads the plan is told of it."""
+    """No step could be measured otherwise; and the plan reports it."""
     from userbench.plan.jobs import on_a_cpu
 
     asked = job("clue")
@@ -149,7 +149,7 @@ def test_captured_steps_are_measured_as_the_loops_take_them(tiny, monkeypatch):
     assert len(recorded) == 2 and all(graphs.captures > 0 for graphs in recorded)
 
 
-def test_what_it_takes_to_capture_is_told_apart_from_a_step(monkeypatch):
+def test_time_to_capture_is_apart_from_a_step(monkeypatch):
     """A step of 1 s after 40 of which five took 3 s more; in the mean of all it would be 1.4 s."""
     from userbench.plan import probes
 
@@ -321,7 +321,7 @@ def test_plan_of_a_small_workflow(checkout, tmp_path):
     shutil.rmtree(checkout / "results")
 
 
-def test_plan_mistakes_are_one_line(checkout):
+def test_plan_errors_are_one_line(checkout):
     words = config_flags(checkout, sead=[1])
     done = plan(checkout, "--config", words[1])
     assert done.returncode != 0 and "did you mean 'seeds'?" in done.stderr

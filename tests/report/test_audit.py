@@ -1,4 +1,4 @@
-"""`userbench audit`: nothing to say of results as they were made, and every damage by its name."""
+"""`userbench audit`: no finding on results as they were made, and every damage by its name."""
 
 import importlib
 import json
@@ -134,7 +134,7 @@ def results(made, tmp_path) -> Path:
 
 
 def audited(results: Path) -> tuple[set[str], str]:
-    """Files of which something cannot be traced, and all that was said."""
+    """Files of which something cannot be traced, and the output."""
     from userbench.report.audit.command import audit, lines_of
 
     audits = audit(results)

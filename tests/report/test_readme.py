@@ -47,7 +47,7 @@ def results(tmp_path) -> Path:
 
 
 def test_parts_are_those_of_the_tables(readme, results):
-    # Wrong: a value in another row or column, a reference that looks like a row, an open markup.
+    # Wrong: a value in another row or column, a baseline that looks like a row, an open markup.
     made = readme.parts(results)
     assert made["headline"] == (results / "h.md").read_text()
     assert made["table2"] == (
@@ -100,7 +100,7 @@ def test_markers_must_be_there_once(readme, results, tmp_path, damage):
 
 
 def test_edited_tables_are_refused(readme, results):
-    # Wrong: a digit that was edited by hand stands in README as if it had been measured.
+    # Wrong: a digit that was edited by hand is in README as if it had been measured.
     table = results / "table2.csv"
     text = table.read_text()
     table.write_text(text.replace("55.0", "75.0", 1))

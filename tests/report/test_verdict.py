@@ -1,4 +1,4 @@
-"""Verdicts on figures that are as published, off by a known amount, or not comparable at all."""
+"""Verdicts on values that are as published, off by a known amount, or not comparable at all."""
 
 import re
 import sys
@@ -69,9 +69,9 @@ def inputs(
     from userbench.report.tables.published import PUBLISHED_TABLE1
 
     rows = []
-    for (method, task), figures in published.iterrows():
+    for (method, task), values_of_paper in published.iterrows():
         name, metric = TASKS[task]
-        mean = figures["mean_percent"] + off(method, task)
+        mean = values_of_paper["mean_percent"] + off(method, task)
         values = mean + spread * SPREAD[:seeds]
         none = published.at[("None", task), "mean_percent"] + off("None", task)
         one = seeds == 1
@@ -110,7 +110,7 @@ def verdicts(verdict, folder, chosen, margin=MARGIN) -> pd.DataFrame:
     return read_verdicts(folder / "verdict.csv").set_index(["method", "task"])
 
 
-def test_the_very_figures_are_reproduced(verdict, published, tmp_path):
+def test_the_very_values_are_reproduced(verdict, published, tmp_path):
     inputs(tmp_path, published, spread=0.02)
     found = verdicts(verdict, tmp_path, layout(published))
     assert len(found) == 60
@@ -162,7 +162,7 @@ def test_undecided_names_seeds_that_would_decide(verdict, published, tmp_path):
         assert reason == guess
 
 
-def test_too_few_test_users_are_said(verdict, published, tmp_path):
+def test_too_few_test_users_are_reported(verdict, published, tmp_path):
     # Wrong: somebody runs seeds, though with T4's true noise of .072 points none would do.
     inputs(tmp_path, published, spread=0.02, test_noise=0.072)
     found = verdicts(verdict, tmp_path, layout(published))
@@ -257,7 +257,7 @@ def test_a_gain_needs_a_run_of_none_and_a_published_gain(verdict, published, tmp
     assert set(found["gain_reason"]) == {"not compared with a run of None"}
     assert found[["gain", "gain_difference"]].isna().all(axis=None)
 
-    # And where no run stands for None, an empty baseline.run is not its name.
+    # And where no run represents None, an empty baseline.run is not its name.
     inputs(tmp_path, published, **{"baseline.run": lambda method, task: ""})
     without = layout(published, methods=[m for m in published.index.unique(0) if m != "None"])
     without["compared_with"] = "peterrec"
@@ -438,7 +438,7 @@ def test_part_of_the_data_is_not_the_papers(verdict, published, tmp_path):
     assert found.loc[("None", "T1"), "reason"] == reason
 
 
-def test_what_is_missing_is_said(verdict, published, tmp_path):
+def test_what_is_missing_is_reported(verdict, published, tmp_path):
     inputs(tmp_path, published[published.index.get_level_values("task") < "T5"])
     found = verdicts(verdict, tmp_path, layout(published, methods=["None", "AdaptSSR"]))
     assert len(found) == 60

@@ -1,4 +1,4 @@
-"""Saved predictions: they must tell the very score that was reported, and whose they are."""
+"""Saved predictions: the reported score follows from them, and they name their run."""
 
 import json
 
@@ -80,8 +80,8 @@ def test_without_a_test_there_are_no_predictions(tiny, tmp_path):
     assert not list(tmp_path.glob("*.parquet*"))
 
 
-def test_baselines_tell_theirs(tiny, tmp_path):
-    # Wrong: the noise of the test users cannot be told for the rows that are hardest to beat.
+def test_baselines_have_predictions_too(tiny, tmp_path):
+    # Wrong: the noise of the test users cannot be computed for the rows that are hardest to beat.
     from userbench import baselines
     from userbench.results.scores import gather_scores
 

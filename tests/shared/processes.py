@@ -5,7 +5,7 @@ import subprocess
 
 
 def call(words, *importable, **options):
-    """Exit status of a command, some folders being importable, and everything it said."""
+    """Exit status of a command, some folders being importable, and everything it printed."""
     variables = {k: v for k, v in os.environ.items() if not k.startswith("USERBENCH_")}
     variables |= {"PYTHONPATH": os.pathsep.join(map(str, importable)), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(

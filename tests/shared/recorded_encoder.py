@@ -5,7 +5,7 @@ import torch
 
 
 def encoder_with(values: dict[str, np.ndarray]):
-    """Our encoder with weights named as the release names them."""
+    """Our encoder with weights named as the released code names them."""
     from userbench.model.encoder import EncoderConfig, UserEncoder
 
     weight = {

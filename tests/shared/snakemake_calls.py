@@ -21,7 +21,7 @@ LOADED.set_forkserver_preload(["snakemake.cli", "snakemake.report", "pydantic", 
 
 
 def snakemake(folder, *words, **environment):
-    """Call snakemake on the package in `folder`; return exit status and everything it said."""
+    """Call snakemake on the package in `folder`; return exit status and everything it printed."""
     variables = {
         **{k: v for k, v in os.environ.items() if not k.startswith("USERBENCH_")},
         "PYTHONPATH": str(folder / "src"),
@@ -62,7 +62,7 @@ def config_flags(folder, **changes):
 
 
 def refusal(config: Path, text: str) -> str:
-    """What the workflow says of a config, in this process: starting another takes seconds."""
+    """The message that refuses a config, found in this process: starting another takes seconds."""
     config.write_text(text)
     try:
         with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:

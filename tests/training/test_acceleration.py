@@ -1,4 +1,4 @@
-"""What a GPU is spared: shapes it would have to be asked for, fp32 products, launches.
+"""What makes a GPU faster: few shapes, lower precision, captured steps.
 
 All of it is the same function as on a CPU, and is checked here on one.
 """
@@ -182,7 +182,7 @@ def test_target_0_is_nothing_to_predict(kept, monkeypatch):
         assert_close(padded, dropped)
 
 
-# ----------------------------------------------------------------------------- nobody is waited for
+# --------------------------------------------------------------------- nothing waits for the device
 
 # Operators whose result has to reach the host before the next line can run.
 WAITING = ("_local_scalar_dense", "nonzero", "_unique2", "masked_select", "repeat_interleave")
@@ -328,7 +328,7 @@ def test_what_is_set_is_refused_in_one_line(encoder):
 def test_graphs_make_the_steps_that_were_asked_for(store):
     """Stale inputs, or a graph of another shape or stage of training, would give other losses."""
 
-    def walk(take_step):
+    def losses_of(take_step):
         torch.manual_seed(0)
         users = conformance.EVERYONE
         losses = []
@@ -341,7 +341,7 @@ def test_graphs_make_the_steps_that_were_asked_for(store):
         return (batch.items.double().mean() + batch.bounds.users + int(20 * progress)).float()
 
     graphs = Recorded(step)
-    assert walk(graphs) == walk(step)
+    assert losses_of(graphs) == losses_of(step)
     assert 4 < graphs.captures < 16
 
 

@@ -247,7 +247,7 @@ def test_sigusr1_saves_and_goes_on(tiny, tmp_path, monkeypatch):
 
 
 def test_a_state_that_cannot_be_written_ends_no_training(tiny, tmp_path, caplog, monkeypatch):
-    """As on a full disk: one line tells, and the outputs are there."""
+    """As on a full disk: a message in one line, and the outputs are there."""
 
     def full(*_):
         raise OSError(28, "No space left on device")

@@ -147,7 +147,7 @@ def test_it_is_drawn_and_on_the_page(with_figure, asked, shown, tmp_path):
         ),
     ],
 )
-def test_a_mistake_in_the_entry_is_one_line(with_figure, tmp_path, entry, message):
+def test_an_error_in_the_entry_is_one_line(with_figure, tmp_path, entry, message):
     """Wrong: a figure that nobody draws, or an error after its runs have been trained."""
     path = config_flags(tmp_path, figures=entry)[1]
     words = [PROGRAMS / "python", "-m", "userbench", "check", "--no-methods", path]

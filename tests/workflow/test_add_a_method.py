@@ -1,4 +1,4 @@
-"""What the README shows under "Add a method" works as it stands there."""
+"""What the README shows under "Add a method" works as it is shown there."""
 
 import csv
 import re

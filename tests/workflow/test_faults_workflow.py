@@ -1,4 +1,4 @@
-"""Faults of a whole workflow: mistakes in a config, two at once, a kill, a hang, a clock."""
+"""Faults of a whole workflow: errors in a config, two at once, a kill, a hang, a clock."""
 
 import os
 import re
@@ -49,7 +49,7 @@ SMOKE = (ROOT / "workflow/config/smoke.yaml").read_text()
         ),
     ],
 )
-def test_a_mistake_in_a_config_names_file_and_place(old, new, message, tmp_path):
+def test_an_error_in_a_config_names_file_and_place(old, new, message, tmp_path):
     """Wrong: another experiment than the one that was written down, without a word."""
     config = tmp_path / "mine.yaml"
     assert old in SMOKE

@@ -166,7 +166,7 @@ def test_other_content_makes_all_of_it_run_again(results):
 
 @pytest.mark.parametrize("allowed", [1, 2])
 def test_what_would_now_be_refused_is_read_again(results, allowed):
-    """Wrong: fewer bad lines are allowed than there are, and nobody is told."""
+    """Wrong: fewer bad lines are allowed than there are, and no message says so."""
     from userbench.results.artifact import sha256
 
     made = results.checkout / "results/fresh/data/ttl/tasks/click/manifest.json"
@@ -180,7 +180,7 @@ def test_what_would_now_be_refused_is_read_again(results, allowed):
     made.unlink()
 
 
-def test_a_raw_file_that_is_not_there_is_said_before_anything_runs(results):
+def test_a_missing_raw_file_is_reported_before_anything_runs(results):
     """Wrong: a job of its own finds that out, after those before it."""
     (results.raw / "original_desen_gender.csv").unlink()
     with pytest.raises(

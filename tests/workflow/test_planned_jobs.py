@@ -187,7 +187,7 @@ def test_control_runs_wait_for_the_fairness_table(checkout):
         assert f"pretrain/{run}/ttl/seed0/curve.json" in call
 
 
-def test_how_a_gpu_is_used_is_told_to_both_loops(checkout):
+def test_both_loops_get_the_flags_of_the_gpu(checkout):
     """A key that reached one of them only would compare encoders of two precisions."""
     words = config_flags(checkout, precision="bf16", capture="graph", seeds=[0])
     status, output = snakemake(checkout, "-n", "-p", *words, "results/table2.csv")

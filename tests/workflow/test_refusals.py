@@ -30,13 +30,13 @@ def test_absent_real_data_is_one_clear_line(checkout, name):
         ({"protocol": {"test_users": "held_out"}}, "runs.coserec.inputs: neighbours of all users"),
     ],
 )
-def test_config_mistakes_stop_before_anything_runs(checkout, changes, message):
+def test_config_errors_stop_before_anything_runs(checkout, changes, message):
     """All of them are in test_experiment.py; here, that the workflow asks and says the line."""
     _, path, _ = config_flags(checkout, **changes)
     assert message in refusal(Path(path), Path(path).read_text())
 
 
-def test_config_mistakes_are_told_without_a_traceback(checkout):
+def test_config_errors_are_reported_without_a_traceback(checkout):
     status, output = snakemake(
         checkout, "-n", *config_flags(checkout, sead=[1]), "results/table2.csv"
     )
@@ -57,7 +57,7 @@ def test_a_method_refuses_at_the_dry_run(checkout):
     assert not (checkout / "results").exists()
 
 
-def test_a_broken_method_that_nobody_uses_stops_nobody(checkout):
+def test_a_broken_method_that_no_run_uses_stops_no_run(checkout):
     """Wrong: a method that a colleague has begun keeps her from every table."""
     broken = checkout / "src/userbench/methods/begun.py"
     broken.write_text("class Config(:\n")

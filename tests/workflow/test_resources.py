@@ -87,7 +87,7 @@ def test_a_plan_that_is_none_is_one_line(checkout):
         ("local", {}, True, 1, None, "cuda"),
         ("local", {"gres": "shard:2"}, True, 1, None, "cuda"),
         ("local", {"device": "cuda:2"}, False, 1, None, "cuda:2"),
-        # The submit host has no GPU; nor must what a job is told depend on where it runs.
+        # The submit host has no GPU; nor must the flags of a job depend on where it runs.
         ("slurm", {}, False, 1, None, "cuda"),
         ("a job of a cluster", {}, False, 1, None, "cuda"),
         ("slurm", {"device": "cpu", "gres": "shard:2"}, True, 0, None, "cpu"),

@@ -89,7 +89,7 @@ def test_tuning_and_sensitivity_run_to_their_pages(checkout):
 
 
 def check_page_and_notebooks(checkout, options):
-    """They tell of this very run, and the command that a cell tells runs just that cell again."""
+    """Both show this very run, and the command in a cell's details runs just that cell again."""
     status, output = snakemake(checkout, *options, "results/report.html", "notebooks")
     assert status == 0, output
     table = (checkout / "results/notebooks/table2.html").read_text()
@@ -117,7 +117,7 @@ def check_page_and_notebooks(checkout, options):
 
 
 def audit(checkout):
-    """Status of `userbench audit results`, and what it said."""
+    """Status of `userbench audit results`, and its output."""
     run = subprocess.run(
         [sys.executable, "-m", "userbench", "audit", "results"],
         cwd=checkout,
@@ -129,7 +129,7 @@ def audit(checkout):
 
 
 def check_audit(checkout):
-    """Nothing to say of a whole run; then one digit, bit, cell and record, each by its name."""
+    """No finding on a whole run; then one digit, bit, cell and record, each by its name."""
     status, output = audit(checkout)
     assert (status, "everything can be traced" in output) == (0, True), output
     folder = checkout / "results/smoke"

@@ -17,7 +17,7 @@ from figure_cases import (
 
 
 @pytest.mark.parametrize("figure", STUDIES)
-def test_same_numbers_same_bytes_and_simulated_is_said(command, tmp_path, figure):
+def test_same_numbers_same_bytes_and_simulated_is_written(command, tmp_path, figure):
     """Wrong: a date or a random id in a file; a picture that does not say what the data are."""
     asked = STUDIES[figure]
     tasks = WORLD_TASKS if figure == "worlds" else TASKS

@@ -87,7 +87,7 @@ def test_a_difference_to_a_collapsed_run_has_no_interval(tmp_path):
 
 
 def test_a_failed_or_collapsed_seed_is_named_and_a_failed_cell_is_empty(tmp_path):
-    """Wrong: the seeds that survive stand for all, or nobody learns what a mark is made of."""
+    """Wrong: the seeds that survive pass for all, or nobody learns what a mark is made of."""
     measured = scores(["none", "none--labels-10"])
     test = (measured["split"] == "test") & (measured["task"] == "age")
     lost = test & (measured["run"] == "none") & (measured["seed"] == 1)

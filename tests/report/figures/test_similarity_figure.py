@@ -84,7 +84,7 @@ def test_similarity_from_parquet_to_pictures(command, tmp_path):
 
 
 def test_similarity_says_what_was_encoded_under_dropout(command, tmp_path):
-    """Wrong: two ways to encode pass for one, or the reader is not told which it is."""
+    """Wrong: two ways to encode pass for one, or the figure does not name its way."""
 
     def draw(*changes):
         files = []

@@ -19,7 +19,7 @@ from scipy import stats
 
 
 class Parsed(HTMLParser):
-    """Tags with their attributes, the ids of sections, and what stands in each <script>."""
+    """Tags with their attributes, the ids of sections, and the text of each <script>."""
 
     def __init__(self, text: str):
         super().__init__()
@@ -94,8 +94,8 @@ def test_an_experiment_without_table2_has_a_page_of_what_is_there(command, tmp_p
     assert Parsed(make_page(command, folder)).sections == ["tuning", "environment"]
 
 
-def test_a_reference_that_repeats_another_one_is_no_row(command, tmp_path, monkeypatch):
-    # Wrong: a row shows the figures of the one below it.
+def test_a_baseline_that_repeats_another_one_is_no_row_of_the_page(command, tmp_path, monkeypatch):
+    # Wrong: a row shows the values of the one below it.
     monkeypatch.chdir(tmp_path)
     long = {"run": "bag-of-items-long", "same_as": "bag-of-items"}
     text = make_page(
@@ -114,7 +114,7 @@ def test_two_experiments_lie_side_by_side(reports):
     assert "results/first" not in texts["second"]
 
 
-def test_a_cell_tells_its_story(reports):
+def test_a_cell_has_its_details(reports):
     cell = data_of(reports[1]["second"])["cells"]["adaptssr/gender"]
     values = 100 * np.array(SCORES["adaptssr"])
     low, high = stats.ttest_1samp(values, 0).confidence_interval(0.95)

@@ -87,7 +87,7 @@ def test_tau_is_that_of_the_pairs_counted_one_by_one(agreement, tmp_path):
 
 @pytest.mark.parametrize(("sign", "tau"), [(1, 1.0), (-1, -1.0)])
 def test_the_same_order_is_one_the_opposite_minus_one(agreement, tmp_path, sign, tau):
-    # Wrong: the sign, or a scale that depends on the figures.
+    # Wrong: the sign, or a scale that depends on the values.
     ours = {method.lower(): 50 + sign * (mean - 60) for method, mean in PAPER.items()}
     table = agree(agreement, tmp_path, age(**ours, ours=1.0), layout(simulated=False))
     assert set(table["tau"]) == {tau}
@@ -95,7 +95,7 @@ def test_the_same_order_is_one_the_opposite_minus_one(agreement, tmp_path, sign,
 
 
 def test_what_looks_equal_is_a_tie(agreement, tmp_path):
-    # Wrong: a digit nobody sees decides an order. tau-b of (tie, 2 concordant) = 2 / sqrt(2 * 3).
+    # Wrong: an invisible digit decides an order. tau-b of (tie, 2 concordant) = 2 / sqrt(2 * 3).
     ours = {"none": 50.0, "peterrec": 60.001, "adaptssr": 60.0}
     chosen = layout(("None", "PeterRec", "AdaptSSR"))
     table = agree(agreement, tmp_path, age(**ours, ours=1.0), chosen)
@@ -173,7 +173,7 @@ def test_nothing_to_compare_is_an_empty_table(agreement, tmp_path):
     assert header == ",".join(agreement.COLUMNS) + "\n"
 
 
-def test_the_first_of_two_rows_stands_for_a_published_method(agreement, tmp_path):
+def test_the_first_of_two_rows_represents_a_published_method(agreement, tmp_path):
     # Wrong: one published figure is counted twice, as a tie with itself.
     chosen = layout(("None", "CLUE", "AdaptSSR"))
     chosen["rows"].append({"run": "again", "label": "AdaptSSR, cold", "paper": "AdaptSSR"})

@@ -75,7 +75,7 @@ def test_test_users_count_twice_and_as_known(inference, equivalence):
 def test_at_the_margin_either_answer_is_wrong_in_a_twentieth(
     inference, equivalence, difference, wrong
 ):
-    # Wrong: "reproduced" is said of figures that are as far off as the margin, too often.
+    # Wrong: values are called "reproduced" that are as far off as the margin, too often.
     ours = inference.sample(RNG(4).normal(difference, 0.1, (20_000, 5)))
     theirs = inference.sample(RNG(5).normal(0.0, 0.1, (20_000, 5)))
     parts = runs_of(inference, ours, theirs)

@@ -117,7 +117,7 @@ def test_user_noise_leaves_out_draws_without_a_value(inference):
     np.testing.assert_allclose(found.df, [39, 49], rtol=1e-3)
 
 
-def test_what_cannot_be_told_is_nan_without_a_word(inference, power):
+def test_what_cannot_be_computed_is_nan_without_a_warning(inference, power):
     # Wrong: one seed, or equal differences, end in a warning or in a sure answer.
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -68,7 +68,7 @@ def test_against_all_others_by_hand(multiple_tests):
     np.testing.assert_allclose(multiple_tests.against_all_others(difference, p), expected)
 
 
-def test_nobody_of_equal_rows_is_above_or_below_all_others(inference, multiple_tests):
+def test_no_equal_row_is_above_or_below_all_others(inference, multiple_tests):
     # Wrong: the best other row, chosen by its score, makes the others "worse" in 60% of tables.
     rng, tables, rows, seeds = RNG(14), 400, 10, 3
     values = rng.normal(0, 1, (tables, rows, seeds))

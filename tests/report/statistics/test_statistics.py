@@ -1,4 +1,4 @@
-"""What is said of rows that differ by known amounts, and of what cannot be compared."""
+"""Statistics of rows that differ by known amounts, and of what cannot be compared."""
 
 import re
 import warnings
@@ -149,7 +149,7 @@ def test_one_score_for_everybody_is_a_collapse_too(tmp_path):
 
 
 def test_a_failed_seed_empties_its_cell(statistics, tmp_path):
-    # Wrong: the mean of the seeds that survived stands for all of them.
+    # Wrong: the mean of the seeds that survived is shown as that of all.
     write_results(tmp_path, RIGHT)
     scores = pd.read_csv(tmp_path / "scores.csv")
     failed = (scores["run"] == "adaptssr") & (scores["task"] == "age") & (scores["seed"] == 2)

@@ -63,8 +63,8 @@ def test_the_shown_yaml_sets_the_switch(tmp_path):
     ]
 
 
-def test_effects_stand_in_a_table(tmp_path):
-    # Wrong: simulated figures pass for real, noise is bold, the seeds or the data are not said.
+def test_effects_are_in_a_table(tmp_path):
+    # Wrong: simulated values pass for real, noise is bold, the seeds or the data are not named.
     measure_effects(tmp_path)
     text = page(tmp_path, "--effects", str(tmp_path / "effects.csv"))
     lines = text.splitlines()

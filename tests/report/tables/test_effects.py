@@ -60,7 +60,7 @@ def curve(folder: Path, run: str, seed: int, **changes: Any) -> str:
     return str(path)
 
 
-def test_who_was_left_out_stands_below_the_table(effects, tmp_path):
+def test_who_was_left_out_is_below_the_table(effects, tmp_path):
     # Wrong: an effect of half the data passes for one of not seeing the test users.
     from userbench.experiment.ledger import read_ledger
     from userbench.report.audit.tables import run_again
@@ -103,7 +103,7 @@ def test_who_was_left_out_stands_below_the_table(effects, tmp_path):
 
 
 def test_seeds_that_left_out_other_numbers_are_refused(effects, tmp_path):
-    # Wrong: the numbers of one seed are told of all, though its splits were others.
+    # Wrong: the numbers of one seed are reported for all, though its splits were others.
     curves = [curve(tmp_path, "cold", 0), curve(tmp_path, "cold", 1, tested=1401)]
     with pytest.raises(ValueError, match="other numbers of users were left out than with other"):
         effects.read_held_out(list(map(Path, curves)))
@@ -219,7 +219,7 @@ def test_only_common_seeds_count(effects, tmp_path):
 
 
 def test_a_failed_fit_has_no_effect_and_is_named(effects, tmp_path):
-    # Wrong: the mean of the seeds that are left stands for all, and perhaps bold.
+    # Wrong: the mean of the seeds that are left is shown as that of all, perhaps bold.
     from userbench.report.tables import ambiguities
     from userbench.results.scores import read_scores
 

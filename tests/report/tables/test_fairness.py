@@ -82,7 +82,7 @@ def test_epochs_and_passes_are_those_counted_by_hand(training, tmp_path):
     )
 
 
-def test_a_warm_start_that_knows_popularity_alone_is_told(training, tmp_path):
+def test_a_warm_start_that_learnt_popularity_alone_is_reported(training, tmp_path):
     # Wrong: rows that start from popularity pass for rows that start from what users are like.
     from userbench.results.artifact import write_json
 
@@ -95,7 +95,7 @@ def test_a_warm_start_that_knows_popularity_alone_is_told(training, tmp_path):
     assert "PeterRec, AdaptSSR, MLM, longer, CCL start from that" in note
 
 
-def test_rows_of_equal_pre_training_share_their_figures(training, tmp_path):
+def test_rows_of_equal_pre_training_share_their_numbers(training, tmp_path):
     layout = read(training, tmp_path, layout_of(tmp_path))
     layout["rows"] += layout.pop("controls")
     layout["rows"][-1] |= {"encoder": "long", "label": "Twin"}
@@ -170,7 +170,7 @@ def make_fairness(folder: Path, controls=CONTROLS, layout=LAYOUT) -> pd.DataFram
 
 
 def test_controls_have_scores_beside_those_of_table2(tmp_path):
-    # Wrong: a control's score in another row, or rows with other figures than in Table 2.
+    # Wrong: a control's score in another row, or rows with other numbers than in Table 2.
     table = make_fairness(tmp_path)
     assert list(table.index) == ["none", "mlm", "adaptssr", "long"]
     assert list(table["age.mean"]) == [55.0, 56.0, 66.0, 72.0]
@@ -210,7 +210,7 @@ def test_a_control_that_lacks_a_task_is_an_error(tmp_path):
 
 
 def test_table2_says_what_is_behind_its_rows_and_nothing_of_controls(tmp_path):
-    # Wrong: AdaptSSR's twelve sequences per user stand beside three as if they were the same.
+    # Wrong: AdaptSSR's twelve sequences per user are shown beside three as if they were equal.
     layout = layout_of(tmp_path)
     curves = ["--curves", *map(str, curves_of(tmp_path))]
     texts = make_table2(tmp_path, more=curves, training=layout)

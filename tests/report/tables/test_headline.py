@@ -75,7 +75,7 @@ def test_nothing_significant_is_one_sentence(headline):
     assert sentences[1] == f"{CHANCE}all 4 comparisons corrected together (Holm, 5%)."
 
 
-def test_one_side_without_claims_is_said(headline):
+def test_one_side_without_claims_is_reported(headline):
     better = [one for one in TWO_TASKS if one["run"] != "adaptssr"]
     assert headline.on_comparisons(table_of(*better))[1] == (
         "No row is worse than NONE beyond chance."
@@ -92,8 +92,8 @@ def test_comparisons_that_cannot_be_made_are_counted(headline):
     )
 
 
-def test_a_reference_is_no_row(headline):
-    # Wrong: "no row is better" and in the same breath a reference that is; or it counts in a rank.
+def test_a_baseline_is_no_row(headline):
+    # Wrong: "no row is better" beside a baseline that is; or it counts in a rank.
     bag = cell("age", "bag", 80.0, 30.0, 0.001, ranked=0)
     sentences = headline.sentences(table_of(*TWO_TASKS[:3], bag), OURS)
     assert sentences[0] == "MLM is better than NONE beyond chance on Age (+2.50 points)."
@@ -107,8 +107,8 @@ def test_a_reference_is_no_row(headline):
     assert sentences[0] == "No row is better or worse than NONE beyond chance."
 
 
-def test_a_reference_has_one_seed_and_says_nothing_of_the_rows(headline):
-    # Wrong: "one seed has no spread" of rows of three seeds, because a reference has one.
+def test_a_baseline_has_one_seed_and_is_no_evidence_about_the_rows(headline):
+    # Wrong: "one seed has no spread" of rows of three seeds, because a baseline has one.
     bag = cell("age", "bag", 80.0, 30.0, ranked=0, seeds=1)
     collapsed = [one | {"baseline.p_table": NAN} for one in TWO_TASKS[:3]]
     assert headline.on_comparisons(table_of(*collapsed, bag)) == [
@@ -116,7 +116,7 @@ def test_a_reference_has_one_seed_and_says_nothing_of_the_rows(headline):
     ]
 
 
-def test_a_row_that_is_better_everywhere_is_said_shortly(headline):
+def test_a_row_that_is_better_everywhere_has_a_short_sentence(headline):
     # Wrong: a sentence of 54 cells that nobody reads.
     tasks = ("age", "life", "click", "like")
     cells = [
@@ -149,7 +149,7 @@ def test_two_rows_of_one_label_are_two_rows(headline):
     )
 
 
-def test_simulated_data_are_said_first(headline):
+def test_simulated_data_are_named_first(headline):
     # Wrong: numbers of a simulated world are read as those of users, or real ones as simulated.
     mixed = table_of(
         *(one | {"data": "simulated"} if n < 3 else one for n, one in enumerate(TWO_TASKS))
@@ -163,7 +163,7 @@ def test_simulated_data_are_said_first(headline):
     )
 
 
-def test_without_adaptssr_nothing_is_said_of_it(headline):
+def test_without_adaptssr_no_sentence_names_it(headline):
     other = [one for one in TWO_TASKS if one["run"] != "adaptssr"]
     assert not headline.on_ours(table_of(*other), rows_of("none", "mlm"))
     # In the layout, but no task has scores of it.
@@ -227,7 +227,7 @@ def test_tasks_with_a_failed_fit_are_left_out_of_ranks(headline):
 
 
 def sentences_of(headline, folder, right, chosen) -> list[str]:
-    """What is said of runs that get so many of EXAMPLES right; checked against statistics.md."""
+    """The sentences on runs that get so many of EXAMPLES right; checked against statistics.md."""
     from userbench.report.markup import markdown_text
     from userbench.report.statistics import command as statistics
 

@@ -49,7 +49,7 @@ FACTS = {
 }
 
 
-def test_facts_of_the_data_stand_below_the_table(tmp_path):
+def test_facts_of_the_data_are_below_the_table(tmp_path):
     # Wrong: a reader takes what users seen in training or ties bring for what a method has learnt.
     from userbench.report.tables import table2
 
@@ -112,7 +112,7 @@ def test_means_stds_and_improvements_are_those_worked_out_by_hand(tmp_path):
 
 
 def test_a_baseline_that_repeats_another_one_is_no_row(tmp_path):
-    # Wrong: where nobody has a longer history, one bag of items stands there twice.
+    # Wrong: where no user has a longer history, one bag of items is listed twice.
     more = {"run": "bag-of-items-long", "label": "bag-of-items (whole history)"}
     layout = LAYOUT | {"baselines": [LAYOUT["baselines"][0], more, LAYOUT["baselines"][1]]}
     long = baseline_file("bag-of-items-long", "age", "accuracy", 0.95)
@@ -127,7 +127,7 @@ def test_a_baseline_that_repeats_another_one_is_no_row(tmp_path):
     assert not any("whole history" in text for text in texts.values())
 
 
-def test_published_values_stand_beside_the_measured(tmp_path):
+def test_published_values_are_beside_the_measured(tmp_path):
     # Wrong: a published figure in the wrong row or task; "None" read as a missing name.
     make_table2(tmp_path)
     table = read_csv(tmp_path / "t.csv")
@@ -145,7 +145,7 @@ def test_a_task_of_an_absent_corpus_stays_empty(tmp_path):
 
 
 def test_a_table_without_any_score_is_still_a_table(tmp_path):
-    # Wrong: a crash where only the published figures can be shown.
+    # Wrong: a crash where only the published values can be shown.
     contents = [score_file("other", "other", 0, "accuracy", 0.5)]
     texts = make_table2(tmp_path, contents=contents)
     assert "| None | – | – | – | – | – | – |" in texts["md"]
@@ -187,7 +187,7 @@ def test_scores_over_different_test_sets_are_an_error(tmp_path):
     ],
 )
 def test_a_wrong_layout_is_reported(tmp_path, changes, reason):
-    # Wrong: a misspelt key is ignored, and simulated figures pass for real.
+    # Wrong: a misspelt key is ignored, and simulated values pass for real.
     with pytest.raises(SystemExit, match=rf"error: {tmp_path}/experiment.json: .*{reason}"):
         make_table2(tmp_path, LAYOUT | changes)
 
@@ -196,7 +196,7 @@ def test_a_wrong_layout_is_reported(tmp_path, changes, reason):
 
 
 def test_bold_is_what_is_better_than_every_other_row(tmp_path):
-    # Wrong: the highest mean is bold though chance explains it, or a reference is.
+    # Wrong: the highest mean is bold though chance explains it, or a baseline is.
     verdicts = {
         ("adaptssr", "age"): "better",
         ("mlm", "age"): "worse",
@@ -213,7 +213,7 @@ def test_bold_is_what_is_better_than_every_other_row(tmp_path):
     assert r"bag-of-items & 90.00 & 63.64 & --" in tex
     assert "<strong>66.00±8.49</strong>" in html
     assert "<td>90.00</td>" in html
-    # Wrong: a mean of a seed that answers the same for everybody stands there without a word.
+    # Wrong: a mean of a seed that answers the same for everybody is shown without a note.
     note = "MLM on T age: seed 1 predicts one class only, so its comparisons are undecided."
     assert f"- {note}" in md and md.count("undecided") == 1
     record = json.loads((tmp_path / "t.csv.provenance.json").read_text())
@@ -222,7 +222,7 @@ def test_bold_is_what_is_better_than_every_other_row(tmp_path):
     }
 
 
-def test_every_form_opens_with_what_the_table_says(tmp_path):
+def test_every_form_opens_with_the_headline(tmp_path):
     # Wrong: a reader has to find out for herself what the table says, or one form says else.
     from userbench.report.tables import headline
 
@@ -281,16 +281,16 @@ def test_other_files_than_statistics_are_refused(tmp_path):
         make_table2(tmp_path, more=["--statistics", str(tmp_path / "statistics.csv")])
 
 
-def test_unequal_numbers_of_seeds_are_said(tmp_path):
-    # Wrong: a mean of one seed stands beside means of two without a word.
+def test_unequal_numbers_of_seeds_are_reported(tmp_path):
+    # Wrong: a mean of one seed is shown beside means of two without a note.
     equal = make_table2(tmp_path)["md"]
     assert "- Seeds: 2." in equal
     fewer = make_table2(tmp_path, contents=CONTENT[:2] + CONTENT[3:])["md"]
     assert "differs: None 2 to 2, PeterRec 2 to 2, AdaptSSR 1 to 2." in fewer
 
 
-def test_user_vectors_of_different_widths_are_said(tmp_path):
-    # Wrong: a row whose head reads four times as many numbers stands among others without a word.
+def test_user_vectors_of_different_widths_are_reported(tmp_path):
+    # Wrong: a row whose head reads four times as many numbers is shown without a note.
     texts = make_table2(tmp_path)
     assert read_csv(tmp_path / "t.csv")["width"].dropna().tolist() == [64, 64, 64]
     assert "64" not in "".join(line for line in texts["md"].splitlines() if line.startswith("- "))
@@ -321,7 +321,7 @@ def test_negative_and_vanishing_improvements():
 
 
 def test_simulated_data_cannot_be_mistaken(tmp_path):
-    # Wrong: figures of generated data are read as results.
+    # Wrong: values of generated data are read as results.
     simulated = LAYOUT | {"simulated": True}
     texts = make_table2(tmp_path, simulated)
     assert texts["md"].startswith("SIMULATED DATA: TTL")

@@ -79,7 +79,7 @@ def tune(tuning, folder: Path, files: list[dict] | None = None, layout: dict = L
 
 
 def test_the_chosen_trial_is_the_one_worked_out_by_hand(tuning, tmp_path):
-    # Wrong: another epoch's score enters, a task with large figures outweighs the others, or
+    # Wrong: another epoch's score enters, a task with large values outweighs the others, or
     # one corpus decides for another.
     table, _ = tune(tuning, tmp_path)
     assert list(table.columns) == tuning.COLUMNS
@@ -131,7 +131,7 @@ def test_the_order_of_the_files_does_not_matter(tuning, tmp_path):
 
 
 def test_the_summary_shows_choice_worst_and_budget(tuning, tmp_path):
-    # Wrong: a bar in a label shifts the cells, simulated figures pass for real, test for chosen.
+    # Wrong: a bar in a label shifts the cells, simulated values pass for real, test for chosen.
     _, md = tune(tuning, tmp_path)
     lines = md.splitlines()
     assert "## ttl" in lines
@@ -147,7 +147,7 @@ def test_the_summary_shows_choice_worst_and_budget(tuning, tmp_path):
     assert "no test score was read" in md
 
 
-def test_unequal_budgets_are_said(tuning, tmp_path):
+def test_unequal_budgets_are_reported(tuning, tmp_path):
     # Wrong: one method had more attempts than another, and the summary calls it fair.
     layout = LAYOUT | {"trials": LAYOUT["trials"][:3]}
     files = contents({run: VALUES[run] for run in list(VALUES)[:3]})
