@@ -24,7 +24,7 @@ smoke: install
 # A part of the smoke run killed at 20 moments, started again each time, compared with one left alone:
 # about ten minutes on two cores.
 chaos: install
-	$(RUN) python tests/chaos.py --out results/chaos $(FLAGS)
+	$(RUN) python tests/campaigns/chaos.py --out results/chaos $(FLAGS)
 
 # The ambiguity ledger with its measured effects, as it stands in docs/ (half an hour on two cores).
 ambiguities: install
@@ -59,11 +59,11 @@ test-long: install
 # The workflow on a real Slurm of one node, installed where it is missing (root, Debian), and stopped
 # again; says "skipped" where it may not. FLAGS=--whole: the whole smoke experiment.
 slurm-test: install
-	$(RUN) python tests/slurm_run.py $(FLAGS)
+	$(RUN) python tests/campaigns/slurm_run.py $(FLAGS)
 
 # 20,000 damaged raw files, and six that are too large: a store or one clear line (minutes).
 fuzz: install
-	$(RUN) python tests/fuzz.py --files 20000
+	$(RUN) python tests/campaigns/fuzz.py --files 20000
 
 # All linters.
 check: install

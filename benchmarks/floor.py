@@ -31,7 +31,7 @@ class Work(NamedTuple):
 def least_work(
     configuration: Configuration, sizes: EncoderConfig, outputs: int, lengths: Tensor, steps: int
 ) -> dict[str, Work]:
-    """Work of each stage for users of these `lengths`, walked in a number of steps.
+    """Work of each stage for users of these `lengths`, taken in a number of steps.
 
     `outputs`: classes or candidates of the head, 0 without one. Empty for what is not counted here:
     other methods than AdaptSSR, and an item table that is not stepped whole.
@@ -59,7 +59,7 @@ def least_work(
     if configuration.kind == "evaluate":
         return {**work, "rank": Work(2 * users * dim * outputs, 2 * users * outputs * FLOAT)}
     head = dim * (dim + 1) + outputs * (dim + 1) if outputs else 0
-    # Rows that no user of a batch has can be put off (`userbench.training.optimizer`).
+    # Rows that no user of a batch has can be deferred (`userbench.training.optimizer`).
     put_off = max(0, sizes.n_items + 2 - behaviours / steps)
     parameters = encoder_parameters(sizes) + head - put_off * dim
     gradients = steps * parameters + tokens * dim

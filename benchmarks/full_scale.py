@@ -47,7 +47,7 @@ COLUMNS = ("what", "of", "count", "seconds", "core_seconds", "peak_memory_gib", 
 
 @command
 def main(argv: list[str] | None = None) -> None:
-    """Measure everything and write it; a mistake ends with one line."""
+    """Measure everything and write it; an error ends with one line."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.full_scale",
         description=__doc__,
@@ -129,16 +129,16 @@ def made_by_workflow(jobs: list[Job], config: Path, cores: int) -> list[dict[str
             files = [*(root / "benchmarks").glob(place.format(corpus))]
             if not files:
                 continue
-            told = pd.concat([pd.read_csv(path, sep="\t").iloc[[-1]] for path in files])
+            benchmarked = pd.concat([pd.read_csv(path, sep="\t").iloc[[-1]] for path in files])
             users = read_checksums(behaviours_folder(root / "data" / corpus))["users"]
             rows.append(
                 {
                     "what": stage,
                     "of": corpus,
                     "count": users,
-                    "seconds": told["s"].sum(),
-                    "core_seconds": told["cpu_time"].sum(),
-                    "peak_memory_gib": told["max_rss"].max() / 1024,
+                    "seconds": benchmarked["s"].sum(),
+                    "core_seconds": benchmarked["cpu_time"].sum(),
+                    "peak_memory_gib": benchmarked["max_rss"].max() / 1024,
                     "note": "users",
                 }
             )
@@ -150,10 +150,10 @@ def in_its_own_process(what: str, job: Job, args: argparse.Namespace) -> dict[st
     words = [sys.executable, "-m", "benchmarks.full_scale", "--out", str(args.out)]
     words += ["--steps", str(args.steps), "--seconds", str(args.seconds)]
     words += ["--ranked", str(args.ranked), "--job", json.dumps([what, job.words])]
-    told = subprocess.run(words, stdout=subprocess.PIPE, text=True)
-    if told.returncode:
-        raise ValueError(f"{what} of {job.run} ended with status {told.returncode}")
-    return {"of": job.run, **json.loads(told.stdout.splitlines()[-1])}
+    done = subprocess.run(words, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise ValueError(f"{what} of {job.run} ended with status {done.returncode}")
+    return {"of": job.run, **json.loads(done.stdout.splitlines()[-1])}
 
 
 def measure_job(args: argparse.Namespace) -> None:

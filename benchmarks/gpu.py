@@ -134,43 +134,43 @@ def batches(store: BehaviourStore, size: int, seed: int = 0) -> Iterator[Tensor]
 
 
 def wait(device: torch.device) -> None:
-    """Until all that the device was told is done."""
+    """Waits until the device has done all that it was asked for."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def measured(trained: Training, setting: Setting) -> dict[str, float]:
-    """Users and behaviours in a second, the median over equal turns, and the most memory held."""
-    walk = batches(trained.store, setting.batch_size)
+    """Users and behaviours per second (median over windows of equal length), and peak memory."""
+    stream = batches(trained.store, setting.batch_size)
     started = time.perf_counter()
     # Why so many: every common shape is met twice, and so is captured, before it counts.
     for _ in range(40 if setting.device.type == "cuda" else 2):
-        loss = trained.step(trained.store.bounded_batch(next(walk)), 0.5)
+        loss = trained.step(trained.store.bounded_batch(next(stream)), 0.5)
     wait(setting.device)
     warm_up = time.perf_counter() - started
-    turns, walked, begun = [], [], time.perf_counter()
+    rates, trained_on, begun = [], [], time.perf_counter()
     while time.perf_counter() - begun < setting.seconds:
-        turn, before = 0, time.perf_counter()
+        steps, before = 0, time.perf_counter()
         while time.perf_counter() - before < setting.seconds / 5:
             for _ in range(10 if setting.device.type == "cuda" else 1):
-                walked.append(next(walk))
-                loss = trained.step(trained.store.bounded_batch(walked[-1]), 0.5)
-                turn += 1
+                trained_on.append(next(stream))
+                loss = trained.step(trained.store.bounded_batch(trained_on[-1]), 0.5)
+                steps += 1
             wait(setting.device)
-        turns.append(turn * setting.batch_size / (time.perf_counter() - before))
+        rates.append(steps * setting.batch_size / (time.perf_counter() - before))
     if not torch.isfinite(loss):
         raise ValueError(f"the loss is {float(loss)}")
-    users_per_second = statistics.median(turns)
-    per_user = float(trained.store.lengths_on_host[torch.cat(walked)].double().mean())
+    users_per_second = statistics.median(rates)
+    per_user = float(trained.store.lengths_on_host[torch.cat(trained_on)].double().mean())
     return {
         "users_per_second": users_per_second,
-        "slowest_turn": min(turns),
-        "fastest_turn": max(turns),
+        "slowest_turn": min(rates),
+        "fastest_turn": max(rates),
         "tokens_per_second": users_per_second * per_user,
         "ms_per_step": 1000 * setting.batch_size / users_per_second,
         "epoch_seconds": PRETRAINED * TTL_USERS / users_per_second,
         "warm_up_seconds": warm_up,
-        "steps": len(walked),
+        "steps": len(trained_on),
     }
 
 
@@ -316,10 +316,10 @@ def correctness(setting: Setting) -> Iterator[Row]:
     for name in METHODS:
 
         def repeat(name: str = name) -> Row:
-            first, again = (walked(on_device, name, "none", setting) for _ in range(2))
+            first, again = (losses_of_steps(on_device, name, "none", setting) for _ in range(2))
             found = {"repeats": torch.equal(first, again)}
             if setting.device.type == "cuda":
-                captured = walked(on_device, name, "graph", setting)
+                captured = losses_of_steps(on_device, name, "graph", setting)
                 found["captured_error"] = float((captured - first).abs().max())
                 found["ok"] = found["captured_error"] <= 1e-2 * float(first.abs().max())
             return found
@@ -338,7 +338,7 @@ def difference(
     return of_loss, (error / size) ** 0.5
 
 
-def walked(store: BehaviourStore, name: str, capture: str, setting: Setting) -> Tensor:
+def losses_of_steps(store: BehaviourStore, name: str, capture: str, setting: Setting) -> Tensor:
     """Losses of some steps with dropout on, from one seed."""
     trained = training(store, name, "fp32", capture)
     torch.manual_seed(2)
@@ -359,7 +359,7 @@ def methods(setting: Setting) -> Iterator[Row]:
 
 
 def plain(setting: Setting) -> Row:
-    """Users in a second of the released way (`benchmarks.plain`) on the same device."""
+    """Users per second of the released code (`benchmarks.plain`) on the same device."""
     store = simulated_store(
         setting.plain_users, setting.n_items, setting.max_length, setting.device
     )
@@ -368,13 +368,13 @@ def plain(setting: Setting) -> Row:
     watch = workloads.Stopwatch(setting.device)
     corpus = Corpus(store, None, None)  # AdaptSSR has no use for labels
     workload = workloads.plain_pretraining(workloads.Setting(configuration, corpus, sizes, watch))
-    walk = batches(store, setting.batch_size)
+    stream = batches(store, setting.batch_size)
     for _ in range(3):
-        workload.step(next(walk))
+        workload.step(next(stream))
     wait(setting.device)
     steps, before = 0, time.perf_counter()
     while time.perf_counter() - before < 2 * setting.seconds:
-        workload.step(next(walk))
+        workload.step(next(stream))
         steps += 1
     wait(setting.device)
     per_second = steps * setting.batch_size / (time.perf_counter() - before)
@@ -409,18 +409,18 @@ def waits(setting: Setting) -> Iterator[Row]:
 
         def look(name: str = name) -> Row:
             trained = training(store, name, "fp32", "none")
-            walk = batches(store, setting.batch_size)
+            stream = batches(store, setting.batch_size)
             for _ in range(3):
-                trained.step(store.bounded_batch(next(walk)), 0.5)
+                trained.step(store.bounded_batch(next(stream)), 0.5)
             torch.cuda.set_sync_debug_mode("warn")
             try:
-                with warnings.catch_warnings(record=True) as said:
+                with warnings.catch_warnings(record=True) as warned:
                     warnings.simplefilter("always")
                     for _ in range(3):
-                        trained.step(store.bounded_batch(next(walk)), 0.5)
+                        trained.step(store.bounded_batch(next(stream)), 0.5)
             finally:
                 torch.cuda.set_sync_debug_mode("default")
-            places = {f"{Path(w.filename).name}:{w.lineno}" for w in said}
+            places = {f"{Path(w.filename).name}:{w.lineno}" for w in warned}
             return {"waits": sorted(places), "ok": not places}
 
         yield attempt({"what": name}, look)
@@ -504,7 +504,7 @@ def flags() -> argparse.ArgumentParser:
 
 @command
 def main(argv: list[str] | None = None) -> None:
-    """Measure, and write rows, table and page; a mistake ends it with one line."""
+    """Measure, and write rows, table and page; an error ends it with one line."""
     args = flags().parse_args(argv)
     device = pick_device(args.device)
     if device.type == "cpu" and not args.tiny:

@@ -73,7 +73,7 @@ TITLES = {
 
 @command
 def main(argv: list[str] | None = None) -> None:
-    """Write table and page of rows; a mistake ends it with one line."""
+    """Write table and page of rows; an error ends it with one line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder of the rows")
     write(parser.parse_args(argv).out)
@@ -114,8 +114,8 @@ def read(folder: Path) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]
 def page(rows: list[dict[str, Any]], facts: dict[str, dict[str, Any]]) -> str:
     """The page, in Markdown."""
     lines = ["# Training on a GPU", ""]
-    for told in {describe(fact): None for fact in facts.values()}:
-        lines += [told, ""]
+    for description in {describe(fact): None for fact in facts.values()}:
+        lines += [description, ""]
     if any(fact.get("tiny") for fact in facts.values()):
         lines += ["**A toy corpus: no figure here means anything.**", ""]
     lines += [
@@ -167,7 +167,7 @@ def table(rows: list[dict[str, Any]], columns: dict[str, str]) -> list[str]:
 
 
 def shown(value: Any) -> str:
-    """A value as it stands in a table."""
+    """A value as a cell of a table."""
     if isinstance(value, bool):
         return "yes" if value else "**no**"
     if isinstance(value, float):

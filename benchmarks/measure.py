@@ -64,21 +64,21 @@ def side_speed(args: argparse.Namespace, device: torch.device) -> Iterator[Any]:
     watch = workloads.Stopwatch(device)
     setting = workloads.Setting(configuration, users, sizes, watch)
     workload = workloads.build(args.side, setting)
-    batches = workloads.walk(workload, batch_size)
+    batches = workloads.shuffled_batches(workload, batch_size)
     workload.step(next(batches))  # Why: the first step makes moments and fills memory pools.
     yield hardware()
     while True:
-        walked, results = [], []
+        measured_on, results = [], []
         watch.start()
         started = watch.now()
         while watch.now() - started < args.seconds:
             picked = next(batches)
             watch.last = watch.now()  # Why: shuffling the examples is no stage of a step.
             results.append(float(workload.step(picked)))
-            walked.append(picked)
+            measured_on.append(picked)
         if not all(map(math.isfinite, results)):
             raise ValueError(f"{args.side} of {args.configuration} gives {results}")
-        lengths = users.store.lengths[workload.users[torch.cat(walked)]].cpu()
+        lengths = users.store.lengths[workload.users[torch.cat(measured_on)]].cpu()
         steps = len(results)
         work = floor.least_work(configuration, sizes, setting.outputs, lengths, steps)
         if work:

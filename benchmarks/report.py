@@ -20,18 +20,18 @@ from matplotlib import pyplot  # noqa: E402 - the backend has to be chosen first
 
 NUMBERS = ("seconds", "users", "tokens", "peak_memory_gib", "least_operations", "least_bytes")
 KEYS = ("configuration", "side", "threads", "repetition", "stage")
-# Okabe and Ito's colours, told apart by colour-blind readers.
+# Okabe and Ito's colours, which colour-blind readers can distinguish.
 COLOURS = {
     **{"ours": "#0072B2", "plain": "#E69F00", "batch": "#999999", "augment": "#CC79A7"},
     **{"forward": "#56B4E9", "backward": "#0072B2", "optimizer": "#D55E00", "rank": "#009E73"},
 }
-# Above this many cores busy with something else, figures are not to be quoted.
+# Above this many cores busy with something else, values are not to be quoted.
 LOADED = 0.1
 
 
 @command
 def main(argv: list[str] | None = None) -> None:
-    """Write summary, figure and page of measurements; a mistake ends it with one line."""
+    """Write summary, figure and page of measurements; an error ends it with one line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--measurements", type=Path, required=True)
@@ -128,12 +128,12 @@ def summarise(frame: pd.DataFrame, stages: pd.DataFrame) -> pd.DataFrame:
 def verdict(summary: pd.DataFrame) -> str:
     """The missed thresholds in one line; empty where none is."""
     missed = summary[summary["met"] == "no"]
-    told = [
+    parts = [
         f"{row.title} (threads: {row.threads}): {row.ratio:.1f} times as fast as plain, "
         f"not {row.threshold:g}"
         for row in missed.itertuples()
     ]
-    return "; ".join(told)
+    return "; ".join(parts)
 
 
 def machine_speeds(frame: pd.DataFrame) -> pd.DataFrame:
@@ -176,14 +176,14 @@ def line(rows: list[dict[str, Any]], name: str, threads: int) -> str:
     own = frame[(frame["configuration"] == name) & (frame["threads"] == threads)]
     if name == MACHINE:
         speed = machine_speeds(own).iloc[0] / 1e9
-        told = [f"{speed.operations_per_second:.0f} GFLOP/s, {speed.bytes_per_second:.1f} GB/s"]
+        parts = [f"{speed.operations_per_second:.0f} GFLOP/s, {speed.bytes_per_second:.1f} GB/s"]
     else:
         whole = own[own["stage"] == TOTAL]
         rates = (whole["users"] / whole["seconds"]).groupby(whole["side"], sort=False).median()
-        told = [f"{side} {rate:,.0f} users/s" for side, rate in rates.items()]
+        parts = [f"{side} {rate:,.0f} users/s" for side, rate in rates.items()]
         if len(rates) == 2:
-            told.append(f"{rates['ours'] / rates['plain']:.1f} times as fast")
-    return f"{name}, threads {threads}: {', '.join(told)}"
+            parts.append(f"{rates['ours'] / rates['plain']:.1f} times as fast")
+    return f"{name}, threads {threads}: {', '.join(parts)}"
 
 
 # ------------------------------------------------------------------------------------------ figure
@@ -364,19 +364,19 @@ def full_scale_cells(row: dict[str, Any]) -> list[str]:
 
 
 def verdict_line(summary: pd.DataFrame, missed: str) -> str:
-    """Whether thresholds are met, where there are any, and which of them nobody could meet here."""
+    """Whether thresholds are met, where there are any, and which of them are out of reach here."""
     if not missed:
         required = summary["threshold"].notna().any()
         return "Every threshold is met." if required else "Nothing was measured with a threshold."
     beyond = summary[(summary["met"] == "no") & (summary["ratio_at_floor"] < summary["threshold"])]
     if beyond.empty:
         return f"**Missed:** {missed}."
-    told = ", ".join(
+    ratios = ", ".join(
         f"{row.title} {row.ratio_at_floor:.1f} of {row.threshold:g}" for row in beyond.itertuples()
     )
     return (
         f"**Missed:** {missed}.\n\nSome are out of reach in fp32 on this processor: at the floor "
-        f"below, the ratio would be {told} (a ratio with as many threads on both sides)."
+        f"below, the ratio would be {ratios} (a ratio with as many threads on both sides)."
     )
 
 
@@ -457,29 +457,29 @@ def stage_lines(stages: pd.DataFrame) -> list[list[str]]:
 
 def machine_lines(frame: pd.DataFrame) -> str:
     """What this machine can do, measured in the same run."""
-    told = [
+    parts = [
         f"threads {threads}, {speed.operations_per_second / 1e9:,.1f} GFLOP/s in products of large "
         f"matrices and {speed.bytes_per_second / 1e9:,.1f} GB/s (read and written) in the "
         "faster of copies and changes in place"
         for threads, speed in machine_speeds(frame).iterrows()
     ]
-    return "This machine, in the same run: " + "; ".join(told) + "."
+    return "This machine, in the same run: " + "; ".join(parts) + "."
 
 
 def conditions(facts: dict[str, Any]) -> str:
     """Hardware, versions, date, and whether the figures may be quoted."""
-    told = [measured_on(facts)]
+    parts = [measured_on(facts)]
     if facts.get("config", {}).get("quick"):
-        told.append("**A quick run, whose figures mean nothing.**")
+        parts.append("**A quick run, whose figures mean nothing.**")
     others = facts.get("cores_busy_with_others")
     if others is None or not others <= LOADED:
-        told.append(
+        parts.append(
             f"**Not to be quoted: other processes kept {others} cores busy meanwhile.** Measure "
             "again on an idle machine."
         )
     else:
-        told.append(f"Other processes kept {others} cores busy meanwhile.")
-    return " ".join(told)
+        parts.append(f"Other processes kept {others} cores busy meanwhile.")
+    return " ".join(parts)
 
 
 def measured_on(facts: dict[str, Any]) -> str:

@@ -31,7 +31,7 @@ ROOT = Path(__file__).parent.parent
 
 @command
 def main(argv: list[str] | None = None) -> None:
-    """Parse the flags, measure, write all results; a mistake ends it with one line."""
+    """Parse the flags, measure, write all results; an error ends it with one line."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.run",
         description=__doc__,
@@ -88,7 +88,7 @@ def measure(args: argparse.Namespace) -> None:
                 for repetition in range(args.repetitions):
                     for worker in workers:
                         rows += [
-                            {**worker.told, "repetition": repetition, **row}
+                            {**worker.identity, "repetition": repetition, **row}
                             for row in worker.repeat()
                         ]
             finally:
@@ -110,9 +110,9 @@ class Worker:
     """A process that measures one side."""
 
     def __init__(self, name: str, side: str, threads: int, args: argparse.Namespace):
-        self.told = {"configuration": name, "side": side, "threads": threads}
+        self.identity = {"configuration": name, "side": side, "threads": threads}
         flags = {
-            **self.told,
+            **self.identity,
             "device": args.device,
             "users": args.users,
             "batch-share": args.batch_share,
@@ -141,13 +141,13 @@ class Worker:
     def read(self) -> dict[str, Any]:
         """Its next answer; ValueError where that is a problem, or where it has died."""
         line = self.process.stdout.readline()
-        what = " ".join(map(str, self.told.values()))
+        what = " ".join(map(str, self.identity.values()))
         if not line:
             raise ValueError(f"{what}: the process ended with status {self.process.wait()}")
-        told = json.loads(line)
-        if "error" in told:
-            raise ValueError(f"{what}: {told['error']}")
-        return told
+        answer = json.loads(line)
+        if "error" in answer:
+            raise ValueError(f"{what}: {answer['error']}")
+        return answer
 
     def stop(self) -> None:
         """Let it end; it does where there is nothing more to read."""

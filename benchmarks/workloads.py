@@ -53,7 +53,7 @@ class Workload(NamedTuple):
     """What one side does with some examples."""
 
     users: Tensor
-    """The user of every example there is to walk."""
+    """The user of every example there is."""
     step: Callable[[Tensor], float | Tensor]
     """One step on the picked examples; gives a number that has to be finite."""
 
@@ -113,7 +113,7 @@ def build(side: str, setting: Setting) -> Workload:
 
 
 class TimedViews:
-    """Views that tell the stopwatch when they are made."""
+    """Views that report to the stopwatch when they are made."""
 
     def __init__(self, views: Views, watch: Stopwatch):
         self.views, self.watch = views, watch
@@ -130,7 +130,7 @@ class TimedViews:
 
 
 def timed_adam(model: torch.nn.Module, lr: float, encoder: UserEncoder, setting: Setting) -> Adam:
-    """The package's optimizer, telling the stopwatch when gradients are there."""
+    """The package's optimizer, reporting to the stopwatch when gradients are there."""
     item_table = setting.configuration.item_table
     optimizer = Adam(model, lr, item_table, encoder.items)
     optimizer.of_others.register_step_pre_hook(lambda *_: setting.watch.lap("backward"))
@@ -352,10 +352,10 @@ def plain_evaluation(setting: Setting) -> Workload:
     return Workload(setting.corpus.clicks.users, step)
 
 
-# ------------------------------------------------------------------------------------------ walks
+# ------------------------------------------------------------------------------------------ batches
 
 
-def walk(workload: Workload, batch_size: int) -> Iterator[Tensor]:
+def shuffled_batches(workload: Workload, batch_size: int) -> Iterator[Tensor]:
     """Shuffled batches of examples, for ever."""
     while True:
         order = torch.randperm(len(workload.users), device=workload.users.device)

@@ -1,4 +1,4 @@
-"""References against slow versions on tiny data, and their scores on the real excerpt."""
+"""Baselines against slow versions on tiny data, and their scores on the real excerpt."""
 
 import json
 import math
@@ -20,7 +20,7 @@ def baselines():
 
 @pytest.fixture
 def corpus(tmp_path) -> tuple[Path, Path]:
-    """Store and splits of 90 users whose label is told by an item, with targets of a few kinds."""
+    """Store and splits of 90 users whose label an item decides, with targets of a few kinds."""
     rng = np.random.default_rng(5)
     raw = tmp_path / "raw"
     raw.mkdir()
@@ -132,7 +132,7 @@ def ranked_by_the_book(corpus, protocol, stage: int, score) -> dict[str, float]:
 METRICS = [f"{name}@{k}" for name in ("hr", "mrr", "ndcg") for k in (5, 10, 20)]
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda told: "-".join(told.values()))
+@pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda protocol: "-".join(protocol.values()))
 def test_popularity_is_that_of_the_book(baselines, corpus, tmp_path, protocol):
     # Wrong: counts of test pairs leak in, another protocol than the heads', ties move.
     content = score(baselines, corpus, tmp_path, protocol, click="top_n")["click"]
@@ -148,13 +148,13 @@ def test_popularity_is_that_of_the_book(baselines, corpus, tmp_path, protocol):
         found = {s["metric"]: s["value"] for s in content["scores"] if s["split"] == name}
         assert found == pytest.approx(expected)
         assert 0 < expected["hr@5"] < expected["hr@10"] < 1
-    told = json.loads((tmp_path / "click.json.provenance.json").read_text())["config"]["task"]
-    assert {key: told[key] for key in protocol} == protocol
+    recorded = json.loads((tmp_path / "click.json.provenance.json").read_text())["config"]["task"]
+    assert {key: recorded[key] for key in protocol} == protocol
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda told: "-".join(told.values()))
+@pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda protocol: "-".join(protocol.values()))
 def test_popularity_is_a_head_that_scores_counts(baselines, corpus, protocol):
-    # Wrong: the reference and the methods of one column are ranked by different rules.
+    # Wrong: the baseline and the methods of one column are ranked by different rules.
     import torch
 
     from userbench.data.splits import load_split
@@ -168,18 +168,18 @@ def test_popularity_is_a_head_that_scores_counts(baselines, corpus, protocol):
     counts = examples.targets[split == 0].bincount(minlength=examples.n_candidates)
     head.head.score.bias.data.copy_(counts)
     task = baselines.BaselineTask("click", "top_n", "ndcg@10", "", **protocol)
-    reference = baselines.popularity(examples, split, task)
+    fitted = baselines.popularity(examples, split, task)
     for stage in (1, 2):
         picked = (split == stage).nonzero().squeeze(1)
         expected = head.predict(torch.randn(len(picked), 4), picked)
-        found = reference.predict(picked)
+        found = fitted.predict(picked)
         assert found.keys() - {"user"} == expected.keys()
         assert all(torch.equal(found[name], value) for name, value in expected.items())
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda told: "-".join(told.values()))
+@pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda protocol: "-".join(protocol.values()))
 def test_facts_of_a_ranking_task(baselines, corpus, tmp_path, protocol):
-    # Wrong: the figures to hold a score against are of other users, ties or candidates.
+    # Wrong: the values to compare a score with are of other users, ties or candidates.
     content = score(baselines, corpus, tmp_path, protocol, click="top_n")["click"]
     _, parts, _ = clicks(*corpus)
     tested = [part for part in parts if 2 in part]
@@ -198,7 +198,7 @@ def test_facts_of_a_ranking_task(baselines, corpus, tmp_path, protocol):
 
 
 def test_facts_of_a_label_task(baselines, corpus, tmp_path):
-    # Wrong: a constant is told of where nothing is ranked, or users are counted by example.
+    # Wrong: a constant is reported where nothing is ranked, or users are counted by example.
     import torch
 
     content = score(baselines, corpus, tmp_path, age="classification")["age"]
@@ -208,7 +208,7 @@ def test_facts_of_a_label_task(baselines, corpus, tmp_path):
     assert baselines.facts_of(users, split.byte()) == {"test_users_in_train": pytest.approx(1 / 3)}
 
 
-def test_bag_of_items_finds_the_item_that_tells_the_label(baselines, corpus, tmp_path):
+def test_bag_of_items_finds_the_item_that_decides_the_label(baselines, corpus, tmp_path):
     # Wrong: bags and labels of different users, class columns mixed up, AUC of the wrong class.
     found = score(baselines, corpus, tmp_path, age="classification", gender="binary")
     assert value_of(found["age"], "accuracy") == 1.0
@@ -236,10 +236,10 @@ def test_tfidf_is_that_of_the_book(baselines, corpus, latest):
 
 
 def test_the_bag_holds_what_an_encoder_reads_and_another_one_all(baselines, corpus, tmp_path):
-    # Wrong: the reference knows behaviours that no row is given, or both lines are one.
+    # Wrong: the baseline knows behaviours that no row is given, or both lines are one.
     def scored(max_length: int, history: str) -> dict:
-        told = {"history": history}
-        return score(baselines, corpus, tmp_path, told, max_length, age="classification")["age"]
+        options = {"history": history}
+        return score(baselines, corpus, tmp_path, options, max_length, age="classification")["age"]
 
     store, splits = corpus
     users = np.load(store / "tasks/age/users.npy")[np.load(splits / "tasks/age/parts.npy") == 2]
@@ -254,10 +254,10 @@ def test_the_bag_holds_what_an_encoder_reads_and_another_one_all(baselines, corp
         assert facts["longer_histories"] == pytest.approx((lengths[users] > length).mean())
 
 
-def test_a_bag_of_the_whole_history_that_is_no_longer_is_said_to_be_the_same(
+def test_a_bag_of_the_whole_history_that_is_no_longer_is_marked_as_the_same(
     baselines, corpus, tmp_path
 ):
-    # Wrong: one reference stands twice in the table, and is fitted twice.
+    # Wrong: one baseline is twice in the table, and is fitted twice.
     from userbench.results.scores import gather_scores
 
     longest = int(np.diff(np.load(corpus[0] / "behaviours/offsets.npy")).max())
@@ -374,7 +374,7 @@ def test_a_wrong_task_is_reported(baselines, corpus, tmp_path, changes, reason):
 
 
 def test_splits_that_cannot_be_scored_are_reported(baselines, corpus):
-    # Wrong: NaN, or scikit-learn's words for a mistake in the data.
+    # Wrong: NaN, or scikit-learn's message for an error in the data.
     import torch
 
     from userbench.data.store import load_labels
@@ -391,7 +391,7 @@ def test_splits_that_cannot_be_scored_are_reported(baselines, corpus):
 
 @pytest.mark.slow
 def test_baselines_on_the_real_excerpt(baselines, ttl10k, tmp_path):
-    # Wrong: the baselines are weaker than the data allows, and flatter whatever they stand beside.
+    # Wrong: the baselines are weaker than the data allows, and every row looks better.
     corpus = build(ttl10k, tmp_path, ["gender", "click", "like"], max_bad_rows=1)
     kinds = {"gender": "binary", "click": "top_n", "like": "top_n"}
     found = score(baselines, corpus, tmp_path, max_length=100, **kinds)

@@ -6,9 +6,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from experiment_tree import make_page
 from experiments import experiment_flag, write_experiment
 from score_files import LAYOUT, MARKUPS, read_csv, score_file
-from test_loops import data_flags, finetune, pretrain
+from small_runs import data_flags, finetune, pretrain
 
 KINDS = {"age": "classification", "click": "top_n", "gender": "binary"}
 NAN, INFINITE = float("nan"), float("inf")
@@ -85,9 +86,11 @@ def failed_files(folder: Path, reason: str) -> None:
     columns = {"age": ["label", "predicted", "correct"], "click": ["rank"]}
     columns["gender"] = ["label", "score"]
     for task, kind in KINDS.items():
-        told = json.loads((folder / f"{task}.json").read_text())
-        assert (told["best"], told["scores"]) == (None, [])
-        assert f"task {task}, run test, seed 0, " in told["failed"] and reason in told["failed"]
+        content = json.loads((folder / f"{task}.json").read_text())
+        assert (content["best"], content["scores"]) == (None, [])
+        assert (
+            f"task {task}, run test, seed 0, " in content["failed"] and reason in content["failed"]
+        )
         found = read_predictions(folder / f"{task}.predictions.parquet")
         assert found[:-1] == ("test", task, "store", 0, kind)
         assert list(found.rows) == ["example", "user", *columns[task]] and not len(found.rows)
@@ -180,9 +183,9 @@ def test_a_start_that_fails_is_out(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "train", train)
     finetune(tiny, tmp_path, "--starts", "2")
     for task in KINDS:
-        told = json.loads((tmp_path / f"{task}.json").read_text())
-        assert {point["start"] for point in told["scores"]} == {told["best"]["start"]} == {2}
-        assert "failed" not in told
+        content = json.loads((tmp_path / f"{task}.json").read_text())
+        assert {point["start"] for point in content["scores"]} == {content["best"]["start"]} == {2}
+        assert "failed" not in content
 
 
 def test_pretraining_that_diverges_still_ends_its_job(tiny, tmp_path):
@@ -213,10 +216,10 @@ def write(folder: Path, contents: list[dict]) -> Path:
     from userbench.results import scores
 
     paths = []
-    for told in contents:
-        path = folder / f"finetune/{told['run']}/{told['task']}/seed{told['seed']}.json"
+    for content in contents:
+        path = folder / f"finetune/{content['run']}/{content['task']}/seed{content['seed']}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(told))
+        path.write_text(json.dumps(content))
         paths.append(str(path))
     scores.main(["--scores", *paths, "--out", str(folder / "scores.csv")])
     return folder / "scores.csv"
@@ -254,7 +257,7 @@ def test_a_cell_of_which_a_seed_failed_is_empty_and_says_so(tmp_path):
 def test_a_baseline_that_failed_has_no_improvements_over_it(tmp_path):
     """Wrong: the table cannot be made, or improvements are over the seeds that are left."""
     failed = [failed_file("none", "age", seed, "accuracy") for seed in (0, 1, 2)]
-    kept = [told for told in CONTENT if (told["run"], told["task"]) != ("none", "age")]
+    kept = [content for content in CONTENT if (content["run"], content["task"]) != ("none", "age")]
     texts = table2(tmp_path, write(tmp_path, kept + failed))
     table = read_csv(tmp_path / "t.csv")
     assert table["age.improvement"].isna().all() and pd.isna(table.loc["none", "age.mean"])
@@ -303,7 +306,7 @@ def test_agreement_leaves_the_cell_out(tmp_path):
 
 def test_a_trial_of_which_a_fit_failed_is_not_chosen(tmp_path):
     """Wrong: a setting that diverges at one seed is judged by the others, and chosen."""
-    from test_tuning import score_file as trial_file
+    from trial_files import trial_file
 
     from userbench.report.tables import tuning
 
@@ -318,8 +321,8 @@ def test_a_trial_of_which_a_fit_failed_is_not_chosen(tmp_path):
 
     def tuned(contents):
         paths = [tmp_path / f"{number}.json" for number in range(len(contents))]
-        for path, told in zip(paths, contents, strict=True):
-            path.write_text(json.dumps(told))
+        for path, content in zip(paths, contents, strict=True):
+            path.write_text(json.dumps(content))
         out, md = tmp_path / "tuning.csv", tmp_path / "tuning.md"
         flags = [*experiment_flag(tmp_path, tuning=layout), "--out", str(out), "--md", str(md)]
         tuning.main(["--scores", *map(str, paths), *flags])
@@ -332,13 +335,13 @@ def test_a_trial_of_which_a_fit_failed_is_not_chosen(tmp_path):
     lost = (table["trial"] == 2) & (table["seed"] == 1)
     assert table["validation"].isna().tolist() == lost.tolist()
     assert table.loc[table["trial"] == 2, "relative"].isna().all()
-    chosen, table, page = tuned([told | failed for told in contents])
+    chosen, table, page = tuned([content | failed for content in contents])
     assert chosen == [1] and table["relative"].isna().all() and "– / –" in page
 
 
-def test_the_page_tells_of_it(tmp_path, monkeypatch):
+def test_the_page_reports_a_failed_fit(tmp_path, monkeypatch):
     """Wrong: the page cannot be made, or the job that failed in vain is not among its jobs."""
-    from test_page import make, write_tree
+    from experiment_tree import write_tree
 
     from userbench.report.page import command
     from userbench.report.page.stories import read_story
@@ -348,13 +351,13 @@ def test_the_page_tells_of_it(tmp_path, monkeypatch):
     monkeypatch.setattr(artifact, "environment", dict)
     folder = write_tree("toy", "AdaptSSR")
     path = folder / "finetune/adaptssr/click/seed1.json"
-    told = json.loads(path.read_text())
+    content = json.loads(path.read_text())
     asked = artifact.provenance_of(path)["config"]
-    artifact.write_json(path, told | {"best": None, "scores": [], "failed": "the loss is nan"})
+    artifact.write_json(path, content | {"best": None, "scores": [], "failed": "the loss is nan"})
     artifact.record(path, asked, task_seconds=1.5)
     files = artifact.provenance_of(folder / "scores.csv")["config"]["scores"]
     scores.main(["--scores", *files, "--out", str(folder / "scores.csv")])
-    text = make(command, folder)
+    text = make_page(command, folder)
     assert "AdaptSSR on T3 Click has no score: seed 1 failed" in text
     assert 'data-cell="adaptssr/gender"' in text and 'data-cell="adaptssr/click"' not in text
     story = read_story(path)
@@ -369,8 +372,8 @@ def test_an_audit_has_nothing_to_compute_of_it(tiny, tmp_path):
     folder = tmp_path / "toy"
     for run, seed, lr in (("none", 0, 1e30), ("none", 1, 1e-3), ("mlm", 0, 1e-3), ("mlm", 1, 1e-3)):
         task = {"name": "age", "kind": "classification", "lr": lr, "batch_size": 64, "epochs": 1}
-        told = json.dumps({**task, "out": str(folder / f"finetune/{run}/age/seed{seed}.json")})
-        loop.main([*data_flags(tiny), "--run", run, "--seed", str(seed), "--task", told])
+        options = json.dumps({**task, "out": str(folder / f"finetune/{run}/age/seed{seed}.json")})
+        loop.main([*data_flags(tiny), "--run", run, "--seed", str(seed), "--task", options])
     (found,) = audit(folder)
     assert not [finding for finding in found.findings if not finding.is_note]
     assert not [finding for finding in found.findings if "no seed" in finding.what]

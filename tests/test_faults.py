@@ -1,4 +1,4 @@
-"""Hanging workers, damaged files, changed data, mistakes: each is found, and told in one line."""
+"""Hanging workers, damaged files, changed data, user errors: each is reported in one line."""
 
 import json
 import os
@@ -15,17 +15,16 @@ from pathlib import Path
 import pytest
 import torch
 from experiments import experiment_flag
+from repository import ROOT
 from score_files import CONTENT, LAYOUT, make_table2
 from stores import write_splits, write_store
 
 from userbench.errors import LIMIT, command
 
-ROOT = Path(__file__).parent.parent
-
 # ------------------------------------------------------------------------------- one line
 
 
-def test_mistakes_end_in_one_line_and_ours_keep_their_traceback():
+def test_user_errors_end_in_one_line_and_ours_keep_their_traceback():
     """Wrong: a user reads a traceback, or an error of ours is hidden behind one line."""
 
     @command
@@ -33,7 +32,7 @@ def test_mistakes_end_in_one_line_and_ours_keep_their_traceback():
         raise problem
 
     cuda = "CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity of 79 GiB"
-    for problem, said in {
+    for problem, message in {
         ValueError("x.json: wrong.\n Make it again"): "error: x.json: wrong. Make it again",
         FileNotFoundError(2, "No such file or directory", "x.json"): (
             "error: x.json: no such file or directory. Check the name, or run first what writes it"
@@ -48,7 +47,7 @@ def test_mistakes_end_in_one_line_and_ours_keep_their_traceback():
     }.items():
         with pytest.raises(SystemExit) as ended:
             fail(problem)
-        assert ended.value.code == said
+        assert ended.value.code == message
     with pytest.raises(KeyError):
         fail(KeyError("ours"))
 
@@ -62,7 +61,7 @@ def test_every_command_ends_that_way():
 
 
 @pytest.mark.parametrize(
-    ("flags", "said"),
+    ("flags", "message"),
     [
         (["--set", "{ratio: 1}"], "argument --set: '{ratio: 1}' is not JSON: Expecting property"),
         (["--set", "3"], "argument --set: '3' is no JSON object"),
@@ -78,7 +77,7 @@ def test_every_command_ends_that_way():
         (["--batch-size", "1"], "--batch-size: '1' is no whole number of 2 or more"),
     ],
 )
-def test_flags_of_pretraining_are_checked(flags, said, tiny, tmp_path, capsys):
+def test_flags_of_pretraining_are_checked(flags, message, tiny, tmp_path, capsys):
     """Wrong: a traceback, or hours with a setting that nobody asked for."""
     from userbench import pretrain
 
@@ -88,12 +87,12 @@ def test_flags_of_pretraining_are_checked(flags, said, tiny, tmp_path, capsys):
     with pytest.raises(SystemExit) as ended:
         pretrain.main([*data, *good, *flags, "--out", str(tmp_path / "out")])
     assert ended.value.code != 0
-    assert said in f"{ended.value.code} {capsys.readouterr().err}"
+    assert message in f"{ended.value.code} {capsys.readouterr().err}"
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
-    ("task", "said"),
+    ("task", "message"),
     [
         ("{", "is not JSON"),
         ("{}", "--task {}: without name, kind, lr, batch_size, epochs, out"),
@@ -103,7 +102,7 @@ def test_flags_of_pretraining_are_checked(flags, said, tiny, tmp_path, capsys):
         ({"epochs": 0}, "epochs 0"),
     ],
 )
-def test_tasks_of_finetuning_are_checked(task, said, tiny, tmp_path, capsys):
+def test_tasks_of_finetuning_are_checked(task, message, tiny, tmp_path, capsys):
     """Wrong: a traceback, or a task that is not the one that was asked for."""
     from userbench import finetune
 
@@ -115,7 +114,7 @@ def test_tasks_of_finetuning_are_checked(task, said, tiny, tmp_path, capsys):
     with pytest.raises(SystemExit) as ended:
         finetune.main([*data, *size, "--run", "none", "--task", task])
     assert ended.value.code != 0
-    assert said in f"{ended.value.code} {capsys.readouterr().err}"
+    assert message in f"{ended.value.code} {capsys.readouterr().err}"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -164,7 +163,7 @@ main()
 """
 
 
-def test_a_command_that_cannot_even_be_told_ends(monkeypatch):
+def test_a_command_that_cannot_report_still_ends(monkeypatch):
     """Wrong: what hangs in C code (a driver, a file system) hangs for ever."""
     monkeypatch.setenv(LIMIT, "0.001")
     call = [sys.executable, "-c", HANGS_FOR_GOOD]
@@ -212,8 +211,8 @@ def written(tiny, tmp_path_factory) -> Path:
     flags = ["--method", "mlm", "--epochs", "1", "--batch-size", "64", "--keep", "1"]
     pretrain.main([*data, *size, *flags, "--device", "cpu", "--out", str(folder / MLM)])
     task = {"name": "age", "kind": "classification", "lr": 1e-2, "batch_size": 64, "epochs": 1}
-    told = json.dumps({**task, "out": str(folder / "age.json")})
-    finetune.main([*data, *size, "--device", "cpu", "--run", "none", "--task", told])
+    options = json.dumps({**task, "out": str(folder / "age.json")})
+    finetune.main([*data, *size, "--device", "cpu", "--run", "none", "--task", options])
     flags = ["--scores", str(folder / "age.json"), "--out", str(folder / "scores.csv")]
     scores.main(flags)
     return folder
@@ -281,8 +280,8 @@ READERS = {
 
 @pytest.mark.parametrize("how", ["truncated", "flipped"])
 @pytest.mark.parametrize("name", READERS)
-def test_damage_is_found_and_the_command_told(name, how, written):
-    """Wrong: one bit that a disk or a copy has lost stands in a table as a result."""
+def test_damage_is_found_and_the_command_named(name, how, written):
+    """Wrong: one bit that a disk or a copy has lost becomes a result in a table."""
     path, read = written / name, READERS[name]
     read(written)
     whole = path.read_bytes()
@@ -293,8 +292,8 @@ def test_damage_is_found_and_the_command_told(name, how, written):
             read(written)
     finally:
         path.write_bytes(whole)
-    told = shlex.join([Path(sys.executable).name, *sys.orig_argv[1:]])
-    assert str(found.value).endswith(f"or run: {told}")
+    command = shlex.join([Path(sys.executable).name, *sys.orig_argv[1:]])
+    assert str(found.value).endswith(f"or run: {command}")
 
 
 @pytest.mark.parametrize("name", ["age.json.provenance.json", "store/behaviours/checksums.json"])
@@ -329,17 +328,17 @@ def test_a_raw_file_changed_after_it_was_read_is_noticed(tiny, tmp_path):
     examples = tmp_path / "store/tasks/age"
     name = read_manifest(examples)["raw"]["age"]["name"]
     (path,) = (tmp_path / "raw").rglob(name)
-    told = path.stat()
+    stat = path.stat()
 
     path.touch()  # another time, the same content: a copy, or a checkout
     check()
     content = path.read_bytes()
     path.write_bytes(content[:-2] + b"3\n" if content[-2:] != b"3\n" else content[:-2] + b"2\n")
-    os.utime(path, ns=(0, told.st_mtime_ns - 10**9))  # older than the store, as unzip may leave it
-    said = rf"{name}: changed since {examples} was read from it\. Delete {examples} and"
-    with pytest.raises(ValueError, match=said):
+    os.utime(path, ns=(0, stat.st_mtime_ns - 10**9))  # older than the store, as unzip may leave it
+    message = rf"{name}: changed since {examples} was read from it\. Delete {examples} and"
+    with pytest.raises(ValueError, match=message):
         check()
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         write_task_split(examples, "user", 0, tmp_path / "again")
     check_user_split(tmp_path / "splits", tmp_path / "store")  # nothing of it was in that file
     path.unlink()  # the raw files may be away: the store is enough
@@ -370,16 +369,16 @@ def test_a_zip_changed_after_it_was_read_is_noticed(tiny, tmp_path):
 
 
 def test_a_table_names_the_seeds_that_are_missing(tmp_path):
-    """Wrong: a mean of fewer seeds stands among the others, and nobody sees it."""
+    """Wrong: a mean of fewer seeds is among the others without a note."""
     from userbench.report.statistics import command as statistics
 
     whole = make_table2(tmp_path)
     assert "Missing" not in whole["md"]
     lost = [c for c in CONTENT if (c["run"], c["task"], c["seed"]) != ("adaptssr", "age", 1)]
-    told = "seed 1 of AdaptSSR (finetune/adaptssr/age/seed1.json)"
+    missing = "seed 1 of AdaptSSR (finetune/adaptssr/age/seed1.json)"
     for text in make_table2(tmp_path, contents=lost).values():
         if "Measured" in text:
-            assert f"Missing: {told}" in re.sub(r"\\", "", text)
+            assert f"Missing: {missing}" in re.sub(r"\\", "", text)
     scores = ["--scores", str(tmp_path / "scores.csv"), *experiment_flag(tmp_path, table2=LAYOUT)]
     out = [f"--{name}={tmp_path / name}" for name in ("csv", "md", "aggregate-csv", "aggregate-md")]
     with pytest.raises(SystemExit, match=r"Give finetune/adaptssr/age/seed1.json to the command"):

@@ -212,7 +212,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(write, tiny, trained, disk):
 
 
 def test_the_same_command_again_does_it(tiny, trained, disk):
-    """Wrong: what the failed command left stands in the way of what its message tells to do."""
+    """Wrong: what the failed command left prevents what its message asks for."""
     disk.fill(free=16384)  # Why: it fails in the middle of an array, not at its head.
     with pytest.raises(SystemExit, match=FULL):
         behaviours(tiny, trained, disk.root / "out")
@@ -252,9 +252,9 @@ def test_a_folder_without_permission_is_one_line(tmp_path):
     closed.mkdir(mode=0o555)
     calls = [lambda path: write_json(path, {}), check_writable]
     for call in calls:
-        said = of_another_user(lambda call=call: command(call)(closed / "scores.json"))
-        assert said.startswith(f"error: {closed}")
-        assert "permission denied. Name another folder" in said
+        message = of_another_user(lambda call=call: command(call)(closed / "scores.json"))
+        assert message.startswith(f"error: {closed}")
+        assert "permission denied. Name another folder" in message
 
 
 def of_another_user(call: Callable[[], None]) -> str:
@@ -262,22 +262,22 @@ def of_another_user(call: Callable[[], None]) -> str:
     reader, writer = os.pipe()
     child = os.fork()
     if not child:
-        said = "nothing"
+        message = "nothing"
         try:
             if not os.geteuid():
                 os.setuid(65534)
             call()
         except SystemExit as ended:
-            said = str(ended.code)
+            message = str(ended.code)
         except BaseException as other:
-            said = f"{type(other).__name__}: {other}"
-        os.write(writer, said.encode())
+            message = f"{type(other).__name__}: {other}"
+        os.write(writer, message.encode())
         os._exit(0)
     os.close(writer)
     with os.fdopen(reader) as answer:
-        said = answer.read()
+        message = answer.read()
     os.waitpid(child, 0)
-    return said
+    return message
 
 
 # ------------------------------------------------------------------------------- without root

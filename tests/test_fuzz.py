@@ -1,4 +1,4 @@
-"""What users give us, damaged at random: one clear line or the right content, never a traceback.
+"""Inputs of users, damaged at random: one clear line or the right content, never a traceback.
 
 The whole of it is `make fuzz`; a sample runs here.
 """
@@ -13,11 +13,11 @@ from pathlib import Path
 import fuzz
 import pytest
 import yaml
+from config_check import check_config
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from repository import ROOT
 from stores import write_store
-
-ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
@@ -77,9 +77,9 @@ def test_any_text_at_all_is_read_or_refused(tmp_path_factory, lines, encoding, b
 def test_bombs_are_refused_in_little_memory(tmp_path):
     """If wrong: a file that is too large in some way takes the machine with it."""
     lines = dict.fromkeys(fuzz.BOMBS, 1) | {"columns": 21}
-    for kind, said in fuzz.explode(tmp_path, fuzz.ROOM).items():
+    for kind, message in fuzz.explode(tmp_path, fuzz.ROOM).items():
         place = rf"{kind}/raw/original_desen_pretrain\.csv:{lines[kind]}: "
-        assert re.search(rf"{place}.*\. [A-Z].*$", said), said
+        assert re.search(rf"{place}.*\. [A-Z].*$", message), message
 
 
 # ------------------------------------------------------------------------- what the workflow reads
@@ -87,17 +87,6 @@ def test_bombs_are_refused_in_little_memory(tmp_path):
 
 VALUES = [None, True, -1, 0, 1.5, 1e400, 10**400, "", "..", "a/b", "x\n", "é", [], {}, [[]], "none"]
 NAMES = ["", "..", "-x", "a b", "a\n", "none", "mlm", "sead", 3, None, True]
-
-
-@pytest.fixture
-def check_config():
-    """What is done with a config before anything runs; methods are not asked."""
-    from userbench.experiment.check import read_experiment, resolve_checked
-
-    def check(content):
-        resolve_checked(read_experiment(content, "fuzzed.yaml"), "fuzzed.yaml", asks=False)
-
-    return check
 
 
 def places(content, above=()):
@@ -128,8 +117,8 @@ def changed(content, chance: random.Random):
     return content
 
 
-def test_damaged_configs_are_one_line_of_the_file(check_config):
-    """If wrong: a mistake in a config is a traceback, or starts a run of something else."""
+def test_damaged_configs_are_one_line_of_the_file():
+    """If wrong: an error in a config is a traceback, or starts a run of something else."""
     smoke = yaml.safe_load((ROOT / "workflow/config/smoke.yaml").read_text(encoding="utf-8"))
     check_config(copy.deepcopy(smoke))
     refused = 0
@@ -140,10 +129,10 @@ def test_damaged_configs_are_one_line_of_the_file(check_config):
             content = changed(content, chance)
         try:
             check_config(content)
-        except ValueError as mistake:
+        except ValueError as error:
             refused += 1
-            assert str(mistake).startswith("fuzzed.yaml: "), mistake
-            assert "\n" not in str(mistake), mistake
+            assert str(error).startswith("fuzzed.yaml: "), error
+            assert "\n" not in str(error), error
         except Exception as fault:
             raise AssertionError(f"seed {seed}: {fault!r}") from fault
     assert refused > 50
@@ -160,28 +149,28 @@ def test_damaged_checkpoints_name_the_file_and_the_remedy(tmp_path):
     checkpoint.save(path, tensors, {"seed": 0}, epoch=1)
     whole = path.read_bytes()
     record = path.with_name(path.name + ".provenance.json")
-    told = record.read_bytes()
+    recorded = record.read_bytes()
     for seed in range(400):
         chance = random.Random(seed)
-        damaged, beside = fuzz.in_the_bytes(chance, whole), told
+        damaged, beside = fuzz.in_the_bytes(chance, whole), recorded
         if chance.random() < 0.2:
             damaged = chance.choice([b"", whole[: chance.randrange(len(whole))], whole * 2])
         if chance.random() < 0.5:
             damaged, beside = (
                 whole,
-                chance.choice([b"", b"[]", b"3", b"\xff", told[:-9], b"[" * 9999]),
+                chance.choice([b"", b"[]", b"3", b"\xff", recorded[:-9], b"[" * 9999]),
             )
-        if damaged == whole and beside == told:
+        if damaged == whole and beside == recorded:
             continue
         path.write_bytes(damaged)
         record.write_bytes(beside)
-        with pytest.raises(ValueError, match=r"(?s)epoch1\.safetensors.*: .*again") as mistake:
+        with pytest.raises(ValueError, match=r"(?s)epoch1\.safetensors.*: .*again") as error:
             checkpoint.load(path)
-        assert type(mistake.value) is ValueError
+        assert type(error.value) is ValueError
         try:
             checkpoint.epoch_of(path)
-        except ValueError as mistake:
-            assert re.search("epoch1.safetensors: names no epoch .* again", str(mistake))
+        except ValueError as error:
+            assert re.search("epoch1.safetensors: names no epoch .* again", str(error))
 
 
 def test_damaged_results_are_refused_by_the_reports(tmp_path):
@@ -207,9 +196,9 @@ def test_damaged_results_are_refused_by_the_reports(tmp_path):
             path.write_bytes(fuzz.in_the_bytes(random.Random(seed), text.encode()))
             try:
                 read(path)
-            except ValueError as mistake:
-                assert str(path) in str(mistake), (seed, mistake)
-                assert re.search("(again|once|Remove|Make it)", str(mistake)), mistake
+            except ValueError as error:
+                assert str(path) in str(error), (seed, error)
+                assert re.search("(again|once|Remove|Make it)", str(error)), error
 
 
 def test_names_that_no_terminal_shows_stay_in_their_line(quick, tmp_path):

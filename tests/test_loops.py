@@ -1,39 +1,14 @@
 """The two loops, run as the commands they are, on a tiny simulated corpus."""
 
 import json
-from pathlib import Path
 
 import pytest
 import yaml
+from repository import ROOT
+from small_runs import finetune, pretrain
 
-CONFIGS = Path(__file__).parent.parent / "workflow/config"
+CONFIGS = ROOT / "workflow/config"
 VARIANTS = yaml.safe_load((CONFIGS / "variants.yaml").read_text())["runs"]
-
-SMALL = '{"dim": 8, "layers": 1, "heads": 2, "max_length": 20}'
-
-
-def data_flags(tiny):
-    folder = ["--store", str(tiny / "store"), "--splits", str(tiny / "splits")]
-    return [*folder, "--encoder", SMALL, "--seed", "0", "--device", "cpu"]
-
-
-def pretrain(tiny, out, *flags, method="mlm", epochs=2):
-    from userbench import pretrain
-
-    size = ["--epochs", str(epochs), "--batch-size", "64", "--keep", "1", str(epochs)]
-    pretrain.main([*data_flags(tiny), "--method", method, *size, "--out", str(out), *flags])
-    return out
-
-
-def finetune(tiny, out, *flags, read=True, **changes):
-    from userbench import finetune
-
-    tasks = []
-    for name, kind in (("age", "classification"), ("click", "top_n"), ("gender", "binary")):
-        task = {"name": name, "kind": kind, "lr": 1e-2, "batch_size": 64, "epochs": 2}
-        tasks += ["--task", json.dumps({**task, **changes, "out": str(out / f"{name}.json")})]
-    finetune.main([*data_flags(tiny), "--run", "test", *flags, *tasks])
-    return [(out / f"{name}.json").read_bytes() for name in ("age", "click", "gender") if read]
 
 
 def test_whole_chain_twice_gives_the_same_bits(tiny, tmp_path):
@@ -58,10 +33,10 @@ def test_encoder_passes_are_counted(tiny, tmp_path, method, trained, others):
     mlm = pretrain(tiny, tmp_path / "mlm", epochs=1)
     views = {"generator": str(mlm / "epoch1.safetensors")} if method == "ccl" else {}
     out = pretrain(tiny, tmp_path, "--set", json.dumps({"views": views}), method=method, epochs=1)
-    told = json.loads((out / "curve.json.provenance.json").read_text())
-    assert told["encoder_passes"] == {"trained": trained, "others": others}
-    told = json.loads((mlm / "curve.json.provenance.json").read_text())
-    assert told["encoder_passes"] == {"trained": 1, "others": 0}
+    record = json.loads((out / "curve.json.provenance.json").read_text())
+    assert record["encoder_passes"] == {"trained": trained, "others": others}
+    record = json.loads((mlm / "curve.json.provenance.json").read_text())
+    assert record["encoder_passes"] == {"trained": 1, "others": 0}
 
 
 def test_score_file_says_what_was_chosen(tiny, tmp_path):
@@ -75,19 +50,19 @@ def test_score_file_says_what_was_chosen(tiny, tmp_path):
         assert scores["best"]["epoch"] == max(on_validation, key=on_validation.get)
         tested = [point for point in points if point["split"] == "test"]
         assert [point["epoch"] for point in tested] == [scores["best"]["epoch"]]
-        told = json.loads((tmp_path / f"{name}.json.provenance.json").read_text())
-        assert told["config"]["seed"] == 0
-        assert told["config"]["task"]["lr"] == 1e-2
+        record = json.loads((tmp_path / f"{name}.json.provenance.json").read_text())
+        assert record["config"]["seed"] == 0
+        assert record["config"]["task"]["lr"] == 1e-2
 
 
 METRICS = {"age": "accuracy", "click": "ndcg@10", "gender": "auc"}
 
 
-def validation_by_start(told: dict) -> dict[int, list[tuple[int, float]]]:
+def validation_by_start(content: dict) -> dict[int, list[tuple[int, float]]]:
     """Epoch and value of its own metric on validation, by start."""
     found: dict[int, list[tuple[int, float]]] = {}
-    for point in told["scores"]:
-        if (point["split"], point["metric"]) == ("validation", told["metric"]):
+    for point in content["scores"]:
+        if (point["split"], point["metric"]) == ("validation", content["metric"]):
             found.setdefault(point["start"], []).append((point["epoch"], point["value"]))
     return found
 
@@ -163,11 +138,11 @@ def test_starts_beside_checkpoints_are_refused(tiny, mlm, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_checkpoint_tells_its_config(tiny, tmp_path):
+def test_checkpoint_records_its_config(tiny, tmp_path):
     out = pretrain(tiny, tmp_path, "--set", '{"mask_ratio": 0.5}')
-    told = json.loads((out / "epoch2.safetensors.provenance.json").read_text())
-    assert told["config"]["config"]["mask_ratio"] == 0.5
-    assert told["config"]["config"]["lr"] == 5e-4
+    record = json.loads((out / "epoch2.safetensors.provenance.json").read_text())
+    assert record["config"]["config"]["mask_ratio"] == 0.5
+    assert record["config"]["config"]["lr"] == 5e-4
     curve = json.loads((out / "curve.json").read_text())
     assert [(p["epoch"], p["split"]) for p in curve] == [
         (1, "train"),
@@ -188,7 +163,7 @@ def test_checkpoint_tells_its_config(tiny, tmp_path):
         (["--set", '{"bias_start": "popular"}'], "bias_start='popular': use one of"),
     ],
 )
-def test_pretraining_mistakes_are_one_line(tiny, tmp_path, flags, message):
+def test_pretraining_errors_are_one_line(tiny, tmp_path, flags, message):
     with pytest.raises(SystemExit, match=message) as stop:
         pretrain(tiny, tmp_path / "out", *flags)
     assert "\n" not in str(stop.value)
@@ -199,9 +174,9 @@ def test_nan_in_finetuning_leaves_no_score(tiny, tmp_path):
     """No number of a diverged model is written, and the other tasks go on (`test_failed_fits`)."""
     finetune(tiny, tmp_path, lr=1e30)
     for name in ("age", "click", "gender"):
-        told = json.loads((tmp_path / f"{name}.json").read_text())
-        assert "the loss is nan" in told["failed"]
-        assert (told["best"], told["scores"]) == (None, [])
+        content = json.loads((tmp_path / f"{name}.json").read_text())
+        assert "the loss is nan" in content["failed"]
+        assert (content["best"], content["scores"]) == (None, [])
 
 
 def test_splits_of_another_store_are_refused(tiny, tmp_path):
@@ -209,14 +184,14 @@ def test_splits_of_another_store_are_refused(tiny, tmp_path):
 
     strange = tmp_path / "splits"
     write_user_split(tiny / "store/behaviours", 1, strange / "users")
-    told = json.loads((strange / "users/checksums.json").read_text())
-    (strange / "users/checksums.json").write_text(json.dumps({**told, "of": "another"}))
+    record = json.loads((strange / "users/checksums.json").read_text())
+    (strange / "users/checksums.json").write_text(json.dumps({**record, "of": "another"}))
     with pytest.raises(SystemExit, match="another store"):
         pretrain(tiny, tmp_path / "out", "--splits", str(strange))
 
 
 def test_one_user_alone_makes_no_batch():
-    """Ranking one user against no others is undefined (the release crashes there)."""
+    """Ranking one user against no others is undefined (the released code crashes there)."""
     import torch
 
     from userbench.pretrain import batches
@@ -246,23 +221,35 @@ def test_same_validation_draws_at_every_epoch(tiny):
 
 
 def test_fixed_order_does_not_depend_on_the_seed():
-    """The release walks the same orders whatever the seed; reshuffled ones must differ."""
+    """The released code takes the same orders whatever the seed; reshuffled ones must differ."""
     import torch
 
     from userbench.data.splits import order_of_epoch
 
     users = torch.arange(100) * 2
 
-    def walk(order, seed, epoch):
+    def users_in_order(order, seed, epoch):
         torch.rand(epoch)  # whatever a method draws
         return order_of_epoch(users, order, epoch, seed, "pretrain").tolist()
 
-    assert walk("fixed", 0, 1) == walk("fixed", 1, 1) != walk("fixed", 0, 2)
-    assert walk("reshuffled", 0, 1) == walk("reshuffled", 0, 1) != walk("reshuffled", 1, 1)
-    assert walk("reshuffled", 0, 1) != walk("reshuffled", 0, 2)
-    assert sorted(walk("fixed", 0, 1)) == sorted(walk("reshuffled", 0, 1)) == users.tolist()
+    assert (
+        users_in_order("fixed", 0, 1)
+        == users_in_order("fixed", 1, 1)
+        != users_in_order("fixed", 0, 2)
+    )
+    assert (
+        users_in_order("reshuffled", 0, 1)
+        == users_in_order("reshuffled", 0, 1)
+        != users_in_order("reshuffled", 1, 1)
+    )
+    assert users_in_order("reshuffled", 0, 1) != users_in_order("reshuffled", 0, 2)
+    assert (
+        sorted(users_in_order("fixed", 0, 1))
+        == sorted(users_in_order("reshuffled", 0, 1))
+        == users.tolist()
+    )
     with pytest.raises(ValueError, match="order"):
-        walk("random", 0, 1)
+        users_in_order("random", 0, 1)
 
 
 def test_held_out_users_are_not_trained_on(tiny, tmp_path, caplog):
@@ -286,13 +273,13 @@ def test_held_out_users_are_not_trained_on(tiny, tmp_path, caplog):
                 pretrain(tiny, out, flag, "age", "click", "--seed", seed, epochs=1)
             assert size in caplog.text
             for name in ("curve.json", "epoch1.safetensors"):
-                told = json.loads((out / f"{name}.provenance.json").read_text())["held_out"]
-                assert told["left"]["train"] == len(kept)
-                assert (told["tested"], told["missing"]["train"]) == (len(tested), 0)
+                record = json.loads((out / f"{name}.provenance.json").read_text())["held_out"]
+                assert record["left"]["train"] == len(kept)
+                assert (record["tested"], record["missing"]["train"]) == (len(tested), 0)
             curves[flag, seed] = (out / "curve.json").read_text()
     assert curves["--hold-out", "0"] != curves["--hold-out-others", "0"]
-    told = pretrain(tiny, tmp_path / "all", epochs=1) / "curve.json.provenance.json"
-    assert "held_out" not in json.loads(told.read_text())
+    record_file = pretrain(tiny, tmp_path / "all", epochs=1) / "curve.json.provenance.json"
+    assert "held_out" not in json.loads(record_file.read_text())
     with pytest.raises(SystemExit):  # of both, neither would be what it says
         pretrain(tiny, tmp_path / "both", "--hold-out", "age", "--hold-out-others", "age")
 
@@ -316,8 +303,8 @@ def test_every_variant_pretrains_and_fine_tunes(tiny, mlm, tmp_path, name):
     start = [] if run.get("init_from") == "none" else ["--init", str(mlm)]
     checkpoint = mlm
     if "encoder_of" not in run:
-        told = ["--set", json.dumps(settings), *start]
-        out = pretrain(tiny, tmp_path, *told, method=run["method"], epochs=1)
+        flags = ["--set", json.dumps(settings), *start]
+        out = pretrain(tiny, tmp_path, *flags, method=run["method"], epochs=1)
         checkpoint = out / "epoch1.safetensors"
     adapting = ["--method", run["method"], "--set", json.dumps(settings)]
     finetune(tiny, tmp_path, *adapting, "--init", str(checkpoint), epochs=1)
@@ -337,8 +324,8 @@ def test_fewer_labels_are_fewer_in_training_and_validation_alone(tiny, tmp_path)
     counts = {}
     for share in (1.0, 0.3):
         finetune(tiny, tmp_path / str(share), label_share=share)
-        told = json.loads((tmp_path / str(share) / "click.json").read_text())
-        counts[share] = told["examples"]
+        content = json.loads((tmp_path / str(share) / "click.json").read_text())
+        counts[share] = content["examples"]
     for part in ("train", "validation"):
         assert counts[0.3][part] == (300 * counts[1.0][part] + 500) // 1000
     assert counts[0.3]["test"] == counts[1.0]["test"]

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from test_loops import data_flags, pretrain
+from small_runs import data_flags, pretrain
 
 
 def test_generators_of_their_own():
@@ -40,9 +40,15 @@ def begun(tiny, tmp_path, monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(finetune, "order_of_labelled", order_of_labelled)
             patch.setattr(finetune, "Adam", adam)
-            told = {"name": task, "kind": KINDS[task], "lr": 1e-2, "batch_size": 64, "epochs": 2}
-            told = json.dumps({**told, "out": str(tmp_path / name / "scores.json")})
-            finetune.main([*data_flags(tiny), "--run", name, *flags, "--task", told])
+            task_options = {
+                "name": task,
+                "kind": KINDS[task],
+                "lr": 1e-2,
+                "batch_size": 64,
+                "epochs": 2,
+            }
+            task_options = json.dumps({**task_options, "out": str(tmp_path / name / "scores.json")})
+            finetune.main([*data_flags(tiny), "--run", name, *flags, "--task", task_options])
         return seen
 
     return begin
@@ -73,18 +79,18 @@ def test_methods_begin_alike(begun, tiny, tmp_path, task):
     )
 
 
-def test_pretraining_walks_users_in_one_order(tiny, tmp_path, monkeypatch):
+def test_pretraining_takes_users_in_one_order(tiny, tmp_path, monkeypatch):
     """Wrong: two methods meet the training users in different orders at one seed."""
     from userbench import pretrain as loop
 
-    walked = {}
+    orders_of = {}
     original = loop.order_of_epoch
     for name in ("cl4srec", "idicl", "mlm"):
-        orders = walked.setdefault(name, [])
+        orders = orders_of.setdefault(name, [])
         monkeypatch.setattr(
             loop, "order_of_epoch", lambda *given, to=orders: to.append(original(*given)) or to[-1]
         )
         pretrain(tiny, tmp_path / name, method=name)
     for name in ("idicl", "mlm"):
-        assert all(map(torch.equal, walked["cl4srec"], walked[name]))
-    assert len(walked["mlm"]) == 2 and not torch.equal(*walked["mlm"])
+        assert all(map(torch.equal, orders_of["cl4srec"], orders_of[name]))
+    assert len(orders_of["mlm"]) == 2 and not torch.equal(*orders_of["mlm"])

@@ -5,27 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_loops import finetune, pretrain
+from small_runs import content, finetune, pretrain, seeds_flags
 
 SEEDS = (0, 1, 2)
 
 
-def content(folder):
-    """Every file but the provenance records, by its path."""
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in files
-        if "provenance" not in path.name
-    }
-
-
 def provenance(path):
     return json.loads(Path(f"{path}.provenance.json").read_text())
-
-
-def seeds_flags(seeds):
-    return ["--seed", *map(str, seeds)]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -77,10 +63,10 @@ def test_sharing_a_process_changes_no_bit(tiny, alone):
         (folder / path).unlink()
     chain(tiny, folder, "{seed}", seeds_flags(SEEDS))
     assert content(folder) == expected
-    told = provenance(folder / "scores/1/age.json")
-    assert told["config"]["seed"] == 1
-    assert told["process_seeds"] == [0, 1, 2]
-    assert 0 < told["task_seconds"] <= told["seed_seconds"] < told["wall_seconds"]
+    record = provenance(folder / "scores/1/age.json")
+    assert record["config"]["seed"] == 1
+    assert record["process_seeds"] == [0, 1, 2]
+    assert 0 < record["task_seconds"] <= record["seed_seconds"] < record["wall_seconds"]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -162,8 +162,8 @@ def test_the_file_holds_every_held_out_user_and_draw(trained, tiny, tmp_path):
     assert sorted(table["user"].unique()) == held_out
     assert (table.groupby("user")["draw"].nunique() == 3).all()
     assert table[KINDS].abs().max().max() <= 1 + 1e-6
-    told = json.loads((tmp_path / "a.parquet.provenance.json").read_text())["config"]
-    assert (told["encode"], told["dropout"]) == ("evaluation", 0.1)
+    config = json.loads((tmp_path / "a.parquet.provenance.json").read_text())["config"]
+    assert (config["encode"], config["dropout"]) == ("evaluation", 0.1)
     # The twin differs by dropout, and only by that: it is nearer than another user.
     assert 0.5 < table["implicit"].mean() < 1 - 1e-4
     assert table["implicit"].mean() > table["other"].mean()
@@ -203,7 +203,7 @@ def test_encoders_of_other_methods_are_read_as_they_are(trained, tmp_path, metho
         (["--set", '{"coefficients": 1}'], "no hyper-parameter 'coefficients'"),
     ],
 )
-def test_mistakes_are_one_line(trained, tmp_path, flags, message):
+def test_errors_are_one_line(trained, tmp_path, flags, message):
     with pytest.raises(SystemExit, match=message):
         measure(trained, tmp_path / "a.parquet", "adaptssr", 0, *flags)
     assert not (tmp_path / "a.parquet").exists()

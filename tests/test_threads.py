@@ -81,5 +81,5 @@ def test_the_record_says_how_many(by_threads):
 
     for threads in (1, 4):
         for name in ("epoch2.safetensors", "age.json"):
-            told = provenance_of(by_threads[threads, 0] / name)
-            assert told["hardware"]["threads"] == threads
+            record = provenance_of(by_threads[threads, 0] / name)
+            assert record["hardware"]["threads"] == threads

@@ -11,17 +11,15 @@ import shlex
 import subprocess
 import tokenize
 import xml.etree.ElementTree as ET
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from test_fuzz import check_config  # noqa: F401
-from test_workflow import config as changed_config
-from test_workflow import snakemake
+from config_check import check_config
+from repository import ROOT
+from snakemake_calls import config_flags, snakemake
 
-ROOT = Path(__file__).parent.parent
 OURS = sorted(
     path
     for folder in ("src", "benchmarks", "workflow", "profiles")
@@ -103,8 +101,8 @@ def test_nothing_loaded_can_run_as_code():
     found = set()
     for path in OURS:
         text, name = path.read_text(encoding="utf-8"), path.relative_to(ROOT).as_posix()
-        told = dangers(ast.parse(text)) if path.suffix == ".py" else words_of(text)
-        found |= {(name, what) for what in told}
+        dangerous = dangers(ast.parse(text)) if path.suffix == ".py" else words_of(text)
+        found |= {(name, what) for what in dangerous}
     assert found == set(ALLOWED)
 
 
@@ -204,7 +202,7 @@ def put(content, place: str, name: str, rename: bool):
     return content
 
 
-def test_no_name_of_a_config_leaves_its_folder(check_config):  # noqa: F811
+def test_no_name_of_a_config_leaves_its_folder():
     """If wrong: a config writes, or deletes, outside of results/<experiment>/."""
     smoke = yaml.safe_load((ROOT / "workflow/config/smoke.yaml").read_text(encoding="utf-8"))
     contents = [put(smoke, "experiment", name, rename=False) for name in NASTY]
@@ -279,10 +277,10 @@ def test_texts_of_a_config_reach_their_command_whole(checkout):
         for entry in smoke[part].values():
             entry["label"] = HOSTILE
     runs = smoke["runs"]
-    words = changed_config(checkout, runs=runs, tasks=smoke["tasks"], seeds=[0])
-    status, said = snakemake(checkout, "-n", "-p", *words, "results/table2.csv")
-    assert status == 0, said
-    commands = re.findall(r"python -m userbench[. ].*", said)
+    words = config_flags(checkout, runs=runs, tasks=smoke["tasks"], seeds=[0])
+    status, output = snakemake(checkout, "-n", "-p", *words, "results/table2.csv")
+    assert status == 0, output
+    commands = re.findall(r"python -m userbench[. ].*", output)
     assert len({" ".join(line.split()[2:4]) for line in commands}) >= 6
     script = ["python() { printf '%s\\0' \"$@\" >> words; printf '\\0' >> words; }"]
     script += [line[: line.rindex(" > ")] for line in commands]

@@ -1,0 +1,173 @@
+"""The measurements of a GPU, on a CPU: every line runs, and no error costs the other rows."""
+
+import json
+
+import pandas as pd
+import pytest
+import torch
+
+from benchmarks import gpu, gpu_page
+
+TINY = ["--device", "cpu", "--tiny"]
+
+
+@pytest.fixture
+def two_methods(monkeypatch):
+    monkeypatch.setattr(gpu, "METHODS", ("adaptssr", "mlm"))
+
+
+def rows(folder, name):
+    return [json.loads(line) for line in (folder / f"{name}.jsonl").read_text().splitlines()]
+
+
+def test_sections_run_and_are_kept(tmp_path, two_methods):
+    """All but the processes of `sharing`; then one of them anew."""
+    gpu.main(
+        [*TINY, "--out", str(tmp_path), "--only", "machine", "correctness", "methods", "waits"]
+    )
+    frame = pd.read_csv(tmp_path / "gpu.csv")
+    assert set(frame["section"]) == {"machine", "correctness", "methods", "waits"}
+    assert "error" not in frame
+    speeds = frame[frame["section"] == "methods"].set_index("what")
+    assert list(speeds.index) == ["plain", "adaptssr", "mlm"]
+    assert (speeds["users_per_second"] > 0).all()
+    ours, plain = speeds["users_per_second"]["adaptssr"], speeds["users_per_second"]["plain"]
+    assert speeds["times_plain"]["adaptssr"] == pytest.approx(ours / plain, rel=1e-6)
+    compared = frame[frame["section"] == "correctness"].dropna(subset="loss_error")
+    assert (compared["loss_error"] == 0).all()  # a CPU against itself
+    assert (compared["bf16_gradient_error"] > 0).all()
+    page = (tmp_path / "gpu.md").read_text()
+    assert "no figure here means anything" in page
+    assert "only a GPU is waited for" in page
+
+    before = (tmp_path / "methods.jsonl").read_text()
+    gpu.main([*TINY, "--out", str(tmp_path), "--only", "machine"])
+    assert (tmp_path / "methods.jsonl").read_text() == before
+    assert len(pd.read_csv(tmp_path / "gpu.csv")) == len(frame)
+
+
+def test_variants_are_what_they_say(tmp_path, monkeypatch):
+    from userbench.data import store
+
+    seen = []
+
+    def speed_row(setting, of, name, precision, capture, **changes):
+        seen.append((name, precision, capture, store.PARTS, *changes))
+        return {"what": name}
+
+    monkeypatch.setattr(gpu, "speed_row", speed_row)
+    parts = store.PARTS
+    setting = gpu.Setting(torch.device("cpu"), **gpu.TINY)
+    found = list(gpu.variants(setting))
+    assert len(found) == len(seen) == 11
+    assert {("mlm", "tf32", "none", parts), ("adaptssr", "bf16", "none", 4)} <= set(seen)
+    assert parts == store.PARTS
+
+
+def failing(setting):
+    yield {"what": "first"}
+    yield gpu.attempt({"what": "second"}, lambda: 1 / 0)
+    yield {"what": "third"}
+    raise RuntimeError("the device is gone")
+
+
+def test_an_error_costs_nothing_else(tmp_path, monkeypatch):
+    """Rows before and after a bad one stay, and so do other sections."""
+    monkeypatch.setitem(gpu.SECTIONS, "waits", (failing, 60))
+    gpu.main([*TINY, "--out", str(tmp_path), "--only", "waits", "machine"])
+    _, *found = rows(tmp_path, "waits")
+    assert [row["what"] for row in found] == ["first", "second", "third", "section"]
+    assert found[1]["error"] == "ZeroDivisionError: division by zero"
+    assert found[3]["error"] == "RuntimeError: the device is gone"
+    assert "division by zero" in (tmp_path / "gpu.md").read_text()
+    assert len(rows(tmp_path, "machine")) == 5
+
+
+def test_a_section_ends_when_its_time_is_over(tmp_path, monkeypatch):
+    monkeypatch.setitem(gpu.SECTIONS, "machine", (gpu.machine, 0))
+    gpu.main([*TINY, "--out", str(tmp_path), "--only", "machine"])
+    _, first, last = rows(tmp_path, "machine")
+    assert first["what"] == "matrix product"
+    assert last["error"].startswith("out of time")
+
+
+def test_all_sections_fit_into_nine_minutes():
+    assert sum(seconds + gpu.GRACE for _, seconds in gpu.SECTIONS.values()) < 540
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [(["--device", "cpu"], "error: device cpu: .* Add --tiny"), ([], "error: device cuda: torch")],
+)
+def test_without_a_gpu_one_clear_line(tmp_path, flags, message):
+    if not flags and torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(SystemExit, match=message) as stop:
+        gpu.main([*flags, "--out", str(tmp_path / "out")])
+    assert "\n" not in str(stop.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_corpus_has_the_lengths_of_ttl():
+    """Padding, and so every figure, hangs on them."""
+    store = gpu.simulated_store(20_000, 5_000, 150, torch.device("cpu"))
+    assert store.longest == 100
+    assert 50 < store.lengths.double().mean() < 58
+    assert int(store.items.min()) == 1 and int(store.items.max()) <= 5_000
+    again = gpu.simulated_store(20_000, 5_000, 150, store.items.device)
+    assert torch.equal(store.items, again.items)
+
+
+@pytest.mark.parametrize("name", gpu.METHODS)
+def test_operations_count_the_encodings_of_a_method(name, monkeypatch):
+    """A share of the peak would be wrong by the same factor."""
+    store = gpu.simulated_store(200, 300, 150, torch.device("cpu"))
+    trained = gpu.training(store, name, "fp32", "none")
+    encoded = []
+    by_length = type(trained.method.encoder).by_length
+
+    def counted(self, items, *others):
+        if self is trained.method.encoder:
+            encoded.append(len(items))
+        return by_length(self, items, *others)
+
+    monkeypatch.setattr(type(trained.method.encoder), "by_length", counted)
+    trained.step(store.bounded_batch(torch.arange(8)), 0.5)
+    assert sum(encoded) == 8 * gpu.ENCODED.get(name, 2)
+    assert gpu.operations_per_user(name, store) > 0
+
+
+def test_draws_are_the_cpus():
+    """A GPU that drew by itself would make other views, and no comparison would mean anything."""
+    seen = []
+
+    class Seen(gpu.SameDraws):
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            known = (torch.rand, torch.randint, torch.Tensor.exponential_)
+            seen.extend(known.index(one) for one in known if func is one)
+            return super().__torch_function__(func, types, args, kwargs)
+
+    torch.manual_seed(0)
+    expected = (torch.rand(3), torch.randint(9, (2,)), torch.empty(4).exponential_())
+    torch.manual_seed(0)
+    with Seen():
+        found = (torch.rand(3, device="cpu"), torch.randint(9, (2,)), torch.empty(4).exponential_())
+    assert seen == [0, 1, 2]
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+
+
+def test_targets_are_met_or_missed_by_the_best_row():
+    row = {"what": "mlm", "precision": "bf16", "capture": "graph"}
+    slow, fast = {**row, "epoch_seconds": 90.0}, {**row, "epoch_seconds": 59.0}
+    sampled = {**row, "epoch_seconds": 1.0, "set": {"negatives": 1024}}
+    target = gpu_page.TARGETS[1]
+    assert "| 90 | bf16, graph: missed |" in gpu_page.target_line([slow, sampled], *target)
+    assert "| 59 | bf16, graph: met |" in gpu_page.target_line([slow, fast], *target)
+    assert gpu_page.target_line([], *target).endswith("| at most 60 | | |")
+
+
+@pytest.mark.slow
+def test_jobs_at_once(tmp_path):
+    gpu.main([*TINY, "--out", str(tmp_path), "--only", "sharing"])
+    (row,) = rows(tmp_path, "sharing")[1:]
+    assert row["users_per_second"] > 0
