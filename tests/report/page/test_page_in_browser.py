@@ -74,7 +74,7 @@ def wait_for(chrome, script: str) -> Any:
     """What a script returns, once that is true."""
     from selenium.webdriver.support.ui import WebDriverWait
 
-    return WebDriverWait(chrome, 20).until(lambda c: c.execute_script(f"return {script}"))
+    return WebDriverWait(chrome, 60).until(lambda c: c.execute_script(f"return {script}"))
 
 
 def column(chrome, place: int) -> list[str]:
