@@ -238,6 +238,7 @@ def test_steps_are_timed_alone_and_beside_each_other(tiny):
     assert seconds_per_step(trained, of) > 0
     assert seconds_per_step(trained, of, processes=2) > 0
     task = {"name": "age", "kind": "classification", "lr": 0.01, "batch_size": 64, "epochs": 1}
+    task["out"] = "nowhere"
     words = [*data, "--run", "x", "--seed", "0", "--device", "cpu", "--task", json.dumps(task)]
     assert seconds_per_step(Job("finetune", words), of) > 0
     with pytest.raises(ValueError, match="finetune of x: its steps cannot be timed"):

@@ -89,7 +89,7 @@ def test_a_guess_of_seeds_is_as_wide_as_the_page_says(inference, power, seeds, b
 @pytest.mark.long
 @pytest.mark.parametrize(("seeds", "most", "error"), [(3, 20, 0.0845), (5, 1000, 0.1065)])
 def test_running_the_seeds_asked_for_raises_the_error_as_the_page_says(
-    inference, seeds, most, error
+    inference, power, seeds, most, error
 ):
     # Wrong: seeds are added until a difference shows, and its p value is still called 5%.
     rng, many = RNG(17), 4_000
