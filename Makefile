@@ -5,7 +5,7 @@ VENV ?= .venv
 INSTALLED = $(VENV)/.installed-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
 RUN = PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
-.PHONY: table2 report test test-long fuzz chaos slurm-test check smoke ambiguities benchmark \
+.PHONY: table2 report test test-long fuzz chaos slurm-test check smoke ambiguities benchmark kernels \
 	full-scale readme install clean
 
 # Raw data -> results/table2.csv, by the default config (simulated data).
@@ -42,6 +42,10 @@ readme: install
 # nothing else to do. The status is not 0 where a threshold is missed. FLAGS="--threads 1 2" etc.
 benchmark: install
 	$(RUN) python -m benchmarks.run --out results/benchmark --page docs $(FLAGS)
+
+# What a step of every method asks of a GPU, counted without one: half a minute.
+kernels: install
+	$(RUN) python -m benchmarks.kernels --out results/kernels $(FLAGS)
 
 # Time and memory at the paper's full scale, simulated: 3 GB under results/, one to two hours.
 full-scale: install

@@ -1,0 +1,347 @@
+"""What a training step asks of a GPU, counted without one: kernels, bytes, predicted milliseconds.
+
+python -m benchmarks.kernels --out results/kernels
+
+A step of each method at the paper's scale is taken on the CPU along the code paths of a GPU
+(`Tensor.is_cuda` is true), under a dispatch mode that counts every operator that is no view, by the
+part of the step it belongs to. What is counted is not what a profiler would see: an operator of
+several kernels (argsort, cumsum, the backward pass of an embedding) counts as one, attention as one
+forward and three backward. The softmax over all items goes through blocks of the CPU's size, so of
+masked items and PeterRec the counts are those of a tenth of the catalogue.
+
+Predicted: 3.84 us per kernel and 0.62 ms per GB, which fits seven measured steps of an H100 to
+0.16 ms (docs/gpu.md says of what version). No figure here was measured.
+"""
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+from unittest import mock
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten
+
+from benchmarks.configurations import CANDIDATES, TTL_ITEMS
+from userbench import finetune, pretrain
+from userbench.data.simulation.world import choose_world
+from userbench.data.splits import TRAIN
+from userbench.data.store import BehaviourStore, LabelledExamples, TargetExamples
+from userbench.errors import command
+from userbench.method import PretrainMethod, configure, load_method
+from userbench.model.encoder import EncoderConfig, UserEncoder
+from userbench.model.tasks import Task, build_head
+from userbench.results import artifact
+from userbench.training import optimizer
+from userbench.training.optimizer import Adam
+
+METHODS = ("adaptssr", "coserec", "cl4srec", "ptum", "clue", "idicl", "duorec", "ccl", "mlm")
+METHODS += ("peterrec",)
+PARTS = ("views", "encoder", "loss", "backward", "optimizer")
+# Their step reads every item; what is left of it does not depend on how many there are.
+SOFTMAX = ("mlm", "peterrec", "ccl")
+USERS, LEARNT_FROM, BATCH, CLASSES = 20_000, 3_000, 128, 8
+KINDS = ("classification", "top_n")
+# Operators that move no data, and those that only make room.
+NO_KERNEL = frozenset(
+    (
+        *("view", "_unsafe_view", "t", "transpose", "permute", "expand", "slice", "select"),
+        *("unsqueeze", "squeeze", "detach", "alias", "as_strided", "split", "split_with_sizes"),
+        *("unbind", "chunk", "_reshape_alias", "diagonal", "unfold", "narrow", "view_as"),
+        *("empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"),
+        *("lift_fresh", "_assert_async", "_record_function_enter_new", "_record_function_exit"),
+    )
+)
+MS_PER_KERNEL, MS_PER_GB = 3.84e-3, 0.62
+ADAM_BYTES = 28  # of a parameter: read weight, gradient and two moments, write all but the gradient
+
+
+class Count(NamedTuple):
+    """What a part of a step asks of a GPU."""
+
+    kernels: int
+    gigabytes: float
+
+    @property
+    def milliseconds(self) -> float:
+        """Predicted time on an H100."""
+        return self.kernels * MS_PER_KERNEL + self.gigabytes * MS_PER_GB
+
+
+class Operators(TorchDispatchMode):
+    """Counts kernels and bytes of all operators in its block, by part and by name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.part = "loss"
+        self.paused = False
+        self.kernels: Counter[tuple[str, str]] = Counter()
+        self.bytes: Counter[tuple[str, str]] = Counter()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run an operator; count it unless it is a view."""
+        out = func(*args, **(kwargs or {}))
+        name = func.overloadpacket._qualified_op_name.split("::")[1]
+        if name not in NO_KERNEL and not self.paused:
+            read = tensors_in((args, kwargs or {}))
+            made = tensors_in(out)
+            if name == "_fused_adam_":
+                self.add("adam", 2, ADAM_BYTES * sum(value.numel() for value in args[0]))
+            elif name == "embedding":
+                self.add(name, 1, 2 * sum(map(bytes_of, made)))
+            elif name in ("index_select", "index", "gather"):
+                self.add(name, 1, 2 * sum(map(bytes_of, made)) + sum(map(bytes_of, read[1:])))
+            else:
+                self.add(name, 1, sum(map(bytes_of, read + made)))
+        return out
+
+    def add(self, name: str, kernels: int, size: int) -> None:
+        """Add to the counts of the present part."""
+        self.kernels[self.part, name] += kernels
+        self.bytes[self.part, name] += size
+
+    def clear(self) -> None:
+        """Forget what was counted."""
+        self.kernels.clear()
+        self.bytes.clear()
+
+    def counts(self) -> dict[str, Count]:
+        """The counts of each part."""
+        return {
+            part: Count(
+                sum(count for (where, _), count in self.kernels.items() if where == part),
+                sum(size for (where, _), size in self.bytes.items() if where == part) / 1e9,
+            )
+            for part in PARTS
+        }
+
+    @contextmanager
+    def within(self, part: str) -> Iterator[None]:
+        """Count what the block does as a part of the step."""
+        before, self.part = self.part, part
+        try:
+            yield
+        finally:
+            self.part = before
+
+    def as_part(self, part: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """A function whose operators are counted as a part of the step."""
+
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            with self.within(part):
+                return function(*args, **kwargs)
+
+        return counted
+
+
+def tensors_in(tree: Any) -> list[Tensor]:
+    """All tensors in a tree."""
+    return [leaf for leaf in tree_flatten(tree)[0] if isinstance(leaf, Tensor)]
+
+
+def bytes_of(tensor: Tensor) -> int:
+    """Bytes of a tensor; dimensions that are broadcast count once."""
+    distinct = 1
+    for length, stride in zip(tensor.shape, tensor.stride(), strict=True):
+        distinct *= length if stride else 1
+    return distinct * tensor.element_size()
+
+
+def fused_attention(operators: Operators) -> Callable[..., Tensor]:
+    """Stands for fused attention, one kernel forward and three backward; computes nothing."""
+
+    class Attention(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+            operators.paused = True
+            ctx.save_for_backward(query, key, value)
+            out = torch.zeros_like(query)
+            operators.paused = False
+            operators.add("attention", 1, 4 * query.numel() * query.element_size())
+            return out
+
+        @staticmethod
+        def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
+            operators.paused = True
+            out = tuple(torch.zeros_like(part) for part in ctx.saved_tensors)
+            operators.paused = False
+            operators.add("attention", 3, 9 * out[0].numel() * out[0].element_size())
+            return out
+
+    return lambda query, key, value, *_, **__: Attention.apply(query, key, value)
+
+
+@contextmanager
+def as_on_a_gpu(operators: Operators) -> Iterator[None]:
+    """Inside, tensors of the CPU take the code paths of a GPU."""
+    with ExitStack() as patches:
+        for place, name, value in (
+            (F, "scaled_dot_product_attention", fused_attention(operators)),
+            (Tensor, "is_cuda", property(lambda _: True)),
+            (Tensor, "backward", operators.as_part("backward", Tensor.backward)),
+        ):
+            patches.enter_context(mock.patch.object(place, name, value))
+        yield
+
+
+def simulated_store(n_items: int) -> BehaviourStore:
+    """Users whose sequences are as long as TTL's, with items drawn uniformly."""
+    torch.manual_seed(0)
+    shares, values = np.array(choose_world("ttl", USERS, items=n_items).lengths).T
+    uniform = np.random.default_rng(0).random(USERS)
+    lengths = torch.from_numpy(np.ceil(np.interp(uniform, shares, values)).clip(1, 150)).long()
+    offsets = F.pad(lengths.cumsum(0), (1, 0))
+    return BehaviourStore(
+        items=torch.randint(1, n_items, (int(offsets[-1]),), dtype=torch.int32),
+        offsets=offsets,
+        lengths=lengths,
+        n_items=n_items,
+        max_length=150,
+    )
+
+
+def pretraining_step(name: str, n_items: int | None = None) -> dict[str, Count]:
+    """Counts of one step of a method, bf16, by part."""
+    n_items = n_items or (TTL_ITEMS // 10 if name in SOFTMAX else TTL_ITEMS)
+    store = simulated_store(n_items)
+    module = load_method(name)
+    config = configure(module, {})
+    method: PretrainMethod = module.Method(
+        UserEncoder(EncoderConfig(n_items), config.dropout), config
+    )
+    method.encoder.bf16 = True
+    method.prepare(store, torch.arange(LEARNT_FROM))
+    method.train()
+    # Dense Adam, as on a GPU.
+    with mock.patch.object(optimizer, "DEFERRED_FROM", sys.maxsize):
+        adam = Adam(method, config.lr, "dense", method.encoder.items)
+    operators = Operators()
+    adam.step = operators.as_part("optimizer", adam.step)
+    method.encoder.by_length = operators.as_part("encoder", method.encoder.by_length)
+    if method.views is not None:
+        method.views = CountedViews(method.views, operators)
+    step = pretrain.Step(method, adam, {"trained": 0.0})
+    with as_on_a_gpu(operators):
+        batch = store.bounded_batch(torch.randperm(len(store.lengths))[:BATCH])
+        for _ in range(2):  # the first step makes the moments of Adam
+            operators.clear()
+            with operators:
+                step(batch, 0.5)
+    return operators.counts()
+
+
+class CountedViews:
+    """Views of a method whose operators are counted as such."""
+
+    def __init__(self, views: Any, operators: Operators):
+        self.views, self.operators = views, operators
+
+    def __call__(self, *args: Any) -> Any:
+        """The views of a batch."""
+        with self.operators.within("views"):
+            return self.views(*args)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.views, name)
+
+
+def finetuning_step(kind: str, n_items: int = TTL_ITEMS) -> dict[str, Count]:
+    """Counts of one step of fine-tuning a task of 8 classes or of 17,879 candidates, by part."""
+    store = simulated_store(n_items)
+    examples = simulated_examples(kind)
+    task = Task(kind, kind, lr=1e-3, batch_size=BATCH, epochs=1)
+    encoder = UserEncoder(EncoderConfig(n_items), task.dropout)
+    encoder.bf16 = True
+    stages = torch.full_like(examples.users, TRAIN, dtype=torch.uint8)
+    head = build_head(task, examples, stages, encoder.width, encoder.config.dim, seed=0)
+    model = torch.nn.ModuleDict({"encoder": encoder, "head": head}).train()
+    with mock.patch.object(optimizer, "DEFERRED_FROM", sys.maxsize):
+        adam = Adam(model, task.lr, "dense", encoder.items)
+    operators = Operators()
+    adam.step = operators.as_part("optimizer", adam.step)
+    encoder.by_length = operators.as_part("encoder", encoder.by_length)
+    step = finetune.Step(model, adam)
+    with as_on_a_gpu(operators):
+        picked = torch.randperm(USERS)[:BATCH]
+        batch = store.bounded_batch(examples.users[picked])
+        for _ in range(2):
+            operators.clear()
+            with operators:
+                step(batch, picked)
+    return operators.counts()
+
+
+def simulated_examples(kind: str) -> LabelledExamples | TargetExamples:
+    """An example of every user, labels and targets drawn uniformly."""
+    everyone = torch.arange(USERS)
+    if kind == "classification":
+        return LabelledExamples(everyone, torch.randint(CLASSES, (USERS,)), CLASSES)
+    targets = torch.randint(CANDIDATES, (USERS,))
+    offsets = torch.arange(USERS + 1)
+    return TargetExamples(everyone, targets, everyone, CANDIDATES, targets, offsets)
+
+
+def table(counts: dict[str, dict[str, Count]]) -> pd.DataFrame:
+    """A row per step and part, and one for the whole step."""
+    rows = []
+    for step, parts in counts.items():
+        for part, count in {**parts, "step": whole_step(parts)}.items():
+            rows.append(
+                {
+                    "step": step,
+                    "part": part,
+                    "kernels": count.kernels,
+                    "gigabytes": round(count.gigabytes, 3),
+                    "predicted_ms": round(count.milliseconds, 3),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+@command
+def main(argv: list[str] | None = None) -> None:
+    """Count the steps and write kernels.csv."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--steps", nargs="*", choices=STEPS, default=[*STEPS], help="default: all")
+    parser.add_argument("--out", type=Path, required=True, help="folder of kernels.csv")
+    args = parser.parse_args(argv)
+    counts = {}
+    for step in args.steps:
+        counts[step] = STEPS[step]()
+        whole = whole_step(counts[step])
+        print(
+            f"{step}: {whole.kernels} kernels, {whole.gigabytes:.2f} GB, "
+            f"predicted {whole.milliseconds:.2f} ms",
+            flush=True,
+        )
+    path = args.out / "kernels.csv"
+    artifact.write_text(path, table(counts).to_csv(index=False, lineterminator="\n"))
+    artifact.record(path, vars(args))
+
+
+def whole_step(parts: dict[str, Count]) -> Count:
+    """The counts of all parts together."""
+    kernels, gigabytes = zip(*parts.values(), strict=True)
+    return Count(sum(kernels), sum(gigabytes))
+
+
+STEPS: dict[str, Callable[[], dict[str, Count]]] = {
+    **{name: partial(pretraining_step, name) for name in METHODS},
+    **{f"finetune {kind}": partial(finetuning_step, kind) for kind in KINDS},
+}
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""The counter of kernels: operators by hand, and the steps that must not grow unnoticed."""
+
+import pytest
+import torch
+from torch import nn
+
+from benchmarks import kernels
+
+ITEMS = 2_000
+# Kernels of a step today, at any size of the catalogue. A change that needs more says so here.
+MOST = {
+    **{"adaptssr": 779, "coserec": 651, "cl4srec": 546, "ptum": 411, "clue": 497},
+    **{"idicl": 466, "duorec": 256},
+}
+
+
+def test_operators_are_counted_by_part():
+    """Wrong: views count as kernels, bytes are those of broadcast copies, or parts are mixed."""
+    operators = kernels.Operators()
+    values, row = torch.ones(100, 8), torch.ones(8)
+    with operators:
+        with operators.within("views"):
+            values.view(8, 100).T + 1.0  # one kernel: 3,200 bytes read and as many written
+        values * row.expand(100, 8)  # the row is read once
+    found = operators.counts()
+    assert found["views"] == kernels.Count(1, 6_400e-9)
+    assert found["loss"] == kernels.Count(1, (6_400 + 32) * 1e-9)
+    assert sum(part.kernels for part in found.values()) == 2
+
+
+def test_a_layer_costs_what_one_counts_by_hand():
+    """A linear layer: one product forward; backward, of weights, inputs and bias, three."""
+    operators, layer = kernels.Operators(), nn.Linear(8, 4)
+    inputs, gradient = torch.ones(16, 8, requires_grad=True), torch.ones(16, 4)
+    with operators, kernels.as_on_a_gpu(operators):
+        loss = layer(inputs)
+        before = sum(operators.kernels.values())
+        loss.backward(gradient)
+    found = operators.counts()
+    assert before == 1 and found["loss"].kernels == 1
+    assert found["backward"].kernels == 3
+    assert not torch.ones(1).is_cuda  # the CPU is itself again
+
+
+def test_prediction_is_linear_in_kernels_and_bytes():
+    assert kernels.Count(100, 2.0).milliseconds == pytest.approx(0.384 + 1.24)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MOST)
+def test_no_step_has_more_kernels_than_today(name):
+    """Wrong: an edit makes a step slower on a GPU, where nobody measures it."""
+    parts = kernels.pretraining_step(name, ITEMS)
+    assert kernels.whole_step(parts).kernels <= MOST[name]
+    assert all(parts[part].kernels > 0 for part in ("encoder", "loss", "backward", "optimizer"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "most"), [("classification", 355), ("top_n", 392)])
+def test_no_fine_tuning_step_has_more_kernels_than_today(kind, most):
+    assert kernels.whole_step(kernels.finetuning_step(kind, ITEMS)).kernels <= most
