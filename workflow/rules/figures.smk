@@ -29,7 +29,7 @@ rule figure_scores:
     message:
         "Gather the scores behind {wildcards.figure}"
     shell:
-        "python -m userbench scores --scores {input.scores} --out {output.csv}" " > {log} 2>&1"
+        "python -m userbench scores --scores {input.scores} --out {output.csv} > {log} 2>&1"
 
 
 # Why a loop: figures differ in what they read.
