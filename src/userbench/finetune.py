@@ -45,6 +45,7 @@ from userbench.seeds import seed_of
 from userbench.training import acceleration, several_seeds
 from userbench.training.acceleration import accelerate, captured
 from userbench.training.checkpoint import epoch_of, start_from
+from userbench.training.cpu_memory import bound_kernel_cache
 from userbench.training.gpu_lease import lease_gpu
 from userbench.training.optimizer import Adam
 from userbench.training.several_seeds import SeedErrors, check_outputs, states_of, with_seed
@@ -210,6 +211,7 @@ def main(argv: list[str] | None = None) -> None:
     Raises ValueError for flags that do not fit each other or the files they name.
     """
     args = flags().parse_args(argv)
+    bound_kernel_cache()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     for task in args.task:
         check_task(task)

@@ -47,6 +47,7 @@ from userbench.results.artifact import fingerprints, record, write_json
 from userbench.training import acceleration, several_seeds
 from userbench.training.acceleration import accelerate, captured
 from userbench.training.checkpoint import save, start_from, trained_tensors
+from userbench.training.cpu_memory import bound_kernel_cache
 from userbench.training.gpu_lease import lease_gpu
 from userbench.training.optimizer import Adam
 from userbench.training.several_seeds import SeedErrors, check_outputs, states_of, with_seed
@@ -179,6 +180,7 @@ def main(argv: list[str] | None = None) -> None:
     Raises ValueError for flags that do not fit each other or the files they name.
     """
     args = flags().parse_args(argv)
+    bound_kernel_cache()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     if not all(1 <= epoch <= args.epochs for epoch in args.keep):
         raise ValueError(f"--keep {args.keep}: epochs run from 1 to {args.epochs}")
