@@ -34,7 +34,6 @@ from userbench.training.state import SavedProgress, TrainingState
 
 SIZES = EncoderConfig(n_items=40, dim=16, max_length=16)
 EVERYONE = torch.arange(48)
-DEVICE = torch.device("cpu")
 
 
 class Case(NamedTuple):

@@ -37,6 +37,7 @@ from userbench.fields import check_fields
 from userbench.method import TrainingConfig, configure, encoder_sizes, load_method
 from userbench.model.augment import crop, mask, reorder
 from userbench.model.encoder import Items, UserEncoder, UserVectors, pick_device
+from userbench.model.evaluation import ENCODED_AT_ONCE
 from userbench.results.artifact import atomic, fingerprints, record
 from userbench.training.checkpoint import start_from
 from userbench.training.gpu_lease import lease_gpu
@@ -44,8 +45,6 @@ from userbench.views import operators
 
 log = logging.getLogger("userbench")
 
-# Why: nothing is kept for a gradient, so batches may be larger than those of training.
-ENCODED_AT_ONCE = 512
 FEWEST_USERS = 2
 # Which of `sequences` are encoded in training mode, under dropout; the others in evaluation mode.
 UNDER_DROPOUT = {
