@@ -5,7 +5,7 @@ VENV ?= .venv
 INSTALLED = $(VENV)/.installed-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
 RUN = PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
-.PHONY: table2 report test test-long fuzz chaos slurm-test check smoke ambiguities benchmark kernels \
+.PHONY: table2 report test test-kernels test-long fuzz chaos slurm-test check smoke ambiguities benchmark kernels \
 	full-scale readme install clean
 
 # Raw data -> results/table2.csv, by the default config (simulated data).
@@ -55,6 +55,12 @@ full-scale: install
 PYTEST = $(RUN) OMP_NUM_THREADS=1 pytest --numprocesses auto --dist loadfile
 test: install
 	$(PYTEST) -m "not long"
+
+# Our own GPU kernels against their plain versions, on a CPU, in Triton's interpreter (200 MB, which it
+# installs): right or wrong can be seen there, speed cannot.
+test-kernels: install
+	$(VENV)/bin/python -m pip install --quiet "triton==3.9.*"
+	$(RUN) TRITON_INTERPRET=1 OMP_NUM_THREADS=1 pytest --numprocesses auto tests/model/kernels
 
 # The others: whole small workflows, plans of them, and a benchmark.
 test-long: install

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from benchmarks import kernels
+from userbench.model.kernels.residual_norm import residual_norm_forward
 
 ITEMS = 2_000
 # Kernels of a step today, at any size of the catalogue. A change that needs more says so here.
@@ -59,3 +60,15 @@ def test_no_step_has_more_kernels_than_today(name):
 @pytest.mark.parametrize(("kind", "most"), [("classification", 355), ("top_n", 392)])
 def test_no_fine_tuning_step_has_more_kernels_than_today(kind, most):
     assert kernels.whole_step(kernels.finetuning_step(kind, ITEMS)).kernels <= most
+
+
+def test_a_kernel_of_our_own_is_counted_and_not_run():
+    """Wrong: a machine without Triton cannot count, or reads and writes are left out."""
+    operators, values, vector = kernels.Operators(), torch.ones(8, 4), torch.ones(4)
+    with operators, kernels.as_on_a_gpu(operators):
+        seed = torch.ones(1, dtype=torch.int64)
+        operators.clear()
+        out = residual_norm_forward(values, vector, values, vector, vector, seed, 0, 0.1)
+    assert out.shape == (8, 4) and not out.any()
+    moved = 4 * (3 * 32 + 3 * 4) + 8  # two matrices in, one out, three vectors, the seed
+    assert operators.counts()["loss"] == kernels.Count(1, moved * 1e-9)
