@@ -18,6 +18,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest import mock
 
 import numpy as np
 import torch
@@ -28,13 +29,13 @@ from benchmarks import floor, gpu_page, workloads
 from benchmarks.configurations import CONFIGURATIONS, TTL_ITEMS
 from benchmarks.corpus import Corpus
 from userbench import pretrain
-from userbench.data import store as store_module
 from userbench.data.simulation.world import choose_world
 from userbench.data.store import Batch, BehaviourStore
 from userbench.errors import command
 from userbench.method import PretrainMethod, configure, load_method
 from userbench.model.augment import proper_share
 from userbench.model.encoder import EncoderConfig, UserEncoder, pick_device
+from userbench.model.kernels import language
 from userbench.results import artifact
 from userbench.training.acceleration import PRECISIONS, accelerate, captured
 from userbench.training.optimizer import Adam
@@ -382,7 +383,7 @@ def plain(setting: Setting) -> Row:
 
 
 def variants(setting: Setting) -> Iterator[Row]:
-    """AdaptSSR and masked item prediction in every precision, captured or not."""
+    """Every precision, captured or not; and every method without kernels of our own."""
     store = simulated_store(setting.users, setting.n_items, setting.max_length, setting.device)
     captures = ("none", "graph") if setting.device.type == "cuda" else ("none",)
     for name in ("adaptssr", "mlm"):
@@ -390,11 +391,10 @@ def variants(setting: Setting) -> Iterator[Row]:
             for capture in captures:
                 yield speed_row(setting, store, name, precision, capture)
     yield speed_row(setting, store, "mlm", "bf16", captures[-1], negatives=1024)
-    default = store_module.PARTS
-    for parts in (1, 2, 3, 4):
-        store_module.PARTS = parts
-        yield {**speed_row(setting, store, "adaptssr", "bf16", captures[-1]), "parts": parts}
-    store_module.PARTS = default
+    for name in METHODS:
+        with mock.patch.object(language, "INSTALLED", False):
+            row = speed_row(setting, store, name, "bf16", captures[-1])
+        yield {**row, "kernels": "torch alone"}
     for name in ("adaptssr", "mlm") if setting.device.type == "cuda" else ():
         yield speed_row(setting, store, name, "bf16", "compile")
 

@@ -23,7 +23,7 @@ TARGETS = (
 SPEED = {
     "what": "method",
     "set": "set",
-    "parts": "parts",
+    "kernels": "kernels",
     "precision": "precision",
     "capture": "capture",
     "users_per_second": "users/s",
@@ -66,7 +66,7 @@ TITLES = {
     "against fp32 (5e-2), captured steps against others (1e-2)",
     "methods": "Every method at full scale, and the plain way",
     "waits": "Where a step waits for the device",
-    "variants": "Precision, capture, parts by length",
+    "variants": "Precision, capture, kernels of our own or torch alone",
     "sharing": "AdaptSSR, several jobs on the device",
 }
 

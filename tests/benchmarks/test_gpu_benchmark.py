@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from benchmarks import gpu, gpu_page
+from userbench.model.kernels import language
 
 TINY = ["--device", "cpu", "--tiny"]
 
@@ -47,21 +48,19 @@ def test_sections_run_and_are_kept(tmp_path, two_methods):
 
 
 def test_variants_are_what_they_say(tmp_path, monkeypatch):
-    from userbench.data import store
-
     seen = []
 
     def speed_row(setting, of, name, precision, capture, **changes):
-        seen.append((name, precision, capture, store.PARTS, *changes))
+        seen.append((name, precision, capture, language.INSTALLED, *changes))
         return {"what": name}
 
     monkeypatch.setattr(gpu, "speed_row", speed_row)
-    parts = store.PARTS
+    installed = language.INSTALLED
     setting = gpu.Setting(torch.device("cpu"), **gpu.TINY)
     found = list(gpu.variants(setting))
-    assert len(found) == len(seen) == 11
-    assert {("mlm", "tf32", "none", parts), ("adaptssr", "bf16", "none", 4)} <= set(seen)
-    assert parts == store.PARTS
+    assert len(found) == len(seen) == 7 + len(gpu.METHODS)
+    assert {("mlm", "tf32", "none", installed), ("ccl", "bf16", "none", False)} <= set(seen)
+    assert installed == language.INSTALLED
 
 
 def failing(setting):
