@@ -20,16 +20,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from benchmarks import floor, gpu_page, workloads
 from benchmarks.configurations import CONFIGURATIONS, TTL_ITEMS
-from benchmarks.corpus import Corpus
+from benchmarks.corpus import Corpus, simulated_store
 from userbench import pretrain
-from userbench.data.simulation.world import choose_world
 from userbench.data.store import Batch, BehaviourStore
 from userbench.errors import command
 from userbench.method import PretrainMethod, configure, load_method
@@ -72,26 +70,6 @@ TINY |= {"compared_items": 400, "max_length": 12, "matrix": 128}
 
 
 # ---------------------------------------------------------------------------------- what is trained
-
-
-def simulated_store(
-    users: int, n_items: int, max_length: int, device: torch.device
-) -> BehaviourStore:
-    """Lengths as in TTL and items by Zipf's law, made where they are used."""
-    torch.manual_seed(0)
-    shares, values = np.array(choose_world("ttl", users, items=n_items).lengths).T
-    uniform = np.random.default_rng(0).random(users)
-    lengths = np.ceil(np.interp(uniform, shares, values)).clip(1, max_length)
-    lengths = torch.from_numpy(lengths).long()
-    offsets = torch.nn.functional.pad(lengths.cumsum(0), (1, 0))
-    rank = (torch.rand(int(offsets[-1]), device=device) * np.log(n_items)).exp()
-    return BehaviourStore(
-        items=rank.int().clamp_(1, n_items),
-        offsets=offsets.to(device),
-        lengths=lengths.to(device),
-        n_items=n_items,
-        max_length=max_length,
-    )
 
 
 class Training(NamedTuple):
