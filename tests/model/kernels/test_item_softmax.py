@@ -14,7 +14,7 @@ MASK_ROW = 1  # of the table, behind the last item
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
     """Blocks and parts small enough that a small catalogue has several, none a whole one."""
-    monkeypatch.setattr(item_logits, "ROWS", 16)
+    monkeypatch.setattr(item_logits, "ROWS", 32)
     monkeypatch.setattr(item_logits, "ITEMS", 32)
     monkeypatch.setattr(item_logits, "PARTS", 4)
 

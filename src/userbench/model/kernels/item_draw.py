@@ -19,6 +19,8 @@ from torch import Tensor
 from userbench.model.kernels.item_logits import (
     LOWEST,
     PARTS,
+    WARPS,
+    block_of,
     logits_of,
     products,
     rows_of,
@@ -41,14 +43,15 @@ Banned = Int[Tensor, " predictions"]
 Drawn = Int[Tensor, " predictions"]
 ByPart = Float[Tensor, "parts predictions"]
 
-ROWS_AT_ONCE = 2  # of the second kernel: a block of items for each of them is read at once
+ROUNDS = 7  # of Philox: as many as pass all tests (Salmon et al., SC 2011)
+ROWS_AT_ONCE = 4  # of the second kernel: a block of items for each of them is read at once
 
 
 @jit
 def block_kernel(
     states, table, bias, banned, seed, tops, totals, blocks, n, n_items, width, sharpness,
     BANNED: tl.constexpr, DIM: tl.constexpr, COLS: tl.constexpr, ROWS: tl.constexpr,
-    ITEMS: tl.constexpr, LOWEST: tl.constexpr, PRECISION: tl.constexpr,
+    ITEMS: tl.constexpr, ROUNDS: tl.constexpr, LOWEST: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """One program for `ROWS` predictions and a part of the catalogue: largest logit, sum of
     exponentials, and where the block starts that is drawn by its share of them."""
@@ -68,7 +71,7 @@ def block_kernel(
     for first in range(start, end, ITEMS):
         items = first + tl.arange(0, ITEMS)
         inside = items < end
-        vectors = rows_of(table, items, inside, DIM, COLS)
+        vectors = block_of(table, first, end, ITEMS, DIM, COLS)
         drawable = inside & (items > 0)
         logits = logits_of(own_states, vectors, bias, items, drawable, PRECISION) * sharpness
         if BANNED:
@@ -77,7 +80,8 @@ def block_kernel(
         mass = tl.sum(tl.exp(logits - higher[:, None]), 1)
         total = total * tl.exp(top - higher) + mass
         top = higher
-        taken = tl.rand(own_seed, rows * in_all + first // ITEMS) * total < mass
+        uniform = tl.rand(own_seed, rows * in_all + first // ITEMS, ROUNDS)
+        taken = uniform * total < mass
         block = tl.where(taken, first, block)
     at = part.to(tl.int64) * n + rows
     tl.store(tops + at, top, mask=known)
@@ -162,7 +166,7 @@ def item_draw_blocks(
         states, table, bias, seed if banned is None else banned, seed, tops, totals, blocks,
         n, n_items, tiles.width, 1.0 / temperature,
         BANNED=banned is not None, DIM=dim, COLS=tiles.cols, ROWS=tiles.rows, ITEMS=tiles.items,
-        LOWEST=LOWEST, PRECISION=products(), num_warps=8,
+        ROUNDS=ROUNDS, LOWEST=LOWEST, PRECISION=products(), num_warps=WARPS,
     )  # fmt: skip
     return tops, totals, blocks
 
@@ -194,7 +198,7 @@ def item_draw_items(
         states, table, bias, seed if banned is None else banned, seed, tops, totals, blocks, drawn,
         n, n_items, len(tops), 1.0 / temperature,
         BANNED=banned is not None, DIM=dim, COLS=tiles.cols, ROWS=ROWS_AT_ONCE,
-        ITEMS=tiles.items, PARTS=PARTS, LOWEST=LOWEST, num_warps=8,
+        ITEMS=tiles.items, PARTS=PARTS, LOWEST=LOWEST, num_warps=WARPS,
     )  # fmt: skip
     return drawn
 

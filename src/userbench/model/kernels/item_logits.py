@@ -10,9 +10,10 @@ import torch
 
 from userbench.model.kernels.language import jit, power_of_two, tl
 
-ROWS = ITEMS = 128
-"""Of a block, where the states have at most `SIDE` dimensions; more dimensions, smaller blocks."""
-SIDE = 64
+# Of a block, where the states have at most `SIDE` dimensions; of more, fewer. Why so few: two
+# programs of eight warps have their registers on one multiprocessor of an H100.
+ROWS, ITEMS, SIDE = 128, 64, 64
+WARPS = 8
 PARTS = 64
 LOWEST = -1e30  # below every logit, and finite: the difference of two of them is a number
 
@@ -28,14 +29,11 @@ class Tiling(NamedTuple):
     parts: int
 
 
-def tiling(n_items: int, dim: int, sums: int = 0) -> Tiling:
-    """Blocks for states of `dim` dimensions, in which no part is empty.
-
-    `sums`: 1 where a program adds up vectors, too, which leaves half the room.
-    """
+def tiling(n_items: int, dim: int) -> Tiling:
+    """Blocks for states of `dim` dimensions, and parts of which none is empty."""
     cols = max(16, power_of_two(dim))
     shrunk = max(1, cols // SIDE)
-    rows, items = max(16, ROWS // shrunk), max(16, ITEMS // shrunk >> sums)
+    rows, items = max(16, ROWS // shrunk), max(16, ITEMS // shrunk)
     width = -(-n_items // (PARTS * items)) * items
     return Tiling(rows, items, cols, width, -(-n_items // width))
 
@@ -51,6 +49,16 @@ def rows_of(matrix, rows, inside, DIM: tl.constexpr, COLS: tl.constexpr):
     cols = tl.arange(0, COLS)
     at = rows.to(tl.int64)[:, None] * DIM + cols[None, :]
     return tl.load(matrix + at, mask=inside[:, None] & (cols < DIM)[None, :], other=0.0)
+
+
+@jit
+def block_of(matrix, first, end, ROWS: tl.constexpr, DIM: tl.constexpr, COLS: tl.constexpr):
+    """The rows of a matrix from `first` on; zeros from `end` on, and behind the last column."""
+    # Why not `rows_of`: offsets that are the same in every block cost a loop few registers.
+    rows, cols = tl.arange(0, ROWS), tl.arange(0, COLS)
+    inside = (rows < end - first)[:, None] & (cols < DIM)[None, :]
+    start = matrix + tl.cast(first, tl.int64) * DIM
+    return tl.load(start + rows[:, None] * DIM + cols[None, :], mask=inside, other=0.0)
 
 
 @jit

@@ -16,6 +16,8 @@ from torch import Tensor
 from userbench.model.kernels.item_logits import (
     LOWEST,
     PARTS,
+    WARPS,
+    block_of,
     logits_of,
     products,
     rows_of,
@@ -57,7 +59,7 @@ def parts_kernel(
     for first in range(start, end, ITEMS):
         items = first + tl.arange(0, ITEMS)
         inside = items < end
-        vectors = rows_of(table, items, inside, DIM, COLS)
+        vectors = block_of(table, first, end, ITEMS, DIM, COLS)
         logits = logits_of(own_states, vectors, bias, items, inside, PRECISION)
         higher = tl.maximum(top, tl.max(logits, 1))
         shrink = tl.exp(top - higher)
@@ -85,10 +87,10 @@ def merge_kernel(
     asked = tl.zeros((COUNTED,), tl.float32)
     ends = tl.zeros((COUNTED,), tl.int32)
     for first in range(0, n, COUNTED):
-        places = first + tl.arange(0, COUNTED)
-        some = tl.load(targets + places, mask=places < n, other=0) != 0
+        counted = first + tl.arange(0, COUNTED)
+        some = tl.load(targets + counted, mask=counted < n, other=0) != 0
         asked += tl.where(some, 1.0, 0.0)
-        ends = tl.where(some, places + 1, ends)
+        ends = tl.where(some, counted + 1, ends)
     each = 1.0 / tl.maximum(tl.sum(asked, 0), 1.0)
 
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
@@ -106,15 +108,15 @@ def merge_kernel(
     normaliser = highest + tl.log(total)
     mean = tl.zeros((ROWS, COLS), tl.float32)
     for first in range(0, parts, AT_ONCE):
-        part = first + tl.arange(0, AT_ONCE)
-        inside = (part < parts)[:, None] & known[None, :]
-        at = part.to(tl.int64)[:, None] * n + rows[None, :]
-        weight = tl.exp(tl.load(tops + at, mask=inside, other=LOWEST) - highest[None, :])
-        some = tl.load(
-            sums + at[:, :, None] * DIM + cols[None, None, :],
-            mask=inside[:, :, None] & (cols < DIM)[None, None, :], other=0.0,
+        some_parts = first + tl.arange(0, AT_ONCE)
+        here = (some_parts < parts)[:, None] & known[None, :]
+        places = some_parts.to(tl.int64)[:, None] * n + rows[None, :]
+        weight = tl.exp(tl.load(tops + places, mask=here, other=LOWEST) - highest[None, :])
+        vector = tl.load(
+            sums + places[:, :, None] * DIM + cols[None, None, :],
+            mask=here[:, :, None] & (cols < DIM)[None, None, :], other=0.0,
         )  # fmt: skip
-        mean += tl.sum(some * weight[:, :, None], 0)
+        mean += tl.sum(vector * weight[:, :, None], 0)
     vectors = rows_of(table, target, known, DIM, COLS).to(tl.float32)
     own = tl.sum(rows_of(states, rows, known, DIM, COLS).to(tl.float32) * vectors, 1)
     own += tl.load(bias + target, mask=known, other=0.0)
@@ -122,8 +124,8 @@ def merge_kernel(
     # Of an infinite normaliser every share of the softmax is 0.
     tl.store(normalisers + rows, tl.where(real, normaliser, float("inf")), mask=known)
     tl.store(losses + rows, tl.where(real, normaliser - own, 0.0) * each, mask=known)
-    places = rows.to(tl.int64)[:, None] * DIM + cols[None, :]
-    tl.store(of_states + places, gradient, mask=known[:, None] & (cols < DIM)[None, :])
+    at = rows.to(tl.int64)[:, None] * DIM + cols[None, :]
+    tl.store(of_states + at, gradient, mask=known[:, None] & (cols < DIM)[None, :])
     if tl.program_id(0) == 0:
         tl.store(share, each)
         tl.store(last, tl.max(ends, 0))
@@ -143,19 +145,19 @@ def items_kernel(
     inside = items < n_items
     vectors = rows_of(table, items, inside, DIM, COLS)
     shift = tl.load(bias + items, mask=inside, other=-float("inf"))
+    asked = tl.where(items == 0, -1, items)  # target 0 is nothing to predict
     total = tl.zeros((ITEMS, COLS), tl.float32)
     total_of_bias = tl.zeros((ITEMS,), tl.float32)
     end = tl.load(last)
     for first in range(0, end, ROWS):
         rows = first + tl.arange(0, ROWS)
         known = rows < end
-        target = tl.load(targets + rows, mask=known, other=0)
-        target = tl.where(target == 0, -1, target)
+        target = tl.load(targets + rows, mask=known, other=0).to(tl.int32)
         normaliser = tl.load(normalisers + rows, mask=known, other=float("inf"))
-        some = rows_of(states, rows, known, DIM, COLS)
+        some = block_of(states, first, end, ROWS, DIM, COLS)
         # Why not `logits_of`: items as rows are what the second product starts from.
         logits = tl.dot(vectors, tl.trans(some), input_precision=PRECISION) + shift[:, None]
-        hit = items[:, None] == target[None, :]
+        hit = asked[:, None] == target[None, :]
         of_logits = tl.exp(logits - normaliser[None, :]) - tl.where(hit, 1.0, 0.0)
         total += tl.dot(of_logits.to(some.dtype), some, input_precision=PRECISION)
         total_of_bias += tl.sum(of_logits, 1)
@@ -167,7 +169,7 @@ def items_kernel(
 
 def parts_like(states: Tensor, _: Any, table: Tensor, bias: Tensor) -> tuple[Tensor, ...]:
     """Room for largest logits, sums of exponentials and of vectors, by part."""
-    (n, dim), parts = states.shape, tiling(len(bias), table.shape[1], sums=1).parts
+    (n, dim), parts = states.shape, tiling(len(bias), table.shape[1]).parts
     tops = states.new_empty(parts, n, dtype=torch.float32)
     return tops, torch.empty_like(tops), tops.new_empty(parts, n, dim)
 
@@ -188,12 +190,12 @@ def item_softmax_parts(
 ) -> tuple[ByPart, ByPart, VectorsByPart]:
     """Largest logit and sums of exponentials and of vectors, by part of the catalogue."""
     (n, dim), n_items = states.shape, len(bias)
-    tiles = tiling(n_items, dim, sums=1)
+    tiles = tiling(n_items, dim)
     tops, totals, sums = parts_like(states, targets, table, bias)
     parts_kernel[(triton.cdiv(n, tiles.rows), tiles.parts)](
         states, targets, table, bias, tops, totals, sums, n, n_items, tiles.width,
         DIM=dim, COLS=tiles.cols, ROWS=tiles.rows, ITEMS=tiles.items,
-        LOWEST=LOWEST, PRECISION=products(), num_warps=8,
+        LOWEST=LOWEST, PRECISION=products(), num_warps=WARPS,
     )  # fmt: skip
     return tops, totals, sums
 
@@ -232,7 +234,7 @@ def item_softmax_merge(
     merge_kernel[(triton.cdiv(n, ROWS_MERGED),)](
         states, targets, table, bias, tops, totals, sums, *made, n, len(tops),
         DIM=dim, COLS=cols, ROWS=ROWS_MERGED, PARTS=PARTS, AT_ONCE=PARTS_MERGED,
-        COUNTED=TARGETS_COUNTED, LOWEST=LOWEST, num_warps=4,
+        COUNTED=TARGETS_COUNTED, LOWEST=LOWEST, num_warps=WARPS,
     )  # fmt: skip
     return made
 
@@ -254,13 +256,14 @@ def item_softmax_of_items(
 ) -> tuple[Table, Bias]:  # fmt: skip
     """Gradients of table and bias."""
     dim = states.shape[1]
-    tiles = tiling(len(bias), dim, sums=1)
+    tiles = tiling(len(bias), dim)
     of_table, of_bias = items_like(states, targets, table, bias)
-    items_kernel[(triton.cdiv(len(table), tiles.items),)](
+    # Why these sizes: here the items are the rows of both products.
+    rows, items = max(16, tiles.items // 2), tiles.rows
+    items_kernel[(triton.cdiv(len(table), items),)](
         states, targets, table, bias, normalisers, share, last, scale, of_table, of_bias,
         len(bias), len(table),
-        DIM=dim, COLS=tiles.cols, ROWS=tiles.rows, ITEMS=tiles.items,
-        PRECISION=products(), num_warps=8,
+        DIM=dim, COLS=tiles.cols, ROWS=rows, ITEMS=items, PRECISION=products(), num_warps=WARPS,
     )  # fmt: skip
     return of_table, of_bias
 
