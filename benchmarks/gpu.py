@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from benchmarks import floor, gpu_page, workloads
+from benchmarks import floor, gpu_page, softmax_candidates, workloads
 from benchmarks.configurations import CONFIGURATIONS, TTL_ITEMS
 from benchmarks.corpus import Corpus, simulated_store
 from userbench import pretrain
@@ -34,9 +34,11 @@ from userbench.method import PretrainMethod, configure, load_method
 from userbench.model.augment import proper_share
 from userbench.model.encoder import EncoderConfig, UserEncoder, pick_device
 from userbench.model.kernels import language
+from userbench.model.losses import sample_items
 from userbench.results import artifact
 from userbench.training.acceleration import PRECISIONS, accelerate, captured
 from userbench.training.optimizer import Adam
+from userbench.views import fill
 
 ROOT = Path(__file__).parent.parent
 METHODS = ("adaptssr", "mlm", "peterrec", "ptum", "clue", "ccl", "idicl")
@@ -63,10 +65,12 @@ class Setting(NamedTuple):
     compared_items: int = 4_047
     max_length: int = 150
     matrix: int = 8_192
+    predictions: int = 2_304
+    """Of the exact softmax in a batch of TTL."""
 
 
 TINY = {"users": 300, "n_items": 400, "plain_users": 60, "batch_size": 4, "seconds": 0.02}
-TINY |= {"compared_items": 400, "max_length": 12, "matrix": 128}
+TINY |= {"compared_items": 400, "max_length": 12, "matrix": 128, "predictions": 20}
 
 
 # ---------------------------------------------------------------------------------- what is trained
@@ -247,11 +251,27 @@ class SameDraws(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
+class SameFills:
+    """CCL's fills: those that the first caller draws, for every later one.
+
+    Another device or precision would draw others, from as good a softmax: it takes random numbers
+    in another order, or rounds logits otherwise.
+    """
+
+    drawn: Tensor | None = None
+
+    def __call__(self, states: Tensor, *given: Any) -> Tensor:
+        """An item for each row."""
+        if self.drawn is None:
+            self.drawn = sample_items(states, *given)
+        return self.drawn.to(states.device)
+
+
 def drawn_alike(
-    store: BehaviourStore, name: str, precision: str, users: Tensor
+    store: BehaviourStore, name: str, precision: str, users: Tensor, fills: SameFills
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Loss and gradients of a method on a device, without dropout, from the same random numbers."""
-    with SameDraws():
+    with SameDraws(), mock.patch.object(fill, "sample_items", fills):
         trained = training(store, name, precision, "none", torch.device("cpu"), dropout=0.0)
         torch.manual_seed(1)
         loss, _ = trained.method(store.bounded_batch(users), 0.5)
@@ -278,9 +298,10 @@ def correctness(setting: Setting) -> Iterator[Row]:
     for name in METHODS:
 
         def compare(name: str = name) -> Row:
-            reference = drawn_alike(on_cpu, name, "fp32", users)
-            exact = drawn_alike(on_device, name, "fp32", users)
-            rounded = drawn_alike(on_device, name, "bf16", users)
+            fills = SameFills()
+            reference = drawn_alike(on_cpu, name, "fp32", users, fills)
+            exact = drawn_alike(on_device, name, "fp32", users, fills)
+            rounded = drawn_alike(on_device, name, "bf16", users, fills)
             loss, gradient = difference(exact, reference)
             loss_of_bf16, gradient_of_bf16 = difference(rounded, exact)
             return {
@@ -358,6 +379,29 @@ def plain(setting: Setting) -> Row:
     wait(setting.device)
     per_second = steps * setting.batch_size / (time.perf_counter() - before)
     return {"users_per_second": per_second, "steps": steps}
+
+
+def softmax(setting: Setting) -> Iterator[Row]:
+    """The candidates for the exact softmax, forward and backward, and CCL's fills."""
+    sizes = setting.predictions, setting.n_items + 1, 64
+    given = softmax_candidates.example(*sizes, setting.device)
+    torch.set_float32_matmul_precision("highest")
+    expected = softmax_candidates.step(softmax_candidates.plain, given)
+    torch.set_float32_matmul_precision("high")
+    seconds = setting.seconds / 5
+    for name in softmax_candidates.CANDIDATES:
+
+        def compare(name: str = name) -> Row:
+            return softmax_candidates.compared(name, given, expected, seconds)
+
+        yield attempt({"what": name}, compare)
+    for name, kernels in (("fills, plain", False), ("fills, ours", True)):
+
+        def draw(kernels: bool = kernels) -> Row:
+            return softmax_candidates.fills(kernels, given, seconds)
+
+        yield attempt({"what": name}, draw)
+    torch.set_float32_matmul_precision("highest")
 
 
 def variants(setting: Setting) -> Iterator[Row]:
@@ -455,8 +499,9 @@ SECTIONS = {  # and the most seconds each may take
     "machine": (machine, 20),
     "correctness": (correctness, 70),
     "methods": (methods, 130),
+    "softmax": (softmax, 20),
     "waits": (waits, 40),
-    "variants": (variants, 110),
+    "variants": (variants, 75),
     "sharing": (sharing, 80),
 }
 

@@ -175,11 +175,15 @@ class ItemTable(nn.Embedding):
             self.before_read(ids)
         return super().forward(ids)
 
-    def without_mask(self) -> Float[Tensor, "items dim"]:
-        """Vectors of padding and all items."""
+    def whole(self) -> Float[Tensor, "rows dim"]:
+        """All vectors."""
         if self.before_read is not None:
             self.before_read(None)
-        return self.weight[:-1]
+        return self.weight
+
+    def without_mask(self) -> Float[Tensor, "items dim"]:
+        """Vectors of padding and all items."""
+        return self.whole()[:-1]
 
 
 class UserEncoder(nn.Module):
