@@ -3,8 +3,8 @@ compiler may not (a variable that changes its shape in a loop, more shared memor
 
 python tests/shared/compile_kernels.py item_softmax
 
-Prints a line per kernel: the call, its name, bytes of shared memory, whether tensor cores multiply, and bytes
-of registers that did not fit.
+Prints a line per kernel: the call, its name, bytes of shared memory, whether tensor cores multiply,
+and bytes of registers that did not fit.
 """
 
 import argparse
