@@ -15,7 +15,6 @@ exponentials a second, as if nothing of it overlapped. No figure here was measur
 """
 
 import argparse
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -27,7 +26,7 @@ from unittest import mock
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
@@ -233,11 +232,8 @@ def pretraining_step(name: str, n_items: int = TTL_ITEMS) -> dict[str, Count]:
     with as_on_a_gpu(Operators()):
         method.prepare(store, torch.arange(LEARNT_FROM))
     method.train()
-    # Dense Adam, as on a GPU.
-    with mock.patch.object(optimizer, "DEFERRED_FROM", sys.maxsize):
-        adam = Adam(method, config.lr, "dense", method.encoder.items)
     operators = Operators()
-    adam.step = operators.as_part("optimizer", adam.step)
+    adam = adam_on_a_gpu(operators, method, config.lr, method.encoder)
     method.encoder.by_length = operators.as_part("encoder", method.encoder.by_length)
     if method.views is not None:
         method.views = CountedViews(method.views, operators)
@@ -250,6 +246,14 @@ def pretraining_step(name: str, n_items: int = TTL_ITEMS) -> dict[str, Count]:
             with operators:
                 step(batch, 0.5)
     return operators.counts()
+
+
+def adam_on_a_gpu(operators: Operators, model: nn.Module, lr: float, encoder: UserEncoder) -> Adam:
+    """The optimizer of the paper's scale on a GPU, whatever the size of this item table."""
+    with as_on_a_gpu(operators), mock.patch.object(optimizer, "DEFERRED_FROM", 1):
+        adam = Adam(model, lr, "dense", encoder.items)
+    adam.step = operators.as_part("optimizer", adam.step)
+    return adam
 
 
 class CountedViews:
@@ -277,10 +281,8 @@ def finetuning_step(kind: str, n_items: int = TTL_ITEMS) -> dict[str, Count]:
     stages = torch.full_like(examples.users, TRAIN, dtype=torch.uint8)
     head = build_head(task, examples, stages, encoder.width, encoder.config.dim, seed=0)
     model = torch.nn.ModuleDict({"encoder": encoder, "head": head}).train()
-    with mock.patch.object(optimizer, "DEFERRED_FROM", sys.maxsize):
-        adam = Adam(model, task.lr, "dense", encoder.items)
     operators = Operators()
-    adam.step = operators.as_part("optimizer", adam.step)
+    adam = adam_on_a_gpu(operators, model, task.lr, encoder)
     encoder.by_length = operators.as_part("encoder", encoder.by_length)
     step = finetune.Step(model, adam)
     with as_on_a_gpu(operators):

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from userbench.data.store import Bounds
 from userbench.model import fused
+from userbench.model.kernels.item_rows import Pending, RowState, look_up
 from userbench.model.kernels.language import used_for
 from userbench.model.kernels.pooling import pooling
 from userbench.model.kernels.side_by_side import SideBySide, unpacked
@@ -168,9 +169,14 @@ class ItemTable(nn.Embedding):
     def __init__(self, config: EncoderConfig):
         super().__init__(config.n_items + 2, config.dim, padding_idx=0)
         self.before_read: Callable[[Tensor | None], None] | None = None
+        # On a GPU: what look-ups compute deferred updates from, and the gradients of look-ups.
+        self.row_state: RowState | None = None
+        self.pending: list[Pending] = []
 
     def forward(self, ids: Int[Tensor, "..."]) -> Float[Tensor, "... dim"]:
         """Vectors of these items."""
+        if self.row_state is not None:
+            return look_up(self.weight, ids, self.row_state, self.pending)
         if self.before_read is not None:
             self.before_read(ids)
         return super().forward(ids)
