@@ -5,8 +5,8 @@ VENV ?= .venv
 INSTALLED = $(VENV)/.installed-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
 RUN = PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
-.PHONY: table2 report test test-kernels test-long fuzz chaos slurm-test check smoke ambiguities benchmark peer kernels \
-	full-scale readme install clean
+.PHONY: table2 report test test-kernels test-long fuzz chaos slurm-test check smoke ambiguities \
+	benchmark peer kernels gpu full-scale readme install clean
 
 # Raw data -> results/table2.csv, by the default config (simulated data).
 table2: install
@@ -62,6 +62,11 @@ $(PEER_INSTALLED): benchmarks/peer-requirements.txt
 # What a step of every method asks of a GPU, counted without one: half a minute.
 kernels: install
 	$(RUN) python -m benchmarks.kernels --out results/kernels $(FLAGS)
+
+# All that is to be known of training on this machine's GPU, in nine minutes. It needs torch and
+# nothing of the environment above, so it installs nothing. FLAGS="--only sharing" etc.
+gpu:
+	PYTHONPATH=src $(PYTHON) -m benchmarks.gpu --out results/gpu $(FLAGS)
 
 # Time and memory at the paper's full scale, simulated: 3 GB under results/, one to two hours.
 full-scale: install

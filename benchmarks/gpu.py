@@ -16,6 +16,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
@@ -24,10 +25,18 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from benchmarks import floor, gpu_page, softmax_candidates, workloads
+from benchmarks import (
+    floor,
+    gpu_page,
+    gpu_profile,
+    gpu_sharing,
+    kernels,
+    softmax_candidates,
+    workloads,
+)
 from benchmarks.configurations import CONFIGURATIONS, TTL_ITEMS
 from benchmarks.corpus import Corpus, simulated_store
-from userbench import pretrain
+from userbench import finetune, pretrain
 from userbench.data.store import Batch, BehaviourStore
 from userbench.errors import command
 from userbench.method import PretrainMethod, configure, load_method
@@ -79,7 +88,7 @@ TINY |= {"compared_items": 400, "max_length": 12, "matrix": 128, "predictions": 
 class Training(NamedTuple):
     """A method about to be trained, and one step of it as in `userbench.pretrain`."""
 
-    method: PretrainMethod
+    method: PretrainMethod | None
     store: BehaviourStore
     step: Callable[[Batch, float], Tensor]
 
@@ -395,10 +404,10 @@ def softmax(setting: Setting) -> Iterator[Row]:
             return softmax_candidates.compared(name, given, expected, seconds)
 
         yield attempt({"what": name}, compare)
-    for name, kernels in (("fills, plain", False), ("fills, ours", True)):
+    for name, ours in (("fills, plain", False), ("fills, ours", True)):
 
-        def draw(kernels: bool = kernels) -> Row:
-            return softmax_candidates.fills(kernels, given, seconds)
+        def draw(ours: bool = ours) -> Row:
+            return softmax_candidates.fills(ours, given, seconds)
 
         yield attempt({"what": name}, draw)
     torch.set_float32_matmul_precision("highest")
@@ -448,37 +457,81 @@ def waits(setting: Setting) -> Iterator[Row]:
         yield attempt({"what": name}, look)
 
 
+def finetuning(setting: Setting) -> Iterator[Row]:
+    """A step of fine-tuning of either kind, and of the encoder that it trains."""
+    store = simulated_store(
+        min(setting.users, 200_000), setting.n_items, setting.max_length, setting.device
+    )
+    fast = [("bf16", "graph")] if setting.device.type == "cuda" else []
+    for precision, capture in (*fast, ("fp32", "none")):
+        for kind in kernels.KINDS:
+            facts = {"what": kind, "precision": precision, "capture": capture}
+
+            def measure(kind: str = kind, way: tuple[str, str] = (precision, capture)) -> Row:
+                step, _ = finetuning_of(kind, store, *way)
+                return measured(Training(None, store, step), setting)
+
+            yield attempt(facts, measure)
+
+
+def finetuning_of(
+    kind: str, store: BehaviourStore, precision: str, capture: str
+) -> tuple[Callable[[Batch, float], Tensor], torch.nn.ModuleDict]:
+    """A step of fine-tuning in which example u is of user u, and the model that it trains."""
+    torch.manual_seed(0)
+    device = store.lengths.device
+    sizes = EncoderConfig(store.n_items, max_length=store.max_length)
+    with device:
+        model, task = kernels.finetuned_model(kind, store.n_users, sizes)
+    accelerate(model["encoder"], precision, capture, device)
+    optimizer = Adam(model.to(device).train(), task.lr, "dense", model["encoder"].items)
+    step = captured(finetune.Step(model, optimizer), capture)
+    return lambda batch, _: step(batch, batch.users), model
+
+
+def profiled(setting: Setting) -> Iterator[Row]:
+    """The kernels of a step of AdaptSSR, masked items, CCL and fine-tuning, longest first."""
+    store = simulated_store(
+        min(setting.users, 200_000), setting.n_items, setting.max_length, setting.device
+    )
+    way = ("bf16" if setting.device.type == "cuda" else "fp32", "none")
+    batch = store.bounded_batch(next(batches(store, setting.batch_size)))
+    for name in ("adaptssr", "mlm", "ccl", "top_n"):
+        if name in kernels.KINDS:
+            step, _ = finetuning_of(name, store, *way)
+        else:
+            step = training(store, name, *way).step
+        started = time.perf_counter()
+        for row in gpu_profile.by_kernel(partial(step, batch, 0.5), setting.device):
+            took = time.perf_counter() - started
+            yield {"what": name, **row, "took_seconds": round(took, 2)}
+
+
+def predicted(setting: Setting) -> Iterator[Row]:
+    """What the counts of kernels and bytes predict of each step (`benchmarks.kernels`)."""
+    for name, count in kernels.STEPS.items():
+
+        def counted(count: Callable[..., Any] = count) -> Row:
+            found = kernels.whole_step(count(setting.n_items))
+            predicted_rate = 1000 * kernels.BATCH / found.milliseconds
+            return {
+                "kernels": found.kernels,
+                "gigabytes": found.gigabytes,
+                "predicted_ms": found.milliseconds,
+                "predicted_users_per_second": predicted_rate,
+            }
+
+        yield attempt({"what": name}, counted)
+
+
 def sharing(setting: Setting) -> Iterator[Row]:
-    """AdaptSSR by one, two and four processes at once on the device."""
-    for jobs in (1, 2, 4) if setting.device.type == "cuda" else (1,):
-
-        def run(jobs: int = jobs) -> Row:
-            words = ["--device", str(setting.device), "--worker"]
-            words += ["--tiny"] if setting.users == TINY["users"] else []
-            workers = [
-                subprocess.Popen(
-                    [sys.executable, "-m", "benchmarks.gpu", *words],
-                    cwd=ROOT,
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    text=True,
-                )
-                for _ in range(jobs)
-            ]
-            try:
-                for worker in workers:
-                    if worker.stdout.readline() != "ready\n":
-                        raise ValueError("a worker has died")
-                for worker in workers:
-                    worker.stdin.write("go\n")
-                    worker.stdin.flush()
-                each = [float(worker.stdout.readline()) for worker in workers]
-            finally:
-                for worker in workers:
-                    worker.communicate()
-            return {"users_per_second": sum(each), "slowest_job": min(each)}
-
-        yield attempt({"what": "adaptssr", "jobs": jobs}, run)
+    """AdaptSSR by several processes at once on the device, with MPS and without."""
+    on_gpu = setting.device.type == "cuda"
+    words = ["--device", str(setting.device), "--worker"]
+    words += ["--tiny"] if setting.users == TINY["users"] else []
+    for jobs, with_mps in gpu_sharing.ORDER if on_gpu else ((1, False),):
+        run = partial(gpu_sharing.together, words, jobs, with_mps)
+        yield attempt({"what": "adaptssr", "jobs": jobs, "mps": with_mps}, run)
 
 
 def work(setting: Setting) -> None:
@@ -495,14 +548,17 @@ def work(setting: Setting) -> None:
     print(measured(trained, setting._replace(seconds=2 * setting.seconds))["users_per_second"])
 
 
-SECTIONS = {  # and the most seconds each may take
-    "machine": (machine, 20),
-    "correctness": (correctness, 70),
-    "methods": (methods, 130),
+SECTIONS = {  # and the most seconds each may take; the most important first
+    "correctness": (correctness, 60),
+    "methods": (methods, 90),
     "softmax": (softmax, 20),
-    "waits": (waits, 40),
-    "variants": (variants, 75),
-    "sharing": (sharing, 80),
+    "finetuning": (finetuning, 20),
+    "sharing": (sharing, 75),
+    "profile": (profiled, 20),
+    "variants": (variants, 50),
+    "predicted": (predicted, 30),
+    "waits": (waits, 20),
+    "machine": (machine, 10),
 }
 
 

@@ -13,7 +13,8 @@ import pandas as pd
 from userbench.errors import command
 from userbench.results import artifact
 
-SECTIONS = ("machine", "correctness", "methods", "softmax", "waits", "variants", "sharing")
+SECTIONS = ("machine", "correctness", "methods", "softmax", "finetuning", "sharing", "profile")
+SECTIONS += ("predicted", "variants", "waits")
 # What was promised, the row it is promised of, and whether less is better.
 TARGETS = (
     ("AdaptSSR, seconds per epoch", "adaptssr", "epoch_seconds", 15, "at most"),
@@ -64,8 +65,26 @@ COLUMNS = {
     },
     "waits": {"what": "method", "waits": "waits at", "ok": "ok", "skipped": "", "error": "error"},
     "variants": SPEED,
+    "finetuning": {**SPEED, "what": "kind"},
+    "profile": {
+        "what": "step",
+        "kernel": "kernel",
+        "launches": "launches a step",
+        "microseconds": "us a step",
+        "error": "error",
+    },
+    "predicted": {
+        "what": "step",
+        "kernels": "kernels",
+        "gigabytes": "GB",
+        "predicted_ms": "ms, predicted",
+        "ms_per_step": "ms, measured",
+        "times_predicted": "measured / predicted",
+        "error": "error",
+    },
     "sharing": {
         "jobs": "jobs at once",
+        "mps": "under MPS",
         "users_per_second": "users/s, together",
         "slowest_job": "users/s of the slowest",
         "error": "error",
@@ -82,6 +101,9 @@ TITLES = {
     "waits": "Where a step waits for the device",
     "variants": "Precision, capture, kernels of our own or torch alone",
     "sharing": "AdaptSSR, several jobs on the device",
+    "finetuning": "Fine-tuning of either kind, encoder and all",
+    "profile": "Kernels of a step that is not captured, longest first",
+    "predicted": "Steps as predicted from counts, and as measured (bf16, captured)",
 }
 
 
@@ -122,7 +144,22 @@ def read(folder: Path) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]
             row["share_of_peak"] = speed * row["operations_per_user"] / peak
         if speed and plain and row["what"] == "adaptssr" and row["section"] != "sharing":
             row["times_plain"] = speed / plain
+    compare_with_measured(rows)
     return rows, facts
+
+
+def compare_with_measured(rows: list[dict[str, Any]]) -> None:
+    """Put the measured time beside each predicted one."""
+    measured = {
+        f"finetune {row['what']}" if row["section"] == "finetuning" else row["what"]: row
+        for row in rows
+        if row["section"] in ("methods", "finetuning") and row.get("capture") == "graph"
+    }
+    for row in rows:
+        found = measured.get(row["what"], {}).get("ms_per_step")
+        if row["section"] == "predicted" and found and "predicted_ms" in row:
+            row["ms_per_step"] = found
+            row["times_predicted"] = found / row["predicted_ms"]
 
 
 def page(rows: list[dict[str, Any]], facts: dict[str, dict[str, Any]]) -> str:
@@ -174,6 +211,7 @@ def target_line(
 def table(rows: list[dict[str, Any]], columns: dict[str, str]) -> list[str]:
     """Lines of a Markdown table of the columns that any row has."""
     columns = {key: title for key, title in columns.items() if any(key in row for row in rows)}
+    rows = [{**row, "mps": "yes" if row["mps"] else "no"} if "mps" in row else row for row in rows]
     lines = ["| " + " | ".join(columns.values()) + " |", "|" + "---|" * len(columns)]
     for row in rows:
         lines.append("| " + " | ".join(shown(row.get(key, "")) for key in columns) + " |")

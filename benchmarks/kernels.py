@@ -272,15 +272,11 @@ class CountedViews:
 
 
 def finetuning_step(kind: str, n_items: int = TTL_ITEMS) -> dict[str, Count]:
-    """Counts of one step of fine-tuning a task of 8 classes or of 17,879 candidates, by part."""
+    """Counts of one step of fine-tuning, bf16, by part."""
     store = simulated_store(USERS, n_items, MAX_LENGTH, torch.device("cpu"))
-    examples = simulated_examples(kind)
-    task = Task(kind, kind, lr=1e-3, batch_size=BATCH, epochs=1)
-    encoder = UserEncoder(EncoderConfig(n_items), task.dropout)
+    model, task = finetuned_model(kind, USERS, EncoderConfig(n_items))
+    encoder = model.train()["encoder"]
     encoder.bf16 = True
-    stages = torch.full_like(examples.users, TRAIN, dtype=torch.uint8)
-    head = build_head(task, examples, stages, encoder.width, encoder.config.dim, seed=0)
-    model = torch.nn.ModuleDict({"encoder": encoder, "head": head}).train()
     operators = Operators()
     adam = adam_on_a_gpu(operators, model, task.lr, encoder)
     encoder.by_length = operators.as_part("encoder", encoder.by_length)
@@ -288,7 +284,7 @@ def finetuning_step(kind: str, n_items: int = TTL_ITEMS) -> dict[str, Count]:
     with as_on_a_gpu(operators):
         torch.manual_seed(SEED)
         picked = torch.randperm(USERS)[:BATCH]
-        batch = store.bounded_batch(examples.users[picked])
+        batch = store.bounded_batch(picked)
         for _ in range(2):
             operators.clear()
             with operators:
@@ -296,13 +292,30 @@ def finetuning_step(kind: str, n_items: int = TTL_ITEMS) -> dict[str, Count]:
     return operators.counts()
 
 
-def simulated_examples(kind: str) -> LabelledExamples | TargetExamples:
+class Finetuned(NamedTuple):
+    """A new encoder and head, and their task."""
+
+    model: nn.ModuleDict
+    task: Task
+
+
+def finetuned_model(kind: str, users: int, sizes: EncoderConfig) -> Finetuned:
+    """A task of 8 classes or of 17,879 candidates; example u is of user u."""
+    examples = simulated_examples(kind, users)
+    task = Task(kind, kind, lr=1e-3, batch_size=BATCH, epochs=1)
+    encoder = UserEncoder(sizes, task.dropout)
+    stages = torch.full_like(examples.users, TRAIN, dtype=torch.uint8)
+    head = build_head(task, examples, stages, encoder.width, sizes.dim, seed=0)
+    return Finetuned(nn.ModuleDict({"encoder": encoder, "head": head}), task)
+
+
+def simulated_examples(kind: str, users: int) -> LabelledExamples | TargetExamples:
     """An example of every user, labels and targets drawn uniformly."""
-    everyone = torch.arange(USERS)
+    everyone = torch.arange(users)
     if kind == "classification":
-        return LabelledExamples(everyone, torch.randint(CLASSES, (USERS,)), CLASSES)
-    targets = torch.randint(CANDIDATES, (USERS,))
-    offsets = torch.arange(USERS + 1)
+        return LabelledExamples(everyone, torch.randint(CLASSES, (users,)), CLASSES)
+    targets = torch.randint(CANDIDATES, (users,))
+    offsets = torch.arange(users + 1)
     return TargetExamples(everyone, targets, everyone, CANDIDATES, targets, offsets)
 
 
@@ -353,7 +366,7 @@ def whole_step(parts: dict[str, Count]) -> Count:
     return Count(sum(kernels), sum(gigabytes), sum(arithmetic))
 
 
-STEPS: dict[str, Callable[[], dict[str, Count]]] = {
+STEPS: dict[str, Callable[..., dict[str, Count]]] = {
     **{name: partial(pretraining_step, name) for name in METHODS},
     **{f"finetune {kind}": partial(finetuning_step, kind) for kind in KINDS},
 }

@@ -7,11 +7,12 @@ import pandas as pd
 import pytest
 import torch
 
-from benchmarks import gpu, gpu_page
+from benchmarks import gpu, gpu_page, gpu_sharing
 from userbench.model import losses
 from userbench.model.kernels import language
 
 TINY = ["--device", "cpu", "--tiny"]
+QUICK = ("machine", "correctness", "methods", "waits", "finetuning", "profile")
 
 
 @pytest.fixture
@@ -25,11 +26,9 @@ def rows(folder, name):
 
 def test_sections_run_and_are_kept(tmp_path, two_methods):
     """All but the processes of `sharing`; then one of them anew."""
-    gpu.main(
-        [*TINY, "--out", str(tmp_path), "--only", "machine", "correctness", "methods", "waits"]
-    )
+    gpu.main([*TINY, "--out", str(tmp_path), "--only", *QUICK])
     frame = pd.read_csv(tmp_path / "gpu.csv")
-    assert set(frame["section"]) == {"machine", "correctness", "methods", "waits"}
+    assert set(frame["section"]) == set(QUICK)
     assert "error" not in frame
     speeds = frame[frame["section"] == "methods"].set_index("what")
     assert list(speeds.index) == ["plain", "adaptssr", "mlm"]
@@ -196,3 +195,32 @@ def test_jobs_at_once(tmp_path):
     gpu.main([*TINY, "--out", str(tmp_path), "--only", "sharing"])
     (row,) = rows(tmp_path, "sharing")[1:]
     assert row["users_per_second"] > 0
+
+
+def test_measured_times_stand_beside_predicted_ones():
+    """Wrong: a prediction is compared with another step, or with one that was not captured."""
+    rows = [
+        {"section": "methods", "what": "mlm", "capture": "graph", "ms_per_step": 6.0},
+        {"section": "methods", "what": "mlm", "capture": "none", "ms_per_step": 9.0},
+        {"section": "finetuning", "what": "top_n", "capture": "graph", "ms_per_step": 1.0},
+        {"section": "predicted", "what": "mlm", "predicted_ms": 4.0},
+        {"section": "predicted", "what": "finetune top_n", "predicted_ms": 0.5},
+        {"section": "predicted", "what": "ccl", "predicted_ms": 3.0},
+    ]
+    gpu_page.compare_with_measured(rows)
+    assert [row.get("times_predicted") for row in rows[3:]] == [1.5, 2.0, None]
+
+
+def test_mps_is_started_for_its_clients_and_stopped(tmp_path, monkeypatch):
+    """Wrong: jobs do not find the server, or one stays behind when a job has died."""
+    control, log = tmp_path / gpu_sharing.CONTROL, tmp_path / "log"
+    control.write_text(f'#!/bin/sh\necho "$@" $CUDA_MPS_PIPE_DIRECTORY >> {log}\ncat >> {log}\n')
+    control.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    with pytest.raises(RuntimeError, match="of 2 jobs has died"):
+        gpu_sharing.together(["--help"], 2, with_mps=True)
+    start, quit_at, said = log.read_text().split("\n")[:3]
+    assert start.startswith("-d /") and start == f"-d {quit_at.strip()}" and said == "quit"
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(OSError, match=gpu_sharing.CONTROL), gpu_sharing.mps():
+        pass
