@@ -45,7 +45,7 @@ from userbench.model.encoder import EncoderConfig, UserEncoder, counted_rows, pi
 from userbench.model.losses import finite
 from userbench.results.artifact import fingerprints, record, write_json
 from userbench.training import acceleration, several_seeds
-from userbench.training.acceleration import accelerate, captured
+from userbench.training.acceleration import accelerate, captured, chosen
 from userbench.training.checkpoint import save, start_from, trained_tensors
 from userbench.training.cpu_memory import bound_kernel_cache
 from userbench.training.gpu_lease import lease_gpu
@@ -190,6 +190,7 @@ def main(argv: list[str] | None = None) -> None:
     sizes = encoder_sizes(args.encoder)
     lease_gpu(args.device, torch.cuda.device_count())
     device = pick_device(args.device)
+    each = [chosen(options, device) for options in each]
     check_user_split(args.splits, args.store)
     check_task_splits(args.splits, args.store, each[0].held_out_tasks())
     store = BehaviourStore.open(args.store, sizes.max_length, device)

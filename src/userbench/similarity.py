@@ -9,6 +9,7 @@ the sequence under each operator, and of another held-out user. The paper does n
 are encoded under dropout. `--encode evaluation`: the twin alone, at one rate for all methods, so
 that methods are compared on equal terms. `--encode training`: every vector, with a mask of its own,
 at the rate of its pre-training, so that tiers differ by what they compare and not by noise.
+Encoders compute in fp32 here, on a GPU too and whatever they were trained in.
 
 One row per user and draw. Columns: run, corpus, seed, encode (of the flag), dropout (the rate),
 user (number in the store), draw (from 0), and the cosines: implicit (the dropout twin), crop,
@@ -147,7 +148,7 @@ def measure(options: Options) -> None:
     with atomic(options.out) as partial:
         table.to_parquet(partial, index=False)
     inputs = fingerprints([*user_data(options.store, options.splits), options.checkpoint])
-    settings = {**asdict(options), "views": asdict(views), "dropout": rate}
+    settings = {**asdict(options), "views": asdict(views), "dropout": rate, "precision": "fp32"}
     record(options.out, settings, inputs, held_out=len(held_out))
     means = ", ".join(f"{name} {table[name].mean():.3f}" for name in found)
     log.info("%s on %s: %d users, cosines: %s", options.run, options.store.name, len(users), means)
