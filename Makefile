@@ -5,7 +5,7 @@ VENV ?= .venv
 INSTALLED = $(VENV)/.installed-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
 RUN = PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
-.PHONY: table2 report test test-long fuzz chaos slurm-test check smoke ambiguities benchmark kernels \
+.PHONY: table2 report test test-long fuzz chaos slurm-test check smoke ambiguities benchmark kernels gpu-steps \
 	full-scale readme install clean
 
 # Raw data -> results/table2.csv, by the default config (simulated data).
@@ -46,6 +46,11 @@ benchmark: install
 # What a step of every method asks of a GPU, counted without one: half a minute.
 kernels: install
 	$(RUN) python -m benchmarks.kernels --out results/kernels $(FLAGS)
+
+# The steps on a GPU that `userbench plan --gpu` adds up, once docs/results/ has others: a minute.
+gpu-steps: install
+	$(RUN) python -m benchmarks.kernels --out docs/results
+	$(RUN) python -m benchmarks.gpu_steps
 
 # Time and memory at the paper's full scale, simulated: 3 GB under results/, one to two hours.
 full-scale: install

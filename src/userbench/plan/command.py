@@ -5,6 +5,10 @@ userbench plan --config workflow/config/default.yaml --cores 8
 Asks Snakemake which jobs are left, measures a few steps of every kind of job on this machine, and
 adds them up: time, memory and disk by stage and run, and wall time on the given cores. Corpora that
 are simulated and not there yet are simulated small, in a temporary folder, and scaled.
+
+userbench plan --config workflow/config/paper.yaml --gpu h100
+
+Of a GPU that is not here: the hours of Table 2 by steps that were measured on one, or predicted.
 """
 
 import os
@@ -18,6 +22,7 @@ import torch
 
 from userbench import command_line
 from userbench.errors import command
+from userbench.plan.gpu_hours import gpu_hours
 from userbench.plan.jobs import TRAINING, Job, jobs_left, on_a_cpu
 from userbench.plan.probes import Cost, Measured, measured
 from userbench.plan.sharing import Sharing, best, measure_steps, sharings, slowdown
@@ -34,6 +39,7 @@ class Options:
     cores: int
     all: bool
     sharing: bool
+    gpu: str | None
     json: Path | None
     targets: list[str]
 
@@ -55,13 +61,22 @@ def main(argv: list[str] | None = None) -> None:
         "--sharing", action="store_true", help="which jobs should share a process or a GPU"
     )
     parser.add_argument(
+        "--gpu", metavar="NAME", help="of Table 2, the hours on this GPU (h100), which is not here"
+    )
+    parser.add_argument(
         "--json",
         type=Path,
         help="write every job with its cost to this file; what jobs ask a cluster for is read from "
         "results/<experiment>/plan.json",
     )
     parser.add_argument("targets", nargs="*", help="files to make; default: all tables")
-    plan(Options(**vars(parser.parse_args(argv))))
+    options = Options(**vars(parser.parse_args(argv)))
+    if options.gpu is None:
+        plan(options)
+        return
+    if options.all or options.sharing or options.json or options.targets:
+        raise ValueError("--gpu: is of all of Table 2. Leave out --all, --sharing, --json, targets")
+    print(gpu_hours(options.config, options.gpu))
 
 
 def plan(options: Options) -> None:
