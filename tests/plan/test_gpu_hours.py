@@ -77,15 +77,18 @@ def test_hours_are_those_worked_out_by_hand(planned):
     assert numbers(text, "fine-tuning") == [round(tuned, 1)] * 2
     whole = mlm + clue + tuned + 8 / 3600  # eight processes start
     assert numbers(text, "in all, one job at a time")[0] == round(whole, 1)
-    assert numbers(text, "in all, sharing")[0] == round(whole / gpu_hours.SHARING_GAIN, 1)
+    assert numbers(text, "in all, several")[0] == round(whole / gpu_hours.SHARING_GAIN, 1)
     assert "* counted with 64,597 items: clue." in text
     assert "finetune   age          ttl             8         -      -" in text
 
 
 def test_measured_sharing_takes_the_place_of_the_constant(planned):
     """Wrong: MPS was measured, and the plan goes on without it."""
-    shared = "toy,sharing 1,measured,128,645972,6,,m\ntoy,sharing 4 mps,measured,128,645972,2,,m\n"
-    assert "sharing the GPU (x 3)" in planned(shared)
+    alone = "toy,sharing 1,measured,128,645972,6,,m\ntoy,sharing 4,measured,128,645972,5,,m\n"
+    assert f"several under MPS (x {gpu_hours.SHARING_GAIN})" in planned(alone)
+    assert gpu_hours.Speeds("toy").sharing_gain(mps=False) == 6 / 5
+    shared = "toy,sharing 4 mps,measured,128,645972,2,,m\n"
+    assert "several under MPS (x 3)" in planned(alone + shared)
 
 
 def test_a_smaller_catalogue_is_not_what_was_measured(planned):

@@ -431,7 +431,7 @@ class Experiment(Part):
     """All seeds of a run share a process and are trained one after the other: where the start of a
     process takes as long as a training."""
     jobs_per_gpu: Count = 1
-    """Trainings that share a GPU."""
+    """Trainings that share a GPU, each within its share of the memory (docs/sharing-a-gpu.md)."""
     limit_minutes: Positive = 24 * 60.0
     """Minutes after which a command is ended, as one that hangs."""
     save_every: Annotated[float, Field(ge=0)] | None = None

@@ -97,10 +97,11 @@ class Speeds:
         """Milliseconds that a process takes to start."""
         return float(self.steps.set_index("step")["ms"].get("start", 0.0))
 
-    def sharing_gain(self) -> float:
-        """Of several jobs at once, what they do together in the time that one takes alone."""
-        shared = self.steps[self.steps["step"].str.startswith("sharing ")].set_index("step")["ms"]
-        return SHARING_GAIN if shared.empty else shared["sharing 1"] / shared.min()
+    def sharing_gain(self, mps: bool) -> float:
+        """What several jobs at once do, with or without MPS, in the time that one takes alone."""
+        shared = self.steps.set_index("step")["ms"].filter(regex="^sharing ")
+        own = shared[[name.endswith(" mps") == mps for name in shared.index]]
+        return SHARING_GAIN if own.empty else float(shared["sharing 1"] / own.min())
 
 
 def gpu_hours(configs: list[Path], gpu: str) -> str:
@@ -221,9 +222,9 @@ def totals(lines: list[Line], starts: int, speeds: Speeds) -> Iterator[str]:
         )
     sums[f"starts of {starts} processes"] = (starting, starting)
     both = [sum(column) for column in zip(*sums.values(), strict=True)]
-    gain = speeds.sharing_gain()
+    gain = speeds.sharing_gain(mps=True)
     sums["in all, one job at a time"] = (both[0], both[1])
-    sums[f"in all, sharing the GPU (x {gain:.2g})"] = (both[0] / gain, both[1] / gain)
+    sums[f"in all, several under MPS (x {gain:.2g})"] = (both[0] / gain, both[1] / gain)
     yield ""
     yield f"{'hours':<32} {'where measured':>15} {'all predicted':>15}"
     for name, (best, predicted) in sums.items():
@@ -263,7 +264,7 @@ def footnotes(lines: list[Line], speeds: Speeds) -> Iterator[str]:
         "Not counted: reading data, capturing steps anew at each twentieth of a training, and jobs "
         "of the CPU."
     )
-    if speeds.sharing_gain() == SHARING_GAIN:
+    if speeds.sharing_gain(mps=True) == SHARING_GAIN:
         yield (
             f"Sharing: {SHARING_GAIN} times is the most that was measured, of 13 processes without "
             "MPS; with MPS it was not measured."
