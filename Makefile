@@ -6,7 +6,7 @@ INSTALLED = $(VENV)/.installed-$(shell cat requirements.lock pyproject.toml | ck
 RUN = PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
 .PHONY: table2 report test test-kernels test-long fuzz chaos slurm-test check smoke ambiguities \
-	benchmark peer kernels gpu full-scale readme install clean
+	benchmark peer kernels gpu gpu-steps full-scale readme install clean
 
 # Raw data -> results/table2.csv, by the default config (simulated data).
 table2: install
@@ -67,6 +67,11 @@ kernels: install
 # nothing of the environment above, so it installs nothing. FLAGS="--only sharing" etc.
 gpu:
 	PYTHONPATH=src $(PYTHON) -m benchmarks.gpu --out results/gpu $(FLAGS)
+
+# The steps on a GPU that `userbench plan --gpu` adds up, once docs/results/ has others: a minute.
+gpu-steps: install
+	$(RUN) python -m benchmarks.kernels --out docs/results
+	$(RUN) python -m benchmarks.gpu_steps
 
 # Time and memory at the paper's full scale, simulated: 3 GB under results/, one to two hours.
 full-scale: install

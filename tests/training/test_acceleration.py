@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from unittest import mock
 
 import pytest
@@ -320,6 +320,37 @@ def test_what_is_set_is_refused_in_one_line(encoder):
             accelerate(encoder, precision, capture, "cpu")
 
 
+@dataclass(frozen=True)
+class Asked:
+    precision: str = "auto"
+    capture: str = "auto"
+    item_table: str = "dense"
+
+
+@pytest.mark.parametrize(
+    ("asked", "on_a_cpu", "on_a_gpu", "on_an_old_gpu"),
+    [
+        (Asked(), ("fp32", "none"), ("bf16", "graph"), ("fp32", "graph")),
+        (Asked(precision="fp32"), ("fp32", "none"), ("fp32", "graph"), ("fp32", "graph")),
+        (Asked(capture="none"), ("fp32", "none"), ("bf16", "none"), ("fp32", "none")),
+        (Asked("tf32", "compile"), *[("tf32", "compile")] * 3),
+        (Asked(item_table="lazy"), ("fp32", "none"), ("bf16", "none"), ("fp32", "none")),
+    ],
+)
+def test_auto_is_the_way_of_the_device(monkeypatch, asked, on_a_cpu, on_a_gpu, on_an_old_gpu):
+    """A word that is given counts; a lazy table, which waits for the device, is not captured."""
+    from userbench.training.acceleration import chosen
+
+    def way(device, has_bf16):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has_bf16)
+        options = chosen(asked, device)
+        return options.precision, options.capture
+
+    assert way("cpu", has_bf16=True) == on_a_cpu
+    assert way("cuda:1", has_bf16=True) == on_a_gpu
+    assert way("cuda", has_bf16=False) == on_an_old_gpu
+
+
 # ----------------------------------------------------------------------------------- captured steps
 
 
@@ -371,9 +402,15 @@ def test_loops_replay_what_they_would_have_done(tiny, tmp_path, monkeypatch):
 
 def test_loops_take_a_precision_and_refuse_a_capture(tiny, tmp_path):
     rounded = run_loops(tiny, tmp_path / "bf16", "--precision", "bf16")
-    assert rounded != run_loops(tiny, tmp_path / "fp32")
-    record = json.loads((tmp_path / "bf16/epoch2.safetensors.provenance.json").read_text())
-    assert record["config"]["precision"] == "bf16"
+    assert rounded != run_loops(tiny, tmp_path / "auto")
+    for folder, precision in (("bf16", "bf16"), ("auto", "fp32")):
+        for name in ("epoch2.safetensors", "curve.json", "click.json"):
+            record = json.loads((tmp_path / folder / f"{name}.provenance.json").read_text())
+            # What it was, not what was asked for.
+            assert (record["config"]["precision"], record["config"]["capture"]) == (
+                precision,
+                "none",
+            )
     with pytest.raises(SystemExit, match="error: capture graph: needs a GPU. Use capture none"):
         run_loops(tiny, tmp_path / "graph", "--capture", "graph")
     assert not (tmp_path / "graph").exists()
