@@ -395,7 +395,7 @@ class Experiment(Part):
     device: Annotated[str, StringConstraints(pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$")]
     """auto: a GPU where nvidia-smi is found or a cluster asked, else the CPU; cuda:2: that one."""
     precision: Literal["fp32", "tf32", "bf16"] | None = None
-    """Of training on a GPU: fp32 (default), tf32, or bf16 of the Transformer alone."""
+    """Of training on a GPU: fp32 (default), tf32, or bf16 of Transformer and exact item softmax."""
     capture: Literal["none", "graph", "compile"] | None = None
     """How steps reach a GPU: none (default), graph (CUDA graphs), compile (of compiled code)."""
     seeds: Annotated[list[Seed], Field(min_length=1), AfterValidator(each_once)]
