@@ -395,8 +395,8 @@ class Experiment(Part):
     device: Annotated[str, StringConstraints(pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$")]
     """auto: a GPU where nvidia-smi is found or a cluster asked, else the CPU; cuda:2: that one."""
     precision: Literal["auto", "fp32", "tf32", "bf16"] = "auto"
-    """Of training: fp32, tf32, or bf16 of the Transformer alone; auto: bf16 on a GPU, fp32 on a
-    CPU."""
+    """Of training: fp32, tf32, or bf16 of the Transformer and the exact item softmax; auto: bf16 on
+    a GPU, fp32 on a CPU."""
     capture: Literal["auto", "none", "graph", "compile"] = "auto"
     """How steps reach a GPU: none (one kernel at a time), graph (CUDA graphs), compile (of compiled
     code); auto: graph on a GPU, none on a CPU."""

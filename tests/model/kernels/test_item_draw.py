@@ -66,16 +66,16 @@ def test_blocks_are_kept_by_their_share_of_the_part(temperature, ban):
         assert ((counts - expected) ** 2 / expected).sum() < 25  # two degrees of freedom
 
 
-@pytest.mark.parametrize("ban", [False, True])
-def test_items_follow_the_softmax(ban):
+@pytest.mark.parametrize(("temperature", "ban"), [(1.0, False), (0.5, True)])
+def test_items_follow_the_softmax(temperature, ban):
     """Wrong: padding, the row of the mask or a banned item is drawn, or not each by its share."""
     rows = 2_000
     states, table, bias = inputs(rows)
     likely = int(shares(states, table, bias, 1.0, 0).argmax())
     banned = torch.full((rows,), likely) if ban else None
     torch.manual_seed(3)
-    drawn = sample_items(states, table, bias, 1.0, banned)
-    assert_drawn_by(shares(states, table, bias, 1.0, likely if ban else 0), drawn)
+    drawn = sample_items(states, table, bias, temperature, banned)
+    assert_drawn_by(shares(states, table, bias, temperature, likely if ban else 0), drawn)
 
 
 def test_a_part_is_drawn_by_its_share():

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from userbench.model.kernels import item_logits
+from userbench.model.kernels import item_softmax as kernels
 from userbench.model.kernels.item_logits import tiling
 from userbench.model.kernels.item_softmax import item_softmax
 
@@ -17,6 +18,8 @@ def small_blocks(monkeypatch):
     monkeypatch.setattr(item_logits, "ROWS", 32)
     monkeypatch.setattr(item_logits, "ITEMS", 32)
     monkeypatch.setattr(item_logits, "PARTS", 4)
+    monkeypatch.setattr(kernels, "PARTS_MERGED", 2)
+    monkeypatch.setattr(kernels, "TARGETS_COUNTED", 16)
 
 
 def inputs(n: int, items: int, dim: int, scale: float = 0.3) -> list[torch.Tensor]:
