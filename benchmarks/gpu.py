@@ -18,26 +18,27 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest import mock
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from benchmarks import floor, gpu_page, workloads
+from benchmarks import floor, gpu_page, softmax_candidates, workloads
 from benchmarks.configurations import CONFIGURATIONS, TTL_ITEMS
-from benchmarks.corpus import Corpus
+from benchmarks.corpus import Corpus, simulated_store
 from userbench import pretrain
-from userbench.data import store as store_module
-from userbench.data.simulation.world import choose_world
 from userbench.data.store import Batch, BehaviourStore
 from userbench.errors import command
 from userbench.method import PretrainMethod, configure, load_method
 from userbench.model.augment import proper_share
 from userbench.model.encoder import EncoderConfig, UserEncoder, pick_device
+from userbench.model.kernels import language
+from userbench.model.losses import sample_items
 from userbench.results import artifact
 from userbench.training.acceleration import PRECISIONS, accelerate, captured
 from userbench.training.optimizer import Adam
+from userbench.views import fill
 
 ROOT = Path(__file__).parent.parent
 METHODS = ("adaptssr", "mlm", "peterrec", "ptum", "clue", "ccl", "idicl")
@@ -64,33 +65,15 @@ class Setting(NamedTuple):
     compared_items: int = 4_047
     max_length: int = 150
     matrix: int = 8_192
+    predictions: int = 2_304
+    """Of the exact softmax in a batch of TTL."""
 
 
 TINY = {"users": 300, "n_items": 400, "plain_users": 60, "batch_size": 4, "seconds": 0.02}
-TINY |= {"compared_items": 400, "max_length": 12, "matrix": 128}
+TINY |= {"compared_items": 400, "max_length": 12, "matrix": 128, "predictions": 20}
 
 
 # ---------------------------------------------------------------------------------- what is trained
-
-
-def simulated_store(
-    users: int, n_items: int, max_length: int, device: torch.device
-) -> BehaviourStore:
-    """Lengths as in TTL and items by Zipf's law, made where they are used."""
-    torch.manual_seed(0)
-    shares, values = np.array(choose_world("ttl", users, items=n_items).lengths).T
-    uniform = np.random.default_rng(0).random(users)
-    lengths = np.ceil(np.interp(uniform, shares, values)).clip(1, max_length)
-    lengths = torch.from_numpy(lengths).long()
-    offsets = torch.nn.functional.pad(lengths.cumsum(0), (1, 0))
-    rank = (torch.rand(int(offsets[-1]), device=device) * np.log(n_items)).exp()
-    return BehaviourStore(
-        items=rank.int().clamp_(1, n_items),
-        offsets=offsets.to(device),
-        lengths=lengths.to(device),
-        n_items=n_items,
-        max_length=max_length,
-    )
 
 
 class Training(NamedTuple):
@@ -268,11 +251,27 @@ class SameDraws(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
+class SameFills:
+    """CCL's fills: those that the first caller draws, for every later one.
+
+    Another device or precision would draw others, from as good a softmax: it takes random numbers
+    in another order, or rounds logits otherwise.
+    """
+
+    drawn: Tensor | None = None
+
+    def __call__(self, states: Tensor, *given: Any) -> Tensor:
+        """An item for each row."""
+        if self.drawn is None:
+            self.drawn = sample_items(states, *given)
+        return self.drawn.to(states.device)
+
+
 def drawn_alike(
-    store: BehaviourStore, name: str, precision: str, users: Tensor
+    store: BehaviourStore, name: str, precision: str, users: Tensor, fills: SameFills
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Loss and gradients of a method on a device, without dropout, from the same random numbers."""
-    with SameDraws():
+    with SameDraws(), mock.patch.object(fill, "sample_items", fills):
         trained = training(store, name, precision, "none", torch.device("cpu"), dropout=0.0)
         torch.manual_seed(1)
         loss, _ = trained.method(store.bounded_batch(users), 0.5)
@@ -299,9 +298,10 @@ def correctness(setting: Setting) -> Iterator[Row]:
     for name in METHODS:
 
         def compare(name: str = name) -> Row:
-            reference = drawn_alike(on_cpu, name, "fp32", users)
-            exact = drawn_alike(on_device, name, "fp32", users)
-            rounded = drawn_alike(on_device, name, "bf16", users)
+            fills = SameFills()
+            reference = drawn_alike(on_cpu, name, "fp32", users, fills)
+            exact = drawn_alike(on_device, name, "fp32", users, fills)
+            rounded = drawn_alike(on_device, name, "bf16", users, fills)
             loss, gradient = difference(exact, reference)
             loss_of_bf16, gradient_of_bf16 = difference(rounded, exact)
             return {
@@ -381,8 +381,31 @@ def plain(setting: Setting) -> Row:
     return {"users_per_second": per_second, "steps": steps}
 
 
+def softmax(setting: Setting) -> Iterator[Row]:
+    """The candidates for the exact softmax, forward and backward, and CCL's fills."""
+    sizes = setting.predictions, setting.n_items + 1, 64
+    given = softmax_candidates.example(*sizes, setting.device)
+    torch.set_float32_matmul_precision("highest")
+    expected = softmax_candidates.step(softmax_candidates.plain, given)
+    torch.set_float32_matmul_precision("high")
+    seconds = setting.seconds / 5
+    for name in softmax_candidates.CANDIDATES:
+
+        def compare(name: str = name) -> Row:
+            return softmax_candidates.compared(name, given, expected, seconds)
+
+        yield attempt({"what": name}, compare)
+    for name, kernels in (("fills, plain", False), ("fills, ours", True)):
+
+        def draw(kernels: bool = kernels) -> Row:
+            return softmax_candidates.fills(kernels, given, seconds)
+
+        yield attempt({"what": name}, draw)
+    torch.set_float32_matmul_precision("highest")
+
+
 def variants(setting: Setting) -> Iterator[Row]:
-    """AdaptSSR and masked item prediction in every precision, captured or not."""
+    """Every precision, captured or not; and every method without kernels of our own."""
     store = simulated_store(setting.users, setting.n_items, setting.max_length, setting.device)
     captures = ("none", "graph") if setting.device.type == "cuda" else ("none",)
     for name in ("adaptssr", "mlm"):
@@ -390,11 +413,10 @@ def variants(setting: Setting) -> Iterator[Row]:
             for capture in captures:
                 yield speed_row(setting, store, name, precision, capture)
     yield speed_row(setting, store, "mlm", "bf16", captures[-1], negatives=1024)
-    default = store_module.PARTS
-    for parts in (1, 2, 3, 4):
-        store_module.PARTS = parts
-        yield {**speed_row(setting, store, "adaptssr", "bf16", captures[-1]), "parts": parts}
-    store_module.PARTS = default
+    for name in METHODS:
+        with mock.patch.object(language, "INSTALLED", False):
+            row = speed_row(setting, store, name, "bf16", captures[-1])
+        yield {**row, "kernels": "torch alone"}
     for name in ("adaptssr", "mlm") if setting.device.type == "cuda" else ():
         yield speed_row(setting, store, name, "bf16", "compile")
 
@@ -477,8 +499,9 @@ SECTIONS = {  # and the most seconds each may take
     "machine": (machine, 20),
     "correctness": (correctness, 70),
     "methods": (methods, 130),
+    "softmax": (softmax, 20),
     "waits": (waits, 40),
-    "variants": (variants, 110),
+    "variants": (variants, 75),
     "sharing": (sharing, 80),
 }
 

@@ -1,12 +1,15 @@
 """The measurements of a GPU, on a CPU: every line runs, and no error costs the other rows."""
 
 import json
+from unittest import mock
 
 import pandas as pd
 import pytest
 import torch
 
 from benchmarks import gpu, gpu_page
+from userbench.model import losses
+from userbench.model.kernels import language
 
 TINY = ["--device", "cpu", "--tiny"]
 
@@ -46,22 +49,44 @@ def test_sections_run_and_are_kept(tmp_path, two_methods):
     assert len(pd.read_csv(tmp_path / "gpu.csv")) == len(frame)
 
 
-def test_variants_are_what_they_say(tmp_path, monkeypatch):
-    from userbench.data import store
+def test_candidates_of_the_softmax_are_compared_or_said_to_be_missing(tmp_path):
+    """Wrong: a library that is not installed costs the other rows, or an error is not measured."""
+    gpu.main([*TINY, "--out", str(tmp_path), "--only", "softmax"])
+    frame = pd.read_csv(tmp_path / "gpu.csv").set_index("what")
+    assert "error" not in frame
+    assert frame["skipped"]["ours, bf16"] == "needs a GPU and Triton"
+    assert list(frame["ok"][["plain", "torch", "fills, plain"]]) == [True] * 3
+    assert 0 < frame["loss_error"]["torch"] < 1e-5
+    assert (frame["ms"].notna() | frame["skipped"].notna()).all()
 
+
+def test_ccl_is_given_the_same_fills():
+    """Wrong: rows drawn in other blocks take other random numbers, and CCL can't be compared."""
+    store = gpu.simulated_store(60, 300, 20, torch.device("cpu"))
+    users, fills = torch.arange(40), gpu.SameFills()
+    first = gpu.drawn_alike(store, "ccl", "fp32", users, fills)
+    torch.manual_seed(9)
+    with mock.patch.dict(losses.ROWS_AT_ONCE, cpu=7):
+        again = gpu.drawn_alike(store, "ccl", "fp32", users, fills)
+        others = gpu.drawn_alike(store, "ccl", "fp32", users, gpu.SameFills())
+    assert gpu.difference(again, first) == (0, 0)
+    assert gpu.difference(others, first)[1] > 1e-3
+
+
+def test_variants_are_what_they_say(tmp_path, monkeypatch):
     seen = []
 
     def speed_row(setting, of, name, precision, capture, **changes):
-        seen.append((name, precision, capture, store.PARTS, *changes))
+        seen.append((name, precision, capture, language.INSTALLED, *changes))
         return {"what": name}
 
     monkeypatch.setattr(gpu, "speed_row", speed_row)
-    parts = store.PARTS
+    installed = language.INSTALLED
     setting = gpu.Setting(torch.device("cpu"), **gpu.TINY)
     found = list(gpu.variants(setting))
-    assert len(found) == len(seen) == 11
-    assert {("mlm", "tf32", "none", parts), ("adaptssr", "bf16", "none", 4)} <= set(seen)
-    assert parts == store.PARTS
+    assert len(found) == len(seen) == 7 + len(gpu.METHODS)
+    assert {("mlm", "tf32", "none", installed), ("ccl", "bf16", "none", False)} <= set(seen)
+    assert installed == language.INSTALLED
 
 
 def failing(setting):

@@ -6,7 +6,9 @@ All of it is the same function as on a CPU, and is checked here on one.
 import json
 import subprocess
 import sys
+from contextlib import contextmanager
 from dataclasses import replace
+from unittest import mock
 
 import pytest
 import torch
@@ -16,9 +18,12 @@ from recorded_steps import Recorded
 from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from benchmarks import kernels
 from userbench import conformance
 from userbench.data.store import Batch
 from userbench.method import configure, load_method
+from userbench.model.encoder import most_behaviours
+from userbench.model.kernels import language
 from userbench.training.optimizer import Adam
 
 # Each method as it is by default, and what else draws or selects.
@@ -84,18 +89,6 @@ def encoder():
 
 
 @settings(deadline=None, max_examples=30)
-@given(lengths=st.lists(st.integers(1, 60), min_size=1, max_size=40), copies=st.integers(1, 4))
-def test_groups_by_bounds_are_one_padded_batch(encoder, lengths, copies):
-    """A bound that is too small, or rows put back in another order, would change a vector."""
-    batch, views = bounded(lengths, copies)
-    whole = encoder.encode(encoder.items(views), views)
-    assert_close(encoder(views, batch.bounds), encoder.pooling(whole, views))
-    hidden = encoder.hidden(views, batch.bounds)
-    assert hidden.shape == whole.shape
-    assert_close(hidden[views != 0], whole[views != 0])
-
-
-@settings(deadline=None, max_examples=30)
 @given(lengths=st.lists(st.integers(1, 60), min_size=1, max_size=40), ratio=st.floats(0.01, 1))
 def test_places_are_those_chosen_and_one_behind(lengths, ratio):
     """A bound below the number of chosen positions would lose some of them."""
@@ -130,17 +123,24 @@ def test_few_shapes_for_many_batches():
     )
     shapes = [store.bounds(users) for users in torch.randperm(20_000).split(128)[:-1]]
     assert len(set(shapes)) <= 8
-    padded = sum(shape.users * sum(shape.longest) / len(shape.longest) for shape in shapes)
-    assert padded < 0.8 * len(shapes) * 128 * store.longest
+    assert sum(shape.behaviours for shape in shapes) < 1.06 * int(
+        lengths[: len(shapes) * 128].sum()
+    )
 
 
-def test_a_row_longer_than_its_bound_stops(encoder):
-    """Cutting it silently would be a wrong result."""
-    batch, views = bounded([3, 4, 50, 60])
-    longer = views.clone()
-    longer[0] = longer[3]
-    with pytest.raises(RuntimeError, match="longer than its bound"):
-        encoder(longer, batch.bounds)
+VIEWS = ("adaptssr", "ccl", "clue", "coserec", "idicl")
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_views_have_no_more_behaviours_than_their_bounds(name, store):
+    """Wrong: a GPU has no room for the behaviours of a view, and stops."""
+    batch = store.bounded_batch(conformance.EVERYONE)
+    method = build(name, store)
+    for _ in range(5):
+        views = torch.cat(method.views(batch, 0.9))
+        bounds = method.views.bounds(batch)
+        assert views.shape[1] <= bounds.longest
+        assert (views != 0).sum() <= most_behaviours(views, bounds)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -189,11 +189,6 @@ WAITING = ("_local_scalar_dense", "nonzero", "_unique2", "masked_select", "repea
 # Every tensor that the host makes of its own numbers passes this one. A GPU is sent it in a copy,
 # which the host waits for and which no CUDA graph may hold.
 WAITING += ("lift_fresh",)
-ALLOWED = {
-    # On a GPU the partners' sequences are padded to the longest of the corpus instead.
-    case: {"_local_scalar_dense"}
-    for case in ("duorec", "adaptssr same_target")
-}
 
 
 class Waits(TorchDispatchMode):
@@ -243,31 +238,34 @@ STUDIED = {
 }
 
 
-@pytest.fixture
-def unpacked(monkeypatch):
-    """Encoders leave no padding out, as on a GPU."""
-    from userbench.model import encoder
+@contextmanager
+def waits_on_a_gpu(triton=True):
+    """What waits along the code paths of a GPU; kernels of our own are not run."""
+    operators = kernels.Operators()
+    installed = mock.patch.object(language, "INSTALLED", triton)
+    with Waits() as waits, operators, kernels.as_on_a_gpu(operators), installed:
+        yield waits
 
-    places = encoder.Places
-    monkeypatch.setattr(encoder, "Places", lambda items, packed: places(items, False))
 
-
-@pytest.mark.parametrize("case", [*CASES, *STUDIED])
-def test_no_step_waits_for_the_device(case, store, unpacked):
+@pytest.mark.parametrize(
+    ("case", "triton"),
+    [*((case, True) for case in [*CASES, *STUDIED]), ("adaptssr", False), ("mlm", False)],
+)
+def test_no_step_waits_for_the_device(case, triton, store):
     """Batch, views, loss, gradients and optimizer of a step: the host may run ahead of a GPU."""
     method = build(case, store)
     optimizer = Adam(method, 1e-3, "dense", method.encoder.items)
     users = conformance.EVERYONE[:16]
     bounds = store.bounds(users)
-    with Waits() as waits:
-        batch = Batch(users, store.padded(users, bounds.longest[-1]), bounds)
+    with waits_on_a_gpu(triton) as waits:
+        batch = Batch(users, store.padded(users, bounds.longest), bounds)
         loss, _ = method(batch, progress=0.5)
         optimizer.step(loss)
-    assert waits.seen == ALLOWED.get(case, set())
+    assert waits.seen == set()
 
 
 @pytest.mark.parametrize(("name", "kind"), [("age", "classification"), ("click", "top_n")])
-def test_no_step_of_fine_tuning_waits_for_the_device(tiny, name, kind, unpacked):
+def test_no_step_of_fine_tuning_waits_for_the_device(tiny, name, kind):
     """Its graph holds the loss of a task, too, with the negatives that are drawn for it."""
     from userbench.data.splits import load_split
     from userbench.data.store import BehaviourStore
@@ -284,7 +282,7 @@ def test_no_step_of_fine_tuning_waits_for_the_device(tiny, name, kind, unpacked)
     optimizer = Adam(model, task.lr, "dense", encoder.items)
     picked = torch.arange(16)
     batch = store.bounded_batch(examples.users[picked])
-    with Waits() as waits:
+    with waits_on_a_gpu() as waits:
         optimizer.step(head.loss(encoder(batch.items, batch.bounds), picked))
     assert waits.seen == set()
 

@@ -57,7 +57,7 @@ class ItemSoftmax:
     ) -> Float[Tensor, ""]:
         """Mean cross-entropy of the `targets` other than 0, by the item table of `encoder`."""
         if self.negatives is None:
-            return item_softmax(states, targets, encoder.item_table, bias)
+            return item_softmax(states, targets, encoder.items.whole(), bias, encoder.bf16)
         picks = torch.randint(len(self.behaviours), (self.negatives,), device=targets.device)
         negatives = self.behaviours[picks].long()
         return sampled_item_softmax(states, targets, encoder.items, bias, negatives, self.frequency)

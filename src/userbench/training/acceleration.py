@@ -37,8 +37,9 @@ def accelerate(
     """Let an encoder compute as the flags say; ValueError for what they or the device do not have.
 
     "fp32" is the default because it is the CPU's. "tf32": matrix products on a GPU round their
-    factors to 10 bits. "bf16": those of the Transformer to 7 bits; losses, softmaxes and poolings
-    are as with "tf32". "compile": what is captured is first compiled.
+    factors to 10 bits. "bf16": those of the Transformer and, on a GPU, of the softmax over all
+    items to 7 bits; other losses and poolings are as with "tf32". "compile": what is captured is
+    first compiled.
     """
     device = torch.device(device)
     on_gpu = device.type == "cuda"

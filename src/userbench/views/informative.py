@@ -131,7 +131,9 @@ class Informative(Views):
         """Room for the longest insertion in every sequence."""
         if batch.bounds is None:
             return None
-        return batch.bounds._replace(longest=tuple(map(self.widest, batch.bounds.longest)))
+        users, longest, behaviours = batch.bounds
+        inserted = behaviours * round(self.options.insert_ratio * 1000) // 1000 + users
+        return Bounds(users, self.widest(longest), behaviours + inserted)
 
     def refresh(self, progress: float) -> None:
         """Take, at most twenty times in training, the better of offline and online neighbours.

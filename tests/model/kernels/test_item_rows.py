@@ -153,10 +153,10 @@ def test_gradients_of_one_id_are_added_over_many_blocks(monkeypatch):
     ids = torch.cat([torch.full((longest,), 5), torch.randint(0, 12, (99,), generator=generator)])
     ids = ids[torch.randperm(len(ids), generator=generator)]
     gradient = torch.randn(len(ids), DIM, generator=generator)
-    parts = [Pending(ids[:60].view(6, 10), gradient[:60].view(6, 10, DIM))]
+    parts = [Pending(ids[:60].view(6, 10).int(), gradient[:60].view(6, 10, DIM))]
     parts.append(Pending(ids[60:].int(), gradient[60:]))
-    found = torch.zeros(12, DIM)
-    item_gradient_add(found, *sums_by_id(parts))
+    found, steps = torch.zeros(12, DIM), torch.zeros(1, dtype=torch.int32)
+    item_gradient_add(found, *sums_by_id(steps, parts))
     expected = torch.zeros(12, DIM).double().index_add_(0, ids, gradient.double())
     expected[0] = 0  # padding
     assert_close(found.double(), expected, rtol=0, atol=2e-5)

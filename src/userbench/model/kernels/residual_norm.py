@@ -36,10 +36,10 @@ def normalised(
     product, bias, residual, seed, rows, cols, inside, place, rate, dim, EPS: tl.constexpr
 ):
     """Normalised sum, 1 / its standard deviation, and what dropout multiplied each value by."""
-    at = rows[:, None] * dim + cols[None, :]
+    at = rows.to(tl.int64)[:, None] * dim + cols[None, :]
     value = tl.load(product + at, mask=inside, other=0.0).to(tl.float32)
     value += tl.load(bias + cols, mask=cols < dim, other=0.0)[None, :]
-    keep = tl.rand(tl.load(seed) + place, at) >= rate
+    keep = tl.rand(tl.load(seed) + place, at.to(tl.int32)) >= rate
     scale = tl.where(keep, 1.0 / (1.0 - rate), 0.0)
     total = value * scale + tl.load(residual + at, mask=inside, other=0.0).to(tl.float32)
     mean = tl.sum(total, 1) / dim
@@ -63,7 +63,7 @@ def forward_kernel(
     scale = tl.load(gamma + cols, mask=cols < dim, other=0.0)
     shift = tl.load(beta + cols, mask=cols < dim, other=0.0)
     values = unit * scale[None, :] + shift[None, :]
-    at = rows[:, None] * dim + cols[None, :]
+    at = rows.to(tl.int64)[:, None] * dim + cols[None, :]
     tl.store(out + at, values.to(out.dtype.element_ty), mask=inside)
 
 
@@ -79,7 +79,7 @@ def backward_kernel(
     cols = tl.arange(0, COLS)
     known = cols < dim
     inside = (rows < n)[:, None] & known[None, :]
-    at = rows[:, None] * dim + cols[None, :]
+    at = rows.to(tl.int64)[:, None] * dim + cols[None, :]
     unit, rstd, scale = normalised(
         product, bias, residual, seed, rows, cols, inside, place, rate, dim, EPS
     )
