@@ -3,12 +3,17 @@ compiler may not (a variable that changes its shape in a loop, more shared memor
 
 python tests/shared/compile_kernels.py item_softmax
 
-Prints a line per kernel: its name, bytes of shared memory, and whether tensor cores multiply.
+Prints a line per kernel: the call, its name, bytes of shared memory, whether tensor cores multiply,
+and bytes of registers that did not fit.
 """
 
 import argparse
 import inspect
+import re
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from unittest import mock
 
@@ -19,9 +24,13 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from triton.runtime.jit import JITFunction
 
+from userbench.model import fused
+from userbench.model.encoder import EncoderConfig, UserEncoder
 from userbench.model.kernels import item_draw, item_rows, item_softmax, item_step
+from userbench.model.kernels.side_by_side import unpacked
 
 H100 = GPUTarget("cuda", 90, 32)
+CUOBJDUMP = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
 TYPES = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.int64: "i64", torch.int32: "i32"}
 LAUNCH = {"num_warps", "num_stages"}
 
@@ -33,12 +42,15 @@ def type_of(value: Any) -> str:
     return "fp32" if isinstance(value, float) else "i32"
 
 
-def compiled(kernel: JITFunction, grid: tuple) -> Callable[..., None]:
+def compiled(call: str, kernel: JITFunction, grid: tuple) -> Callable[..., None]:
     """Stands for a launch: compiles the kernel for what it is given."""
 
     def launch(*args: Any, **others: Any) -> None:
         options = {name: others.pop(name) for name in LAUNCH & others.keys()}
         given = inspect.signature(kernel.fn).bind(*args, **others).arguments
+        for value in given.values():
+            if isinstance(value, Tensor) and not value.is_floating_point():
+                value.data.zero_()  # what the kernel would have written may be an index
         fixed = {param.name for param in kernel.params if param.is_constexpr}
         places = {name: (place,) for place, name in enumerate(given)}
         pointers = [name for name, value in given.items() if isinstance(value, Tensor)]
@@ -50,9 +62,26 @@ def compiled(kernel: JITFunction, grid: tuple) -> Callable[..., None]:
         )
         made = triton.compile(source, target=H100, options=options)
         tensor_cores = "wgmma" in made.asm["ptx"] or "mma.sync" in made.asm["ptx"]
-        print(kernel.fn.__name__, made.metadata.shared, tensor_cores)
+        print(
+            f"{call}:",
+            kernel.fn.__name__,
+            made.metadata.shared,
+            tensor_cores,
+            spilled(made.asm["cubin"]),
+        )
 
     return launch
+
+
+def spilled(binary: bytes) -> int:
+    """Bytes that a thread keeps in memory because it has no more registers."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "kernel.cubin")
+        path.write_bytes(binary)
+        run = subprocess.run(
+            [CUOBJDUMP, "-res-usage", path], check=True, capture_output=True, text=True
+        )
+    return int(re.search(r"STACK:(\d+)", run.stdout + run.stderr)[1])
 
 
 def softmax(dtype: torch.dtype) -> None:
@@ -71,11 +100,22 @@ def draw(dtype: torch.dtype) -> None:
         item_draw.sample_items(states, table.to(dtype), bias, 1.0, banned)
 
 
+def encoder(dtype: torch.dtype) -> None:
+    """The Transformer on 128 users, with dropout, forward and backward."""
+    torch.set_float32_matmul_precision("high")
+    made = UserEncoder(EncoderConfig(1000), 0.1)
+    made.bf16 = dtype == torch.bfloat16
+    items = torch.ones(128, 150, dtype=torch.int64)
+    with mock.patch.object(torch, "_assert_async"):
+        hidden, batch = fused.encode(made, items, 7168)
+    users = made.pooling(hidden, batch).sum()
+    (users + unpacked(hidden, batch).sum()).backward()
+
+
 def items() -> None:
-    """A step that reads some rows, then one that reads all; ids of either width."""
-    table = torch.empty(645_974, 64, requires_grad=True)
-    with torch.no_grad():
-        state, pending = item_rows.new_row_state(table, 1e-3), []
+    """A step that reads some rows, by ids of either width, then one that reads all."""
+    table = torch.empty(4096, 64, requires_grad=True)
+    state, pending = item_rows.new_row_state(table, 1e-3), []
     for dtype in (torch.int64, torch.int32):
         ids = torch.zeros(4096, dtype=dtype)
         item_rows.look_up(table, ids, state, pending).sum().backward()
@@ -86,16 +126,20 @@ def items() -> None:
 
 
 CALLS: dict[str, Callable[[], None]] = {
+    "encoder": lambda: encoder(torch.bfloat16),
+    "encoder tf32": lambda: encoder(torch.float32),
+    "item_rows": items,
     "item_softmax": lambda: softmax(torch.bfloat16),
     "item_softmax tf32": lambda: softmax(torch.float32),
     "item_draw": lambda: draw(torch.bfloat16),
-    "item_rows": items,
     "item_draw tf32": lambda: draw(torch.float32),
 }
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("calls", nargs="*", help="default: all")
-    with mock.patch.object(JITFunction, "__getitem__", compiled):
-        for name in parser.parse_args().calls or CALLS:
+    for name in parser.parse_args().calls or CALLS:
+        with mock.patch.object(
+            JITFunction, "__getitem__", lambda *launch, name=name: compiled(name, *launch)
+        ):
             CALLS[name]()

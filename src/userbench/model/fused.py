@@ -36,8 +36,9 @@ class Masks:
 
     def __init__(self, encoder: nn.Module, device: torch.device):
         self.training = encoder.training
+        drops = self.training and encoder.dropout.p > 0
         self.seed: Seed = (
-            draw_seed(device) if self.training else torch.zeros(1, dtype=torch.long, device=device)
+            draw_seed(device) if drops else torch.zeros(1, dtype=torch.long, device=device)
         )
         self.places = 0
 

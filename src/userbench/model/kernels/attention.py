@@ -17,6 +17,8 @@ Projected = Float[Tensor, "rows queries_keys_values"]
 Mixed = Float[Tensor, "rows dim"]
 Normaliser = Float[Tensor, "rows heads"]
 BLOCK = 64
+# Why: with fewer, a program's blocks do not fit into registers.
+WARPS = 8
 
 
 @jit
@@ -56,7 +58,7 @@ def kept(seed, of_query, of_key, start, head, heads, longest, rate):
 
 
 @jit
-def forward_kernel(
+def attention_kernel(
     projected, starts, seed, mixed, normaliser, users, capacity, heads, width, longest,
     place, rate, scale,
     CAUSAL: tl.constexpr, DROP: tl.constexpr, PRECISION: tl.constexpr,
@@ -104,7 +106,7 @@ def forward_kernel(
 
 
 @jit
-def backward_kernel(
+def attention_gradient_kernel(
     given, projected, mixed, normaliser, starts, seed, out, users, capacity, heads, width, longest,
     place, rate, scale,
     CAUSAL: tl.constexpr, DROP: tl.constexpr, PRECISION: tl.constexpr,
@@ -217,10 +219,10 @@ def attention_forward(
     """What every behaviour takes from those of its user, and the softmaxes' normalisers."""
     mixed, normaliser = mixed_like(projected, starts, seed, heads)
     programs = len(starts) - 1 + triton.cdiv(len(projected), BLOCK)
-    forward_kernel[(programs, heads)](
+    attention_kernel[(programs, heads)](
         projected, starts, seed, mixed, normaliser, longest=longest, place=place, rate=rate,
         CAUSAL=causal, DROP=rate > 0, PRECISION=precision_of(projected),
-        **sizes(projected, starts, heads),
+        num_warps=WARPS, **sizes(projected, starts, heads),
     )  # fmt: skip
     return mixed, normaliser
 
@@ -238,10 +240,10 @@ def attention_backward(
     """Gradients of queries, keys and values."""
     out = torch.empty_like(projected)
     programs = len(starts) - 1 + triton.cdiv(len(projected), BLOCK)
-    backward_kernel[(programs, heads)](
+    attention_gradient_kernel[(programs, heads)](
         given, projected, mixed, normaliser, starts, seed, out, longest=longest, place=place,
         rate=rate, CAUSAL=causal, DROP=rate > 0, PRECISION=precision_of(projected),
-        **sizes(projected, starts, heads),
+        num_warps=WARPS, **sizes(projected, starts, heads),
     )  # fmt: skip
     return out
 

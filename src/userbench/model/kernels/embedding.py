@@ -32,7 +32,7 @@ def normalised(items, places, positions, rows, cols, inside, dim, EPS: tl.conste
 
 
 @jit
-def forward_kernel(
+def embedding_kernel(
     items, places, positions, gamma, beta, seed, out, n, dim, place, rate,
     EPS: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr,
 ):  # fmt: skip
@@ -50,7 +50,7 @@ def forward_kernel(
 
 
 @jit
-def backward_kernel(
+def embedding_gradient_kernel(
     given, items, places, positions, gamma, seed, of_items, of_vectors, n, dim, place, rate,
     EPS: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr,
 ):  # fmt: skip
@@ -108,7 +108,7 @@ def embedding_forward(
     """The first hidden states."""
     out = embedded_like(items, bf16)
     n, dim = items.shape
-    forward_kernel[(triton.cdiv(n, ROWS),)](
+    embedding_kernel[(triton.cdiv(n, ROWS),)](
         items, places, positions, gamma, beta, seed, out, n, dim, place, rate,
         EPS=EPS, ROWS=ROWS, COLS=power_of_two(dim),
     )  # fmt: skip
@@ -133,7 +133,7 @@ def embedding_backward(
     """Gradients of the items, and of gamma and beta, by program."""
     of_items, of_vectors = gradients_like(given, items)
     n, dim = items.shape
-    backward_kernel[(triton.cdiv(n, ROWS),)](
+    embedding_gradient_kernel[(triton.cdiv(n, ROWS),)](
         given, items, places, positions, gamma, seed, of_items, of_vectors, n, dim, place, rate,
         EPS=EPS, ROWS=ROWS, COLS=power_of_two(dim),
     )  # fmt: skip

@@ -19,7 +19,7 @@ BLOCK = 64
 
 
 @jit
-def forward_kernel(
+def pooling_kernel(
     hidden, starts, queries, pooled, normaliser, number, dim,
     BLOCK: tl.constexpr, COLS: tl.constexpr,
 ):  # fmt: skip
@@ -50,7 +50,7 @@ def forward_kernel(
 
 
 @jit
-def backward_kernel(
+def pooling_gradient_kernel(
     given, hidden, starts, queries, pooled, normaliser, of_hidden, of_queries,
     users, capacity, number, dim, BLOCK: tl.constexpr, COLS: tl.constexpr,
 ):  # fmt: skip
@@ -103,7 +103,7 @@ def pooling_forward(
     """Vectors of each user and the softmaxes' normalisers."""
     pooled, normaliser = pooled_like(hidden, starts, queries)
     number, dim = queries.shape
-    forward_kernel[(len(starts) - 1, number)](
+    pooling_kernel[(len(starts) - 1, number)](
         hidden, starts, queries, pooled, normaliser, number, dim,
         BLOCK=BLOCK, COLS=power_of_two(dim),
     )  # fmt: skip
@@ -127,7 +127,7 @@ def pooling_backward(
     """Gradients of hidden states, and of queries, by user."""
     of_hidden, of_queries = gradients_like(given, hidden)
     users, (number, dim) = len(starts) - 1, queries.shape
-    backward_kernel[(users + triton.cdiv(len(hidden), BLOCK),)](
+    pooling_gradient_kernel[(users + triton.cdiv(len(hidden), BLOCK),)](
         given, hidden, starts, queries, pooled, normaliser, of_hidden, of_queries,
         users, len(hidden), number, dim, BLOCK=BLOCK, COLS=power_of_two(dim),
     )  # fmt: skip

@@ -49,7 +49,7 @@ def normalised(
 
 
 @jit
-def forward_kernel(
+def residual_norm_kernel(
     product, bias, residual, gamma, beta, seed, out, n, place, rate, dim,
     EPS: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr,
 ):  # fmt: skip
@@ -68,7 +68,7 @@ def forward_kernel(
 
 
 @jit
-def backward_kernel(
+def residual_norm_gradient_kernel(
     of_first, of_second, product, bias, residual, gamma, seed,
     of_product, of_residual, of_vectors, n, place, rate, dim,
     BOTH: tl.constexpr, EPS: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr,
@@ -111,7 +111,7 @@ def residual_norm_forward(
     """The layer's end."""
     out = torch.empty_like(product)
     n, dim = product.shape
-    forward_kernel[(triton.cdiv(n, ROWS),)](
+    residual_norm_kernel[(triton.cdiv(n, ROWS),)](
         product, bias, residual, gamma, beta, seed, out, n, place, rate, dim,
         EPS=EPS, ROWS=ROWS, COLS=power_of_two(dim),
     )  # fmt: skip
@@ -137,7 +137,7 @@ def residual_norm_backward(
     """Gradients of product and residual, and of gamma, beta and bias, by program."""
     of_product, of_residual, of_vectors = gradients_like(of_first, of_second, product)
     n, dim = product.shape
-    backward_kernel[(triton.cdiv(n, ROWS),)](
+    residual_norm_gradient_kernel[(triton.cdiv(n, ROWS),)](
         of_first, of_first if of_second is None else of_second, product, bias, residual, gamma,
         seed, of_product, of_residual, of_vectors, n, place, rate, dim,
         BOTH=of_second is not None, EPS=EPS, ROWS=ROWS, COLS=power_of_two(dim),
