@@ -38,6 +38,7 @@ def test_sections_run_and_are_kept(tmp_path, two_methods):
     compared = frame[frame["section"] == "correctness"].dropna(subset="loss_error")
     assert (compared["loss_error"] == 0).all()  # a CPU against itself
     assert (compared["bf16_gradient_error"] > 0).all()
+    assert 0 < frame["table_error"].max() < 1e-6
     page = (tmp_path / "gpu.md").read_text()
     assert "no figure here means anything" in page
     assert "only a GPU is waited for" in page

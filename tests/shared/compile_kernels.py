@@ -26,7 +26,7 @@ from triton.runtime.jit import JITFunction
 
 from userbench.model import fused
 from userbench.model.encoder import EncoderConfig, UserEncoder
-from userbench.model.kernels import item_draw, item_softmax
+from userbench.model.kernels import item_draw, item_rows, item_softmax, item_step
 from userbench.model.kernels.side_by_side import unpacked
 
 H100 = GPUTarget("cuda", 90, 32)
@@ -112,9 +112,23 @@ def encoder(dtype: torch.dtype) -> None:
     (users + unpacked(hidden, batch).sum()).backward()
 
 
+def items() -> None:
+    """A step that reads some rows, by ids of either width, then one that reads all."""
+    table = torch.empty(4096, 64, requires_grad=True)
+    state, pending = item_rows.new_row_state(table, 1e-3), []
+    for dtype in (torch.int64, torch.int32):
+        ids = torch.zeros(4096, dtype=dtype)
+        item_rows.look_up(table, ids, state, pending).sum().backward()
+    with torch.no_grad():
+        item_step.step_rows(table, state, pending)
+        item_rows.item_rows_apply(table, *state)
+        item_step.step_all(table, state, pending, torch.empty_like(table))
+
+
 CALLS: dict[str, Callable[[], None]] = {
     "encoder": lambda: encoder(torch.bfloat16),
     "encoder tf32": lambda: encoder(torch.float32),
+    "item_rows": items,
     "item_softmax": lambda: softmax(torch.bfloat16),
     "item_softmax tf32": lambda: softmax(torch.float32),
     "item_draw": lambda: draw(torch.bfloat16),

@@ -15,6 +15,7 @@ from userbench.training.optimizer import Adam, DeferredAdamOnGpu
 
 ITEMS, DIM, LR = 37, 6, 2e-3
 SOME, OTHERS, AGAIN = [3, 0, 7, 3, 38], [[7, 9], [0, 38]], [3, 9]
+MANY = [38, 7] * 40  # over several blocks of sorted places
 LOOKED_AT = torch.tensor([0, 3, 5, 7, 9, 36, 38])  # padding, the mask, two that are never read
 
 
@@ -107,7 +108,7 @@ def test_rows_move_as_by_dense_adam():
     ours, dense = both()
     for rest, looked_up in (
         *((0, [SOME]), (0, [AGAIN]), (1, [SOME, OTHERS]), (30, [AGAIN])),
-        *((200, [SOME, AGAIN]), (0, [[9]]), (60, [OTHERS]), (17, [SOME])),
+        *((200, [SOME, AGAIN]), (0, [MANY]), (60, [OTHERS]), (17, [SOME])),
     ):
         for table in (ours, dense):
             table.rest(rest)
@@ -153,10 +154,10 @@ def test_gradients_of_one_id_are_added_over_many_blocks(monkeypatch):
     ids = torch.cat([torch.full((longest,), 5), torch.randint(0, 12, (99,), generator=generator)])
     ids = ids[torch.randperm(len(ids), generator=generator)]
     gradient = torch.randn(len(ids), DIM, generator=generator)
-    parts = [Pending(ids[:60].view(6, 10), gradient[:60].view(6, 10, DIM))]
+    parts = [Pending(ids[:60].view(6, 10).int(), gradient[:60].view(6, 10, DIM))]
     parts.append(Pending(ids[60:].int(), gradient[60:]))
-    found = torch.zeros(12, DIM)
-    item_gradient_add(found, *sums_by_id(parts))
+    found, steps = torch.zeros(12, DIM), torch.zeros(1, dtype=torch.int32)
+    item_gradient_add(found, *sums_by_id(steps, parts))
     expected = torch.zeros(12, DIM).double().index_add_(0, ids, gradient.double())
     expected[0] = 0  # padding
     assert_close(found.double(), expected, rtol=0, atol=2e-5)

@@ -51,7 +51,7 @@ class RowState(NamedTuple):
 class Pending(NamedTuple):
     """The gradient of one look-up."""
 
-    ids: Int[Tensor, "..."]
+    ids: Int32[Tensor, "..."]
     gradient: Float[Tensor, "... dim"]
 
 
@@ -117,7 +117,7 @@ def store_rows(table, moments, moved_at, now, rows, known, cols, dim, value, mea
 
 @jit
 def read_kernel(
-    table, moments, moved_at, steps, corrections, ids, out, n, dim,
+    table, moments, moved_at, steps, corrections, ids, out, ids_out, n, dim,
     BETA1: tl.constexpr, ROOT_BETA2: tl.constexpr, EPS: tl.constexpr, FADED: tl.constexpr,
     LAST: tl.constexpr, LOG_BETA1: tl.constexpr, LOG_BETA2: tl.constexpr,
     ROWS: tl.constexpr, COLS: tl.constexpr,
@@ -135,6 +135,7 @@ def read_kernel(
     )  # fmt: skip
     at = places.to(tl.int64)[:, None] * dim + cols[None, :]
     tl.store(out + at, value, mask=known[:, None] & (cols[None, :] < dim))
+    tl.store(ids_out + places, rows.to(tl.int32), mask=known)
 
 
 @jit
@@ -157,35 +158,44 @@ def apply_kernel(
     store_rows(table, moments, moved_at, now, rows, late, cols, dim, value, mean, square)
 
 
-def values_of(table: Tensor, ids: Tensor) -> Tensor:
+class Read(NamedTuple):
+    """What a look-up gives."""
+
+    values: Float[Tensor, "... dim"]
+    ids: Int32[Tensor, "..."]
+    """Half as many digits to sort by as in int64."""
+
+
+def room(table: Tensor, ids: Tensor) -> Read:
     """Room for what is looked up."""
-    return table.new_empty(*ids.shape, table.shape[1])
+    values = table.new_empty(*ids.shape, table.shape[1])
+    return Read(values, torch.empty_like(ids, dtype=torch.int32))
 
 
 def bytes_read(table: Tensor, moments: Tensor, moved_at: Tensor, *others: Tensor) -> int:
-    """The ids, and for each a row, its moments and its time; a row is written."""
+    """The ids, and for each a row, its moments and its time; the row and the id are written."""
     ids = others[-1]
-    return ids.numel() * (ids.element_size() + 4 + 4 * (2 * table.shape[1] + moments.shape[1]))
+    return ids.numel() * (ids.element_size() + 8 + 4 * (2 * table.shape[1] + moments.shape[1]))
 
 
 @operator(
     "(Tensor table, Tensor moments, Tensor moved_at, Tensor steps, Tensor corrections, Tensor ids)"
-    " -> Tensor",
-    lambda table, *others: values_of(table, others[-1]),
+    " -> (Tensor, Tensor)",
+    lambda table, *others: tuple(room(table, others[-1])),
     bytes_read,
 )
 def item_rows_read(
     table: Table, moments: Moments, moved_at: MovedAt, steps: Steps, corrections: Corrections,
     ids: Int[Tensor, "..."],
-) -> Float[Tensor, "... dim"]:  # fmt: skip
-    """The rows of these ids with what they have missed."""
+) -> tuple[Float[Tensor, "... dim"], Int32[Tensor, "..."]]:  # fmt: skip
+    """The rows of these ids with what they have missed, and the ids."""
     ids = ids.contiguous()
-    out, n, dim = values_of(table, ids), ids.numel(), table.shape[1]
+    out, n, dim = room(table, ids), ids.numel(), table.shape[1]
     read_kernel[(triton.cdiv(n, ROWS),)](
-        table, moments, moved_at, steps, corrections, ids, out, n, dim,
+        table, moments, moved_at, steps, corrections, ids, *out, n, dim,
         **MISSED, ROWS=ROWS, COLS=power_of_two(dim), num_warps=1,
     )  # fmt: skip
-    return out
+    return tuple(out)
 
 
 @operator(
@@ -215,9 +225,10 @@ class LookUp(torch.autograd.Function):
         ctx: Any, table: Table, ids: Int[Tensor, "..."], state: RowState, pending: list[Pending]
     ) -> Float[Tensor, "... dim"]:
         """The rows as dense Adam would have left them."""
+        values, ids = item_rows_read(table, *state, ids)
         ctx.save_for_backward(ids)
         ctx.pending = pending
-        return item_rows_read(table, *state, ids)
+        return values
 
     @staticmethod
     @torch.autograd.function.once_differentiable

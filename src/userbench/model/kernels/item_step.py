@@ -44,9 +44,11 @@ BORDERS = 32
 
 @jit
 def sum_kernel(
-    keys, order, gradient, sums, n, dim, PLACES: tl.constexpr, COLS: tl.constexpr
+    steps, keys, order, gradient, sums, n, dim, PLACES: tl.constexpr, COLS: tl.constexpr
 ):  # fmt: skip
-    """One program for a block of `PLACES` sorted places."""
+    """One program for a block of `PLACES` sorted places; the first also counts the step."""
+    if tl.program_id(0) == 0:
+        tl.store(steps, tl.load(steps) + 1)
     start = tl.program_id(0) * PLACES
     places = start + tl.arange(0, PLACES)
     cols = tl.arange(0, COLS)
@@ -94,11 +96,11 @@ def summed(
 
 @jit
 def adam(
-    value, mean, square, gradient, corrections, next_step,
+    value, mean, square, gradient, corrections, step,
     NEW1: tl.constexpr, NEW2: tl.constexpr, EPS: tl.constexpr, LAST: tl.constexpr,
 ):  # fmt: skip
     """Adam's update (Kingma and Ba, ICLR 2015)."""
-    correction = corrections + 2 * tl.minimum(next_step, LAST)
+    correction = corrections + 2 * tl.minimum(step, LAST)
     mean += NEW1 * (gradient - mean)
     square += NEW2 * (gradient * gradient - square)
     value -= tl.load(correction) * mean / (tl.sqrt(square) * tl.load(correction + 1) + EPS)
@@ -115,19 +117,19 @@ def step_rows_kernel(
 ):  # fmt: skip
     """One program for the keys that begin in `ROWS` sorted places."""
     cols = tl.arange(0, COLS)
-    now = tl.load(steps)
+    step = tl.load(steps)
     rows, known, gradient = summed(
         keys, sums, n, tl.program_id(0) * ROWS, cols, dim, ROWS, PLACES, BORDERS, COLS
     )
     since = tl.load(moved_at + rows, mask=known, other=0)
     value, mean, square = up_to_date(
-        table, moments, corrections, now, rows, since, known, known, cols, dim,
+        table, moments, corrections, step - 1, rows, since, known, known, cols, dim,
         BETA1, ROOT_BETA2, EPS, FADED, LAST, LOG_BETA1, LOG_BETA2,
     )  # fmt: skip
     value, mean, square = adam(
-        value, mean, square, gradient, corrections, now + 1, NEW1, NEW2, EPS, LAST
+        value, mean, square, gradient, corrections, step, NEW1, NEW2, EPS, LAST
     )
-    store_rows(table, moments, moved_at, now + 1, rows, known, cols, dim, value, mean, square)
+    store_rows(table, moments, moved_at, step, rows, known, cols, dim, value, mean, square)
 
 
 @jit
@@ -142,18 +144,16 @@ def step_all_kernel(
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     cols = tl.arange(0, COLS)
     known = rows < n
-    now = tl.load(steps)
+    step = tl.load(steps)
     since = tl.load(moved_at + rows, mask=known, other=0)
     value, mean, square = up_to_date(
-        table, moments, corrections, now, rows, since, known, known, cols, dim,
+        table, moments, corrections, step - 1, rows, since, known, known, cols, dim,
         BETA1, ROOT_BETA2, EPS, FADED, LAST, LOG_BETA1, LOG_BETA2,
     )  # fmt: skip
     at = rows.to(tl.int64)[:, None] * dim + cols[None, :]
     given = tl.load(gradient + at, mask=known[:, None] & (cols[None, :] < dim), other=0.0)
-    value, mean, square = adam(
-        value, mean, square, given, corrections, now + 1, NEW1, NEW2, EPS, LAST
-    )
-    store_rows(table, moments, moved_at, now + 1, rows, known, cols, dim, value, mean, square)
+    value, mean, square = adam(value, mean, square, given, corrections, step, NEW1, NEW2, EPS, LAST)
+    store_rows(table, moments, moved_at, step, rows, known, cols, dim, value, mean, square)
 
 
 @jit
@@ -177,14 +177,20 @@ def bytes_per_row(table: Tensor, *moved: Tensor) -> int:
 
 
 @operator(
-    "(Tensor keys, Tensor order, Tensor gradient) -> Tensor",
-    lambda keys, order, gradient: torch.empty_like(gradient),
+    "(Tensor(a!) steps, Tensor keys, Tensor order, Tensor gradient) -> Tensor",
+    lambda steps, keys, order, gradient: torch.empty_like(gradient),
+    writes=("steps",),
 )
-def item_gradient_sums(keys: Keys, order: Int[Tensor, " places"], gradient: Sums) -> Sums:
-    """Sums of the gradients of equal keys, by block; `order`: where each key was looked up."""
+def item_gradient_sums(
+    steps: Steps, keys: Keys, order: Int[Tensor, " places"], gradient: Sums
+) -> Sums:
+    """Sums of the gradients of equal keys, by block; `order`: where each key was looked up.
+
+    Counts the step that is about to be made: to count it alone would be a kernel more.
+    """
     sums, (n, dim) = torch.empty_like(gradient), gradient.shape
     sum_kernel[(triton.cdiv(n, PLACES),)](
-        keys, order, gradient, sums, n, dim, PLACES=PLACES, COLS=max(16, power_of_two(dim))
+        steps, keys, order, gradient, sums, n, dim, PLACES=PLACES, COLS=max(16, power_of_two(dim))
     )
     return sums
 
@@ -205,7 +211,7 @@ def item_step_rows(
     table: Table, moments: Moments, moved_at: MovedAt, steps: Steps, corrections: Corrections,
     keys: Keys, sums: Sums,
 ) -> None:  # fmt: skip
-    """A step of Adam for the rows of these keys."""
+    """The step of Adam that was counted, for the rows of these keys."""
     n, dim = sums.shape
     step_rows_kernel[(triton.cdiv(n, ROWS),)](
         table, moments, moved_at, steps, corrections, keys, sums, n, dim,
@@ -227,7 +233,7 @@ def item_step_all(
     table: Table, moments: Moments, moved_at: MovedAt, steps: Steps, corrections: Corrections,
     gradient: Table,
 ) -> None:  # fmt: skip
-    """A step of Adam for all rows."""
+    """The step of Adam that was counted, for all rows."""
     n, dim = table.shape
     step_all_kernel[(triton.cdiv(n, ROWS_OF_ALL),)](
         table, moments, moved_at, steps, corrections, gradient, n, dim,
@@ -260,14 +266,13 @@ class KeySums(NamedTuple):
     sums: Sums
 
 
-def sums_by_id(pending: list[Pending]) -> KeySums:
-    """The gradients of all look-ups, added up by id."""
+def sums_by_id(steps: Steps, pending: list[Pending]) -> KeySums:
+    """The gradients of all look-ups, added up by id; counts the step."""
     dim = pending[0].gradient.shape[-1]
-    # Why int32: half as many digits to sort by.
-    ids = joined([each.ids.flatten() for each in pending]).int()
+    ids = joined([each.ids.flatten() for each in pending])
     gradient = joined([each.gradient.reshape(-1, dim) for each in pending])
     keys, order = ids.sort(stable=True)
-    return KeySums(keys, item_gradient_sums(keys, order, gradient))
+    return KeySums(keys, item_gradient_sums(steps, keys, order, gradient))
 
 
 def joined(parts: list[Tensor]) -> Tensor:
@@ -277,13 +282,13 @@ def joined(parts: list[Tensor]) -> Tensor:
 
 def step_rows(table: Table, state: RowState, pending: list[Pending]) -> None:
     """A step of Adam for the rows that were looked up."""
-    item_step_rows(table, *state, *sums_by_id(pending))
-    state.steps.add_(1)
+    item_step_rows(table, *state, *sums_by_id(state.steps, pending))
 
 
 def step_all(table: Table, state: RowState, pending: list[Pending], gradient: Table) -> None:
     """A step of Adam for all rows: down `gradient`, to which that of look-ups is added."""
     if pending:
-        item_gradient_add(gradient, *sums_by_id(pending))
+        item_gradient_add(gradient, *sums_by_id(state.steps, pending))
+    else:
+        state.steps.add_(1)
     item_step_all(table, *state, gradient)
-    state.steps.add_(1)
