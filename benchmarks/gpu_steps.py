@@ -32,8 +32,6 @@ GPU = "h100"
 OUTSIDE_A_CHECKOUT = "e11d820"
 BACKWARD = ("backward", "optimizer")
 COUNTS_FROM = "kernels and bytes counted, docs/results/kernels.csv"
-# Of the whole catalogue a softmax over all items is not counted.
-ITEMS_OF_SOFTMAX = TTL_ITEMS // 10
 LARGER_BATCH = 512
 
 Row = dict[str, Any]
@@ -50,7 +48,11 @@ def measured(path: Path) -> Iterator[Row]:
     # Why: the record of a section is its first row, and what was before it is a process's start.
     starts = sorted(fact["wall_seconds"] for fact in facts)
     yield {**shared, "step": "start", "ms": 1000 * starts[len(starts) // 2], "source": named}
-    steps = [row for row in rows if row["section"] == "methods" and "ms_per_step" in row]
+    steps = [
+        {**row, "what": name_of(row)}
+        for row in rows
+        if row["section"] in ("methods", "finetuning") and "ms_per_step" in row
+    ]
     for name in dict.fromkeys(row["what"] for row in steps):
         best = min(
             (row for row in steps if row["what"] == name and "set" not in row),
@@ -65,11 +67,15 @@ def measured(path: Path) -> Iterator[Row]:
             yield {**shared, "step": f"sharing {row['jobs']}{mps}", "ms": ms, "source": named}
 
 
+def name_of(row: Row) -> str:
+    """The step as `benchmarks.kernels` calls it."""
+    return f"finetune {row['what']}" if row["section"] == "finetuning" else row["what"]
+
+
 def predicted(counts: pd.DataFrame) -> Iterator[Row]:
     """The steps that were counted at TTL's size."""
     for step, parts in counts.groupby("step", sort=False):
-        items = ITEMS_OF_SOFTMAX if step in kernels.SOFTMAX else TTL_ITEMS
-        yield row_of(str(step), parts, items, kernels.BATCH)
+        yield row_of(str(step), parts, TTL_ITEMS, kernels.BATCH)
 
 
 def counted_here() -> Iterator[Row]:

@@ -30,7 +30,8 @@ def test_negatives_are_uniform_among_the_unknown():
     known, stages = padded_targets(target_examples(), torch.tensor([0, 1, 2, 0, 1, 2]).byte())
     assert known.tolist() == [[1, 3, 6], [0, 6, 6], [1, 2, 4]]
     assert stages.tolist() == [[1, 0, 0], [2, 0, 0], [1, 2, 0]]
-    drawn = unknown_candidates(known.repeat_interleave(4000, dim=0), 6).view(3, 4000)
+    uniform = torch.rand(3 * 4000, dtype=torch.float64)
+    drawn = unknown_candidates(known.repeat_interleave(4000, dim=0), 6, uniform).view(3, 4000)
     for row, allowed in zip(
         drawn.tolist(), ({0, 2, 4, 5}, {1, 2, 3, 4, 5}, {0, 3, 5}), strict=True
     ):
@@ -52,7 +53,8 @@ def test_top_n_loss_is_bpr_of_the_head():
     torch.manual_seed(1)
     loss = task.loss(users, picked)
     torch.manual_seed(1)
-    negative = tasks.unknown_candidates(task.ranking.known_to(picked), 6)
+    uniform = torch.rand(4, dtype=torch.float64)
+    negative = tasks.unknown_candidates(task.ranking.known_to(picked), 6, uniform)
     scores = task.head(users)
     rows = torch.arange(4)
     margin = scores[rows, task.examples.targets[picked]] - scores[rows, negative]
@@ -144,7 +146,8 @@ def test_what_is_known_at_each_stage(protocol):
     for example in range(6):
         known = known_by_the_book(protocol, example)
         drawn = built.ranking.known_to(picked[example].expand(n_users))
-        assert set(unknown_candidates(drawn, 6).tolist()) == set(range(6)) - known
+        uniform = torch.rand(n_users, dtype=torch.float64)
+        assert set(unknown_candidates(drawn, 6, uniform).tolist()) == set(range(6)) - known
         target = int(examples.targets[example])
         rivals = [c for c in range(6) if c == target or c not in known]
         slow = sum(bool(scores[example, c] >= scores[example, target]) for c in rivals)

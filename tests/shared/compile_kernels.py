@@ -26,12 +26,19 @@ from triton.runtime.jit import JITFunction
 
 from userbench.model import fused
 from userbench.model.encoder import EncoderConfig, UserEncoder
-from userbench.model.kernels import item_draw, item_rows, item_softmax, item_step
+from userbench.model.kernels import bpr, item_draw, item_rows, item_softmax, item_step
 from userbench.model.kernels.side_by_side import unpacked
 
 H100 = GPUTarget("cuda", 90, 32)
 CUOBJDUMP = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
-TYPES = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.int64: "i64", torch.int32: "i32"}
+TYPES = {
+    torch.uint8: "u8",
+    torch.float64: "fp64",
+    torch.float32: "fp32",
+    torch.bfloat16: "bf16",
+    torch.int64: "i64",
+    torch.int32: "i32",
+}
 LAUNCH = {"num_warps", "num_stages"}
 
 
@@ -125,7 +132,19 @@ def items() -> None:
         item_step.step_all(table, state, pending, torch.empty_like(table))
 
 
+def ranking(dtype: torch.dtype) -> None:
+    """BPR of 128 examples among 17,879 candidates."""
+    hidden, weight, bias = torch.empty(128, 64), torch.empty(17_879, 64), torch.empty(17_879)
+    given = [value.requires_grad_() for value in (hidden, weight, bias)]
+    uniform, picked = torch.empty(128, dtype=torch.float64), torch.arange(128)
+    splits = torch.empty(128, dtype=torch.uint8), torch.empty(128, 60, dtype=torch.uint8)
+    known = torch.empty(128, 60, dtype=torch.int64)
+    positives = bpr.Positives(picked, picked, splits[0], known, splits[1])
+    bpr.bpr(*given, uniform, picked, positives).sum().backward()
+
+
 CALLS: dict[str, Callable[[], None]] = {
+    "ranking": lambda: ranking(torch.float32),
     "encoder": lambda: encoder(torch.bfloat16),
     "encoder tf32": lambda: encoder(torch.float32),
     "item_rows": items,

@@ -11,13 +11,15 @@ from typing import Any, get_args
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Float64, Int, UInt8
 from torch import Tensor, nn
 
 from userbench.data.splits import TEST, TRAIN
 from userbench.data.store import LabelledExamples, TargetExamples, load_labels, load_targets
 from userbench.fields import check_fields
 from userbench.model.encoder import UserVectors, initialise
+from userbench.model.kernels.bpr import Positives, bpr
+from userbench.model.kernels.language import used_for
 from userbench.model.losses import BiasStart, log_frequency
 from userbench.model.metrics import TIES, metrics_of, numbers, ranks
 from userbench.seeds import generator_of
@@ -214,10 +216,18 @@ class TopNTask(nn.Module):
 
     def loss(self, users: UserVectors, picked: Int[Tensor, " users"]) -> Float[Tensor, ""]:
         """-log sigmoid(s_positive - s_negative), one uniform negative per positive."""
+        last, ranking = self.head.score, self.ranking
+        uniform = torch.rand(len(picked), device=picked.device, dtype=torch.float64)
+        if used_for(users):
+            hidden = F.relu(self.head.widen(users))
+            known = Positives(
+                *(self.examples.targets, self.examples.rows),
+                *(ranking.last, ranking.known, ranking.known_from),
+            )
+            return bpr(hidden, last.weight, last.bias, uniform, picked, known).mean()
         positive = self.examples.targets[picked]
-        known = self.ranking.known_to(picked)
-        negative = unknown_candidates(known, self.examples.n_candidates)
-        last = self.head.score
+        known = ranking.known_to(picked)
+        negative = unknown_candidates(known, self.examples.n_candidates, uniform)
         weight = last.weight[positive] - last.weight[negative]
         hidden = F.relu(self.head.widen(users))
         margin = (hidden * weight).sum(-1) + last.bias[positive] - last.bias[negative]
@@ -250,16 +260,15 @@ def padded_targets(
 
 
 def unknown_candidates(
-    known: Int[Tensor, "users known"], n_candidates: int
+    known: Int[Tensor, "users known"], n_candidates: int, uniform: Float64[Tensor, " users"]
 ) -> Int[Tensor, " users"]:
-    """One candidate per user, uniform among those not in `known`.
+    """One candidate per user, drawn by `uniform` among those not in `known`.
 
     Exact without rejection: draw among n - |known| and step over each known candidate in order.
     Those ascend; `n_candidates`, which pads them, may be anywhere between, as no draw is so
     large that it would step over it.
     """
     free = n_candidates - (known < n_candidates).sum(1)
-    uniform = torch.rand(len(known), device=known.device, dtype=torch.float64)
     drawn = torch.minimum((uniform * free).long(), free - 1)
     for column in known.unbind(1):
         drawn = drawn + (drawn >= column)
