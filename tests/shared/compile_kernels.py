@@ -24,6 +24,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from triton.runtime.jit import JITFunction
 
+from userbench.methods import clue
 from userbench.model import fused
 from userbench.model.encoder import EncoderConfig, UserEncoder
 from userbench.model.kernels import bpr, item_draw, item_rows, item_softmax, item_step
@@ -143,7 +144,15 @@ def ranking(dtype: torch.dtype) -> None:
     bpr.bpr(*given, uniform, picked, positives).sum().backward()
 
 
+def heads(dtype: torch.dtype) -> None:
+    """CLUE's projection and predictor of two views of 128 users."""
+    with mock.patch.object(clue, "used_for", lambda _: True):
+        loss, logs = clue.Heads(64, clue.Config())(torch.empty(256, 64, requires_grad=True))
+        loss.backward()
+
+
 CALLS: dict[str, Callable[[], None]] = {
+    "heads": lambda: heads(torch.float32),
     "ranking": lambda: ranking(torch.float32),
     "encoder": lambda: encoder(torch.bfloat16),
     "encoder tf32": lambda: encoder(torch.float32),

@@ -16,6 +16,9 @@ from userbench.data.store import Batch
 from userbench.fields import Positive
 from userbench.method import Objective, PretrainMethod, TrainingConfig
 from userbench.model.encoder import UserEncoder, UserVectors
+from userbench.model.kernels.batch_norm import in_two_views
+from userbench.model.kernels.cosines import cosine_with_other_view, spread_by_column
+from userbench.model.kernels.language import used_for
 from userbench.model.losses import Similarity, nt_xent
 from userbench.view import ViewOptions
 from userbench.views import same
@@ -57,7 +60,7 @@ class Method(PretrainMethod):
         logs = {"spread": spread(users.detach())}
         if self.heads is None:
             return Objective(nt_xent(*users.chunk(2), c.similarity, c.temperature), logs)
-        loss, logs_of_heads = self.heads(*users.chunk(2))
+        loss, logs_of_heads = self.heads(users)
         return Objective(loss, logs | logs_of_heads)
 
 
@@ -72,9 +75,13 @@ class Heads(nn.Module):
         if config.without == "predictor":
             self.predict = nn.Identity()
 
-    def forward(self, first: UserVectors, second: UserVectors) -> Objective:
+    def forward(self, users: Float[Tensor, "views dim"]) -> Objective:
         """The symmetric loss, -1 where each view is predicted perfectly from the other."""
-        z1, z2 = self.project(first), self.project(second)
+        if used_for(users) and self.without == "nothing":
+            z = in_two_views(self.project, users)
+            loss = -cosine_with_other_view(in_two_views(self.predict, z), z).mean()
+            return Objective(loss, {"projected_spread": spread(z.detach()[: len(z) // 2])})
+        z1, z2 = map(self.project, users.chunk(2))
         loss = (self.distance(z1, z2) + self.distance(z2, z1)) / 2
         return Objective(loss, {"projected_spread": spread(z1.detach())})
 
@@ -96,5 +103,7 @@ def spread(users: UserVectors) -> Float[Tensor, ""]:
     1 where users spread over the sphere, 0 where all are one point. A collapse is seen first, and
     may stay, in the projections.
     """
+    if used_for(users):
+        return spread_by_column(users).mean()
     width = users.shape[1]
     return F.normalize(users, dim=-1).std(0).mean() * width**0.5
