@@ -6,13 +6,15 @@ import pytest
 import torch
 
 from userbench.data.store import BehaviourStore
+from userbench.methods import ptum
 from userbench.model import augment
 from userbench.model.encoder import EncoderConfig, UserEncoder
+from userbench.model.kernels.masked_and_past import masked_and_past
 from userbench.model.kernels.subsets import ordered_places, random_share
 from userbench.view import load_views
 from userbench.views.fill import masked_part
 
-N_ITEMS = 50
+N_ITEMS, MASK = 50, 51
 VARIANTS = [
     ("operators", {}),
     ("operators", {"distinct": True}),
@@ -58,6 +60,17 @@ def test_views_equal_the_plain_ones(kind, options, width, monkeypatch):
         drawn.append((*views(batch, 0.3), getattr(views, "partnered", torch.zeros(()))))
     for plain, found in zip(*drawn, strict=True):
         assert torch.equal(plain, found)
+
+
+@pytest.mark.parametrize("width", LENGTHS)
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_what_ptum_hides_equals_the_plain_way(width, count):
+    store = store_of(width)
+    items = store.batch(torch.arange(store.n_users)).items
+    uniform = torch.rand(len(items), dtype=torch.float64)
+    plain = ptum.hide(items, uniform, count, MASK)
+    found = masked_and_past(items, uniform, count, MASK)
+    assert all(torch.equal(*pair) for pair in zip(plain, found, strict=True))
 
 
 @pytest.mark.parametrize("width", LENGTHS)
