@@ -255,9 +255,8 @@ class SameDraws(TorchFunctionMode):
         if func in (torch.rand, torch.randint):
             device = kwargs.pop("device", None)
             return func(*args, **kwargs).to(device or "cpu")
-        if func is torch.Tensor.exponential_:
-            drawn = torch.empty(args[0].shape, dtype=args[0].dtype).exponential_()
-            return args[0].copy_(drawn)
+        if func in (torch.Tensor.exponential_, torch.Tensor.uniform_):
+            return args[0].copy_(func(torch.empty(args[0].shape, dtype=args[0].dtype)))
         return func(*args, **kwargs)
 
 

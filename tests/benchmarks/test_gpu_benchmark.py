@@ -165,19 +165,22 @@ def test_operations_count_the_encodings_of_a_method(name, monkeypatch):
 def test_draws_are_the_cpus():
     """A GPU that drew by itself would make other views, and no comparison would mean anything."""
     seen = []
+    known = (torch.rand, torch.randint, torch.Tensor.exponential_, torch.Tensor.uniform_)
 
     class Seen(gpu.SameDraws):
         def __torch_function__(self, func, types, args=(), kwargs=None):
-            known = (torch.rand, torch.randint, torch.Tensor.exponential_)
             seen.extend(known.index(one) for one in known if func is one)
             return super().__torch_function__(func, types, args, kwargs)
 
-    torch.manual_seed(0)
-    expected = (torch.rand(3), torch.randint(9, (2,)), torch.empty(4).exponential_())
-    torch.manual_seed(0)
+    def draws():
+        torch.manual_seed(0)
+        drawn = (torch.rand(3, device="cpu"), torch.randint(9, (2,)))
+        return *drawn, torch.empty(4).exponential_(), torch.empty(2, 4)[1].uniform_()
+
+    expected = draws()
     with Seen():
-        found = (torch.rand(3, device="cpu"), torch.randint(9, (2,)), torch.empty(4).exponential_())
-    assert seen == [0, 1, 2]
+        found = draws()
+    assert seen == [0, 1, 2, 3]
     assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
 
 

@@ -27,18 +27,31 @@ from triton.runtime.jit import JITFunction
 from userbench.methods import clue
 from userbench.model import fused
 from userbench.model.encoder import EncoderConfig, UserEncoder
-from userbench.model.kernels import bpr, item_draw, item_rows, item_softmax, item_step
+from userbench.model.kernels import (
+    bpr,
+    informative,
+    item_draw,
+    item_rows,
+    item_softmax,
+    item_step,
+    masked_and_past,
+    operators,
+    periods,
+    same_target,
+    subsets,
+)
 from userbench.model.kernels.side_by_side import unpacked
 
 H100 = GPUTarget("cuda", 90, 32)
 CUOBJDUMP = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
 TYPES = {
-    torch.uint8: "u8",
     torch.float64: "fp64",
     torch.float32: "fp32",
     torch.bfloat16: "bf16",
     torch.int64: "i64",
     torch.int32: "i32",
+    torch.int8: "i8",
+    torch.uint8: "u8",
 }
 LAUNCH = {"num_warps", "num_stages"}
 
@@ -151,6 +164,26 @@ def heads(dtype: torch.dtype) -> None:
         loss.backward()
 
 
+def views() -> None:
+    """All that draws views, for 128 users of 150 behaviours at most."""
+    items, uniform = torch.ones(128, 150, dtype=torch.int64), torch.ones(2, 128).double()
+    keys, order = torch.ones(2, 128, 150), torch.ones(2, 128, 150).double()
+    ids, small = torch.ones(1000, dtype=torch.int64), torch.ones(1000, dtype=torch.int32)
+    for distinct in (False, True):
+        numbers = (*[uniform] * 3, order, keys)
+        operators.operator_views(items, *numbers, 400, 600, 600, 9, distinct)
+    numbers = (uniform, keys, keys, uniform, uniform, order, keys)
+    informative.informative_views(items, ids, *numbers, [100, 400, 700, 200, 200], 9, 4, 150)
+    for window in ("halves", "long", "short"):
+        periods.period_views(items, uniform, window, 10)
+    groups = (small, ids, small, ids, ids, small)  # items, offsets, members, counts, first, ranks
+    same_target.same_target_views(ids[:128], items, uniform[0], *groups, 150)
+    masked_and_past.masked_and_past(items, uniform[0], 2, 9)
+    for share in ("proper", "some"):
+        subsets.random_share(items, keys[0], 300, share)
+    subsets.ordered_places(torch.ones(19_200, dtype=torch.bool), 6_000)
+
+
 CALLS: dict[str, Callable[[], None]] = {
     "heads": lambda: heads(torch.float32),
     "ranking": lambda: ranking(torch.float32),
@@ -161,6 +194,7 @@ CALLS: dict[str, Callable[[], None]] = {
     "item_softmax tf32": lambda: softmax(torch.float32),
     "item_draw": lambda: draw(torch.bfloat16),
     "item_draw tf32": lambda: draw(torch.float32),
+    "views": views,
 }
 
 if __name__ == "__main__":

@@ -16,8 +16,10 @@ from torch import Tensor
 from userbench.data.store import Batch, BehaviourStore
 from userbench.fields import Count
 from userbench.method import Objective, PretrainMethod, TrainingConfig
-from userbench.model.augment import lengths_of, random_start
+from userbench.model.augment import Uniform, lengths_of, random_start
 from userbench.model.encoder import Items, ItemTable
+from userbench.model.kernels.language import used_for
+from userbench.model.kernels.masked_and_past import masked_and_past
 
 
 @dataclass(frozen=True)
@@ -51,15 +53,13 @@ class Method(PretrainMethod):
 
     def forward(self, batch: Batch, progress: float) -> Objective:
         """L = L_MBP + lambda L_NBP, each a mean over the users who have enough behaviours."""
-        c, items, lengths = self.config, batch.items, lengths_of(batch.items)
-        masked_at = random_start(lengths, torch.ones_like(lengths))
-        masked = items.scatter(1, masked_at, self.encoder.config.mask_id)
-        past, following = split_last(items, c.next_behaviours)
-        encoded = self.encoder(torch.cat([masked, past]), batch.bounds)
-        masked_users, past_users = encoded.chunk(2)
+        c, items, mask_id = self.config, batch.items, self.encoder.config.mask_id
+        uniform = torch.rand(len(items), device=items.device, dtype=torch.float64)
+        hidden = masked_and_past if used_for(items) else hide
+        views, true, lengths = hidden(items, uniform, c.next_behaviours, mask_id)
+        masked_users, past_users = self.encoder(views, batch.bounds).chunk(2)
 
         users = torch.stack([masked_users] + [past_users] * c.next_behaviours, dim=1)
-        true = torch.cat([items.gather(1, masked_at), following], dim=1)
         shape = (*true.shape, c.negatives)
         drawn = self.drawable[torch.randint(len(self.drawable), shape, device=true.device)].long()
         losses = choice_losses(users, true, drawn, self.encoder.items)
@@ -69,22 +69,29 @@ class Method(PretrainMethod):
         return Objective(mbp + c.next_weight * nbp, logs)
 
 
-class Split(NamedTuple):
-    """Sequences without their last behaviours, and these."""
+class Hidden(NamedTuple):
+    """All users with one behaviour masked, then all without their last; what these were."""
 
-    past: Items
-    following: Int[Tensor, "users count"]
+    views: Int[Tensor, "users_twice length"]
+    true: Int[Tensor, "users predictions"]
+    lengths: Int[Tensor, " users"]
 
 
-def split_last(items: Items, count: int) -> Split:
-    """Split off the last `count` behaviours of each user.
+def hide(items: Items, uniform: Uniform, count: int, mask_id: int) -> Hidden:
+    """Mask a behaviour of each user; split off the last `count`.
 
     A user who has no more keeps one behaviour to encode, and counts in no mean of this task.
     """
-    kept = (lengths_of(items) - count).clamp(min=1)[:, None]
+    lengths = lengths_of(items)
+    masked_at = random_start(lengths, torch.ones_like(lengths), uniform)
+    kept = (lengths - count).clamp(min=1)[:, None]
     position = torch.arange(items.shape[1], device=items.device)
-    next_at = kept + torch.arange(count, device=items.device)
-    return Split(items * (position < kept), items.gather(1, next_at.clamp(max=len(position) - 1)))
+    next_at = (kept + torch.arange(count, device=items.device)).clamp(max=len(position) - 1)
+    return Hidden(
+        torch.cat([items.scatter(1, masked_at, mask_id), items * (position < kept)]),
+        items.gather(1, torch.cat([masked_at, next_at], dim=1)),
+        lengths,
+    )
 
 
 def choice_losses(

@@ -16,10 +16,11 @@ from torch import Tensor
 
 from userbench.data.store import Batch, BehaviourStore, Bounds
 from userbench.fields import Positive, Ratio
-from userbench.model.augment import ceil_share, lengths_of, places_of, random_subset
+from userbench.model.augment import Keys, ceil_share, lengths_of, places_of, random_subset
 from userbench.model.encoder import Items, UserEncoder
 from userbench.model.item_softmax import item_targets
 from userbench.model.kernels.language import used_for
+from userbench.model.kernels.subsets import random_share
 from userbench.model.losses import sample_items
 from userbench.training.checkpoint import OWN, fill, load
 from userbench.view import Pair, ViewOptions, Views
@@ -140,8 +141,13 @@ def stage_of(progress: float, stages: int) -> int:
     return min(int(stages * progress), stages - 1)
 
 
-def masked_part(items: Items, ratio: float) -> Bool[Tensor, "users length"]:
+def masked_part(
+    items: Items, ratio: float, keys: Keys | None = None
+) -> Bool[Tensor, "users length"]:
     """max(1, ceil(ratio * n)) behaviours of each user, but never all of them."""
+    if used_for(items):
+        keys = torch.rand(items.shape, device=items.device) if keys is None else keys
+        return random_share(items, keys, round(ratio * 1000), "some")
     lengths = lengths_of(items)
     counts = torch.minimum(ceil_share(lengths, ratio).clamp(min=1), lengths - 1)
-    return random_subset(lengths, counts, items.shape[1])
+    return random_subset(lengths, counts, items.shape[1], keys)
