@@ -11,6 +11,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from userbench.errors import NotANumber
+from userbench.model.kernels import nt_xent as kernel
+from userbench.model.kernels.language import used_for
 
 BiasStart = Literal["zero", "frequency"]
 Similarity = Literal["dot", "cosine"]
@@ -208,6 +210,9 @@ def nt_xent(
     over both views of all users, as log(1 + sum_(j != i, p(i)) exp(S(i, j) - S(i, p(i)))), in which
     a loss near 0 keeps its digits; `excluded` pairs of users are no negatives of each other.
     """
+    if used_for(first):
+        views = torch.cat([first, second])
+        return kernel.nt_xent(views, excluded, similarity == "cosine", temperature)
     # Why float64: rounding a score of 14 to float32 alone changes a small loss by 5e-7 of it.
     views = torch.cat([first, second]).double()
     if similarity == "cosine":
