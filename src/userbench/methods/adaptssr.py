@@ -19,6 +19,7 @@ from userbench.data.store import Batch
 from userbench.fields import Positive
 from userbench.method import Objective, PretrainMethod, TrainingConfig
 from userbench.model.encoder import UserVectors
+from userbench.model.kernels import language, ranking
 from userbench.model.tiers import Tiers, tiers_of
 from userbench.view import ViewOptions
 from userbench.views import operators
@@ -70,13 +71,19 @@ def adaptssr(views: Sequence[UserVectors], config: Config) -> Objective:
 
     Each is the anchor once (L^ and L~), with the other and its twin as explicit views.
     """
+    if (
+        language.used_for(views[0])
+        and config.pairs == "hardest"
+        and config.coefficient != "released"
+    ):
+        return Objective(*ranking.hardest_pairs(views, config.coefficient, config.temperature))
     a, a_again, b, b_again = (F.normalize(view, dim=-1) for view in views)
     crossed = torch.stack([(s * t).sum(-1) for s in (a, a_again) for t in (b, b_again)])
-    ranking = {"hardest": hardest_pairs, "all": all_pairs}[config.pairs]
+    loss_of = {"hardest": hardest_pairs, "all": all_pairs}[config.pairs]
     losses, implicit_above, explicit_above = [], [], []
     for tiers in (tiers_of(a, a_again, [b, b_again]), tiers_of(b, b_again, [a, a_again])):
         weight = first_order_weight(config.coefficient, crossed, tiers.explicit)
-        losses.append(ranking(tiers, weight, config.temperature))
+        losses.append(loss_of(tiers, weight, config.temperature))
         implicit_above.append((tiers.implicit > tiers.explicit).float().mean())
         explicit_above.append((tiers.explicit > tiers.others.amax(0)).float().mean())
     logs = {

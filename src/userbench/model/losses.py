@@ -12,7 +12,8 @@ from torch import Tensor
 
 from userbench.errors import NotANumber
 from userbench.model.kernels import item_draw
-from userbench.model.kernels import item_softmax as in_kernels
+from userbench.model.kernels import item_softmax as softmax_kernels
+from userbench.model.kernels import nt_xent as nt_xent_kernels
 from userbench.model.kernels.language import used_for
 
 BiasStart = Literal["zero", "frequency"]
@@ -44,7 +45,7 @@ def item_softmax(
     """
     if used_for(states):
         dtype = torch.bfloat16 if bf16 else torch.float32
-        return in_kernels.item_softmax(states, targets, table, bias, dtype)
+        return softmax_kernels.item_softmax(states, targets, table, bias, dtype)
     table = table[: len(bias)]
     if len(states) * len(table) <= LOGITS_KEPT[states.device.type]:
         logits = F.linear(states, table, bias)
@@ -219,6 +220,9 @@ def nt_xent(
     over both views of all users, as log(1 + sum_(j != i, p(i)) exp(S(i, j) - S(i, p(i)))), in which
     a loss near 0 keeps its digits; `excluded` pairs of users are no negatives of each other.
     """
+    if used_for(first):
+        views = torch.cat([first, second])
+        return nt_xent_kernels.nt_xent(views, excluded, similarity == "cosine", temperature)
     # Why float64: rounding a score of 14 to float32 alone changes a small loss by 5e-7 of it.
     views = torch.cat([first, second]).double()
     if similarity == "cosine":
