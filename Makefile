@@ -72,6 +72,8 @@ gpu:
 gpu-steps: install
 	$(RUN) python -m benchmarks.kernels --out docs/results
 	$(RUN) python -m benchmarks.gpu_steps
+	$(RUN) python -m benchmarks.gpu_page --rows docs/results/gpu/h100.jsonl --commit e11d820 \
+		--page docs/gpu.md
 
 # Time and memory at the paper's full scale, simulated: 3 GB under results/, one to two hours.
 full-scale: install

@@ -1,6 +1,7 @@
 """Rows of `benchmarks.gpu` -> one table and a page; also a command, for rows measured elsewhere.
 
 python -m benchmarks.gpu_page --out results/gpu
+python -m benchmarks.gpu_page --rows docs/results/gpu/h100.jsonl --commit e11d820 --page docs/gpu.md
 """
 
 import argparse
@@ -20,6 +21,11 @@ TARGETS = (
     ("AdaptSSR, seconds per epoch", "adaptssr", "epoch_seconds", 15, "at most"),
     ("MLM with the exact softmax, seconds per epoch", "mlm", "epoch_seconds", 60, "at most"),
     ("AdaptSSR, times as fast as plain", "adaptssr", "times_plain", 30, "at least"),
+)
+GENERATED = (
+    "Generated from the rows of `make gpu` by `benchmarks/gpu_page.py`. What is not here was not "
+    "measured. [performance.md](performance.md) has what is predicted from counts; "
+    "[sharing-a-gpu.md](sharing-a-gpu.md) says how several trainings share a GPU."
 )
 SPEED = {
     "what": "method",
@@ -112,9 +118,23 @@ TITLES = {
 @command
 def main(argv: list[str] | None = None) -> None:
     """Write table and page of rows; an error ends it with one line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True, help="folder of the rows")
-    write(parser.parse_args(argv).out)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, help="folder of the rows, for gpu.csv and gpu.md, too")
+    parser.add_argument("--rows", type=Path, help="or: one file of rows")
+    parser.add_argument("--page", type=Path, help="and the page to make of it")
+    parser.add_argument("--commit", help="of rows that were measured outside a checkout")
+    args = parser.parse_args(argv)
+    if args.out:
+        write(args.out)
+    elif args.rows and args.page:
+        rows, facts = read(args.rows)
+        for fact in facts.values():
+            fact["git"].setdefault("commit", args.commit or "")
+        artifact.write_text(args.page, page(rows, facts))
+    else:
+        raise ValueError("say --out, or --rows and --page")
 
 
 def write(folder: Path) -> None:
@@ -125,19 +145,18 @@ def write(folder: Path) -> None:
     artifact.write_text(folder / "gpu.md", page(rows, facts))
 
 
-def read(folder: Path) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
-    """Rows of all sections, with what follows from other rows, and what each was measured on."""
-    rows, facts = [], {}
-    for name in SECTIONS:
-        path = folder / f"{name}.jsonl"
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        for row in map(json.loads, lines):
-            if row["what"] == "hardware":
-                facts[name] = row
-            else:
-                rows.append(row)
+def read(path: Path) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
+    """Rows of a file or of a folder of sections, and what each section was measured on.
+
+    Rows get what follows from other rows. ValueError where there are none.
+    """
+    files = sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
+    lines = [line for file in files for line in file.read_text(encoding="utf-8").splitlines()]
+    found = sorted(map(json.loads, lines), key=lambda row: SECTIONS.index(row["section"]))
+    facts = {row["section"]: row for row in found if row["what"] == "hardware"}
+    rows = [row for row in found if row["what"] != "hardware"]
     if not rows:
-        raise ValueError(f"{folder}: no rows. Run python -m benchmarks.gpu")
+        raise ValueError(f"{path}: no rows. Run python -m benchmarks.gpu")
     peaks = {r["precision"]: r.get("per_second") for r in rows if r["what"] == "matrix product"}
     plain = next((r.get("users_per_second") for r in rows if r["what"] == "plain"), None)
     for row in rows:
@@ -166,7 +185,7 @@ def compare_with_measured(rows: list[dict[str, Any]]) -> None:
 
 def page(rows: list[dict[str, Any]], facts: dict[str, dict[str, Any]]) -> str:
     """The page, in Markdown."""
-    lines = ["# Training on a GPU", ""]
+    lines = ["# Training on a GPU", "", GENERATED, ""]
     for description in {describe(fact): None for fact in facts.values()}:
         lines += [description, ""]
     if any(fact.get("tiny") for fact in facts.values()):

@@ -64,6 +64,13 @@ NO_KERNEL = frozenset(
 )
 MS_PER_KERNEL, MS_PER_GB = 3.95e-3, 0.623
 MS_PER_OPERATION, MS_PER_EXPONENTIAL = 1e3 / 400e12, 1e3 / 3.75e12
+# What a step of 128 users may ask for: kernels, and GB at 645,972 items.
+BUDGETS = {
+    "adaptssr": (150, 1.2),
+    **{name: (120, 1.0) for name in ("cl4srec", "coserec", "duorec", "clue", "idicl")},
+    "ptum": (140, 1.1),
+    **{f"finetune {kind}": (90, 0.9) for kind in KINDS},
+}
 ADAM_BYTES = 28  # of a parameter: read weight, gradient and two moments, write all but the gradient
 
 

@@ -11,7 +11,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 
-from benchmarks import peer_page
+from benchmarks import kernels_page, peer_page
 from benchmarks.configurations import (
     CONFIGURATIONS,
     MACHINE,
@@ -71,6 +71,9 @@ def write(measurements: Path, out: Path, page_folder: Path) -> str:
         text += memory_section(memory)
     if (beside := page_folder / peer_page.KEPT).exists():
         text += peer_page.section(peer_page.read(beside), artifact.provenance_of(beside))
+    if (counted := page_folder / kernels_page.KEPT).exists():
+        measured = kernels_page.fastest(page_folder / kernels_page.MEASURED)
+        text += kernels_page.section(pd.read_csv(counted), measured)
     if (scale := page_folder / "full-scale.csv").exists():
         text += full_scale(read_full_scale(scale), artifact.provenance_of(scale))
     artifact.write_text(page_folder / "performance.md", text)

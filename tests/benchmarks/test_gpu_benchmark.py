@@ -6,6 +6,7 @@ from unittest import mock
 import pandas as pd
 import pytest
 import torch
+from repository import ROOT
 
 from benchmarks import gpu, gpu_page, gpu_profile, gpu_sharing
 from userbench.model import losses
@@ -237,3 +238,11 @@ def test_kernels_of_a_step_by_name():
     (found,) = (row for row in kernels if row["kernel"] == "aten::exp")
     assert found["launches"] == 2
     assert whole["launches"] == pytest.approx(sum(row["launches"] for row in kernels), abs=0.1)
+
+
+def test_the_page_of_measurements_is_made_of_its_rows(tmp_path):
+    """Wrong: docs/gpu.md shows what nobody measured (make gpu-steps)."""
+    docs, page = ROOT / "docs", tmp_path / "gpu.md"
+    rows = str(docs / "results" / "gpu" / "h100.jsonl")
+    gpu_page.main(["--rows", rows, "--commit", "e11d820", "--page", str(page)])
+    assert page.read_text() == (docs / "gpu.md").read_text()
