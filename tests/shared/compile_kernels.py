@@ -39,6 +39,7 @@ from userbench.model.kernels import (
     periods,
     same_target,
     subsets,
+    unit_rows,
 )
 from userbench.model.kernels.side_by_side import unpacked
 
@@ -158,10 +159,11 @@ def ranking(dtype: torch.dtype) -> None:
 
 
 def heads(dtype: torch.dtype) -> None:
-    """CLUE's projection and predictor of two views of 128 users."""
+    """CLUE's projection and predictor, and IDICL's interests, of two views of 128 users."""
     with mock.patch.object(clue, "used_for", lambda _: True):
         loss, logs = clue.Heads(64, clue.Config())(torch.empty(256, 64, requires_grad=True))
         loss.backward()
+    unit_rows.unit_rows(torch.empty(256, 4, 64, requires_grad=True), 0.5).sum().backward()
 
 
 def views() -> None:

@@ -22,6 +22,8 @@ from userbench.fields import Count, Positive
 from userbench.method import Objective, PretrainMethod, TrainingConfig
 from userbench.model.encoder import UserEncoder, UserVectors
 from userbench.model.interests import InterestPooling, Interests
+from userbench.model.kernels.language import used_for
+from userbench.model.kernels.unit_rows import unit_rows
 from userbench.model.losses import Similarity, nt_xent
 from userbench.view import ViewOptions
 from userbench.views import periods
@@ -90,6 +92,8 @@ class Method(PretrainMethod):
 
 def aligned(interests: Interests, similarity: Similarity) -> UserVectors:
     """Vectors whose dot product is sim(x, y) = 1/K sum_k cos(v_xk, v_yk), or <v_xk, v_yk>."""
+    if similarity == "cosine" and used_for(interests):
+        return unit_rows(interests, interests.shape[1] ** -0.5).flatten(1)
     if similarity == "cosine":
         interests = F.normalize(interests, dim=-1)
     return interests.flatten(1) / interests.shape[1] ** 0.5
@@ -97,5 +101,6 @@ def aligned(interests: Interests, similarity: Similarity) -> UserVectors:
 
 def cosines_between(dictionary: Float[Tensor, "entries dim"]) -> Float[Tensor, "entries entries"]:
     """Cosines of the entries with each other; of each with itself, 0."""
-    entries = F.normalize(dictionary, dim=-1)
+    unit = unit_rows if used_for(dictionary) else F.normalize
+    entries = unit(dictionary)
     return (entries @ entries.T).fill_diagonal_(0)
