@@ -133,3 +133,12 @@ def test_layers_with_grafts_are_computed_plainly(as_on_a_gpu):
     encoder = made()
     encoder.layers[0].after_network = torch.nn.Tanh()
     assert not torch.allclose(encoder(batch()), made()(batch()), atol=1e-3)
+
+
+def test_every_place_has_masks_of_its_own():
+    """Wrong: two layers, or attention and network, drop the same values."""
+    encoder = made(dropout=0.3).train()
+    masks = encoder_module.fused.Masks(encoder, torch.device("cpu"))
+    drawn = [masks.at_next_place(encoder.dropout) for _ in range(3)]
+    assert len({int(seed) + place for seed, place, _ in drawn}) == 3
+    assert {rate for _, _, rate in drawn} == {0.3}

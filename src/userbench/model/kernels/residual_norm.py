@@ -164,6 +164,8 @@ class ResidualNorm(torch.autograd.Function):
         """One kernel, and the sum over its programs."""
         if of_first is None:
             of_first, of_second = of_second, None
+        of_first = of_first.contiguous()
+        of_second = None if of_second is None else of_second.contiguous()
         of_product, of_residual, by_program = residual_norm_backward(
             of_first, of_second, *ctx.saved_tensors, *ctx.drawn
         )

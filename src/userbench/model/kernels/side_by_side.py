@@ -101,6 +101,7 @@ def pack_rows(
 
 def side_by_side(items: Items, capacity: int) -> SideBySide:
     """The behaviours of right-padded rows; more than `capacity` stop the device."""
+    items = items.contiguous()
     packed, positions, starts = pack_rows(items, row_lengths(items), capacity)
     torch._assert_async(starts[-1] <= capacity, "a batch has more behaviours than its bound")
     return SideBySide(packed, positions, starts, items)
