@@ -370,3 +370,19 @@ def test_plan_wants_real_data_to_be_read_first(checkout, tmp_path):
     done = plan(checkout, "--config", path, USERBENCH_TTL10K=str(tmp_path))
     assert done.returncode != 0
     assert "results/ttl10k/data/ttl/behaviours is not there yet, and what it holds" in done.stderr
+
+
+def test_what_starts_a_process_is_counted_by_what_it_does():
+    """Wrong: each of fifty trainings is planned without the seconds before its first step."""
+    from userbench.plan.corpora import Cost
+    from userbench.plan.jobs import Job
+    from userbench.plan.probes import Measured, key_of
+
+    trained = job("clue")
+    scored = Job("baselines", ["--store", "s", "--seed", "0"])
+    probes = {key_of(trained): Cost(10.0), key_of(scored): Cost(1.0)}
+    found = Measured({}, probes, starts={"pretrain": 3.0, "baselines": 1.5}, of_report=1.0)
+    assert found.cost(trained).seconds == 13.0
+    assert found.cost(trained, slowdown=2.0).seconds == 23.0
+    assert found.cost(scored).seconds == 2.5
+    assert found.cost(Job("table2", [])).seconds == 1.0

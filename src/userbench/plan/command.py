@@ -12,6 +12,7 @@ Of a GPU that is not here: the hours of Table 2 by steps that were measured on o
 """
 
 import os
+import resource
 import tempfile
 import time
 from dataclasses import asdict, dataclass
@@ -32,6 +33,9 @@ from userbench.results.artifact import record, write_json
 from userbench.training.gpu_share import mps
 
 ROWS_SHOWN = 20
+# Why: Snakemake looks for the next job, starts a shell and keeps records; a run of 112 jobs, one at
+# a time on a busy machine, took 18 s longer than its jobs.
+SECONDS_BETWEEN_JOBS = 0.16
 # Whose steps say what sharing a GPU brings: it was measured on no other.
 KNOWN_GPU = "h100"
 
@@ -86,8 +90,9 @@ def main(argv: list[str] | None = None) -> None:
 
 def plan(options: Options) -> None:
     """List the jobs that are left, measure their steps, add up, print."""
-    started = time.perf_counter()
+    started, before = time.perf_counter(), seconds_of_children()
     asked = jobs_left(options.config, options.targets, everything=options.all)
+    starting = seconds_of_children() - before
     if not asked:
         print("Nothing is left to be done.")
         return
@@ -100,7 +105,8 @@ def plan(options: Options) -> None:
         shared = jobs_on_a_gpu(options.config)
         slower = shared / min(shared, Speeds(KNOWN_GPU).sharing_gain(mps() == "yes"))
         costs = [found.cost(job, slower if job.stage in TRAINING else 1.0) for job in jobs]
-        wall = schedule(jobs, [cost.seconds for cost in costs], options.cores, shared)
+        seconds = [cost.seconds + SECONDS_BETWEEN_JOBS for cost in costs]
+        wall = starting + schedule(jobs, seconds, options.cores, shared)
         print(page(jobs, costs, wall, options.cores))
         if options.sharing:
             print(advice(options, jobs, found))
@@ -118,6 +124,12 @@ def plan(options: Options) -> None:
         ]
         write_json(options.json, {"wall_seconds": wall, "cores": options.cores, "jobs": rows})
         record(options.json, asdict(options))
+
+
+def seconds_of_children() -> float:
+    """CPU seconds of the processes that this one has started and that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def jobs_on_a_gpu(configs: list[Path]) -> int:
@@ -138,7 +150,7 @@ def advice(options: Options, jobs: list[Job], found: Measured) -> str:
     lines = [
         *([f"Under MPS (docs/sharing-a-gpu.md): {mps()}."] if on_gpu else []),
         "",
-        f"The start of a process takes {found.start:.1f} s. Seconds for a step of one training:",
+        f"A training takes {found.starts['pretrain']:.1f} s to start. Seconds for a step of one:",
     ]
     for some in steps:
         beside = [f"{s:.4f} beside {n - 1} processes" for n, s in some.beside.items()]

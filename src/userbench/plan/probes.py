@@ -32,6 +32,7 @@ from userbench.plan.jobs import (
     changed,
 )
 from userbench.training.acceleration import STAGES, captured, chosen
+from userbench.training.cpu_memory import bound_kernel_cache
 from userbench.training.optimizer import Adam
 from userbench.views import operators
 
@@ -47,7 +48,8 @@ class Measured(NamedTuple):
     corpora: dict[str, Corpus]
     probes: dict[str, Cost]
     """Of one seed of the jobs that train or score, without the start of a process; by `key_of`."""
-    start: float
+    starts: dict[str, float]
+    """Seconds, by stage, until a process begins with what the probes measure."""
     of_report: float
 
     def cost(self, job: Job, slowdown: float = 1.0) -> Cost:
@@ -58,7 +60,8 @@ class Measured(NamedTuple):
         if job.stage not in PROBES:
             return Cost(self.of_report)
         one, seeds = self.probes[key_of(job)], len(job.seeds)
-        return Cost(self.start + seeds * one.seconds * slowdown, one.memory, seeds * one.disk)
+        seconds = self.starts[job.stage] + seeds * one.seconds * slowdown
+        return Cost(seconds, one.memory, seeds * one.disk)
 
     def seconds_of_seed(self, job: Job) -> float:
         """Seconds of one seed of a job, alone and without the start of a process."""
@@ -72,8 +75,7 @@ def measured(jobs: list[Job], folder: Path, cores: int) -> Measured:
     """
     corpora = {path: corpus(path, jobs, folder) for path in stores_of(jobs)}
     device = next((job.flags["device"][0] for job in jobs if job.stage in TRAINING), "cpu")
-    on_device = f"import torch, userbench.finetune; torch.zeros(1, device={device!r})"
-    start, _ = run_alone("-c", on_device)
+    starts = {stage: start_of(stage, device) for stage in PROBES}
     of_report, _ = run_alone("-c", "import userbench.report.tables.table2")
     probes = {key_of(job): job for job in jobs if job.stage in PROBES}
     # Why: a fork of a process that holds torch starts at once, and its memory is its own.
@@ -83,7 +85,17 @@ def measured(jobs: list[Job], folder: Path, cores: int) -> Measured:
     # Why not concurrent.futures: with one task a process, it hangs (Python issue 115634).
     with context.Pool(1 if device.startswith("cuda") else cores, maxtasksperchild=1) as pool:
         found = dict(zip(probes, pool.starmap(probe, pairs, chunksize=1), strict=True))
-    return Measured(corpora, found, start, of_report)
+    return Measured(corpora, found, starts, of_report)
+
+
+def start_of(stage: str, device: str) -> float:
+    """Seconds that a process of a stage takes to start, its libraries and its device included."""
+    words = f"import torch, userbench.{stage}"
+    if stage in TRAINING:
+        # Why: the first optimizer of a process loads torch's compiler, which takes over a second.
+        weight = f"torch.zeros(1, device={device!r}, requires_grad=True)"
+        words += f"; torch.optim.Adam([{weight}])"
+    return run_alone("-c", words)[0]
 
 
 def key_of(job: Job) -> str:
@@ -107,6 +119,7 @@ def key_of(job: Job) -> str:
 
 def probe(job: Job, of: Corpus) -> Cost:
     """Measure a job in this process, on one thread, as the workflow runs it."""
+    bound_kernel_cache()
     torch.set_num_threads(1)
     words = changed(job.words, store=of.store, splits=of.splits[job.flags["splits"][0]])
     seconds, disk = PROBES[job.stage](words, of.scale)
@@ -178,13 +191,16 @@ def seconds_of_task(
     task: Task, behaviours: store.BehaviourStore, options: finetune.Options, scale: float
 ) -> float:
     """Seconds that one fine-tuning takes, with its evaluations."""
+    before = clock()
     model, split, length = finetune_model(task, behaviours, options)
+    prepared = clock() - before
     step = finetune_step(task, behaviours, options, model, split)
     some = split.validation[:512]
     per_example = seconds_of(lambda _: evaluate(model, behaviours, some)) / len(some)
     count, steps = -(-scale * length // task.batch_size), steps_of(step, options.capture)
     epoch = count * steps.each + scale * len(split.validation) * per_example
-    return steps.capturing + task.epochs * epoch + scale * len(split.test) * per_example
+    tested = scale * len(split.test) * per_example
+    return prepared + steps.capturing + task.epochs * epoch + tested
 
 
 def finetune_model(
