@@ -10,25 +10,22 @@ from jaxtyping import Float, Int32
 from torch import Tensor
 
 from userbench.model.kernels.language import Seed, jit, operator, power_of_two, tl, triton
+from userbench.model.kernels.layer_norm import EPS, norm_gradient, normalised
 
 Rows = Float[Tensor, "rows dim"]
 Vector = Float[Tensor, " dim"]
 Positions = Float[Tensor, "longest dim"]
-EPS = 1e-12
 ROWS, USERS = 16, 32
 
 
 @jit
-def normalised(items, places, positions, rows, cols, inside, dim, EPS: tl.constexpr):
+def unit_of(items, places, positions, rows, cols, inside, dim, EPS: tl.constexpr):
     """Normalised sum of items and positions, and 1 / its standard deviation."""
     place = tl.load(places + rows, mask=tl.sum(inside.to(tl.int32), 1) > 0, other=0)
     at = rows.to(tl.int64)[:, None] * dim + cols[None, :]
     total = tl.load(items + at, mask=inside, other=0.0)
     total += tl.load(positions + place[:, None] * dim + cols[None, :], mask=inside, other=0.0)
-    mean = tl.sum(total, 1) / dim
-    centred = tl.where(inside, total - mean[:, None], 0.0)
-    rstd = 1.0 / tl.sqrt(tl.sum(centred * centred, 1) / dim + EPS)
-    return centred * rstd[:, None], rstd
+    return normalised(total, inside, dim, EPS)
 
 
 @jit
@@ -40,7 +37,7 @@ def embedding_kernel(
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     cols = tl.arange(0, COLS)
     inside = (rows < n)[:, None] & (cols < dim)[None, :]
-    unit, _ = normalised(items, places, positions, rows, cols, inside, dim, EPS)
+    unit, _ = unit_of(items, places, positions, rows, cols, inside, dim, EPS)
     values = unit * tl.load(gamma + cols, mask=cols < dim, other=0.0)[None, :]
     values += tl.load(beta + cols, mask=cols < dim, other=0.0)[None, :]
     at = rows.to(tl.int64)[:, None] * dim + cols[None, :]
@@ -60,14 +57,13 @@ def embedding_gradient_kernel(
     cols = tl.arange(0, COLS)
     known = cols < dim
     inside = (rows < n)[:, None] & known[None, :]
-    unit, rstd = normalised(items, places, positions, rows, cols, inside, dim, EPS)
+    unit, rstd = unit_of(items, places, positions, rows, cols, inside, dim, EPS)
     at = rows.to(tl.int64)[:, None] * dim + cols[None, :]
     gradient = tl.load(given + at, mask=inside, other=0.0).to(tl.float32)
     keep = tl.rand(tl.load(seed) + place, at.to(tl.int32)) >= rate
     gradient = tl.where(keep & inside, gradient / (1.0 - rate), 0.0)
-    inner = gradient * tl.load(gamma + cols, mask=known, other=0.0)[None, :]
-    along = tl.sum(inner * unit, 1) / dim
-    of_total = (inner - tl.sum(inner, 1)[:, None] / dim - unit * along[:, None]) * rstd[:, None]
+    weight = tl.load(gamma + cols, mask=known, other=0.0)
+    of_total = norm_gradient(gradient, unit, rstd, weight, inside, dim)
     tl.store(of_items + at, of_total, mask=inside)
     sums = of_vectors + program * 2 * dim + cols
     tl.store(sums, tl.sum(gradient * unit, 0), mask=known)

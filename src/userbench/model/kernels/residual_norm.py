@@ -17,10 +17,10 @@ from userbench.model.kernels.language import (
     tl,
     triton,
 )
+from userbench.model.kernels.layer_norm import EPS, norm_gradient, normalised
 
 Rows = Float[Tensor, "rows dim"]
 Vector = Float[Tensor, " dim"]
-EPS = 1e-12
 ROWS = 16
 
 
@@ -32,7 +32,7 @@ class Twice(NamedTuple):
 
 
 @jit
-def normalised(
+def dropped_sum(
     product, bias, residual, seed, rows, cols, inside, place, rate, dim, EPS: tl.constexpr
 ):
     """Normalised sum, 1 / its standard deviation, and what dropout multiplied each value by."""
@@ -42,10 +42,8 @@ def normalised(
     keep = tl.rand(tl.load(seed) + place, at.to(tl.int32)) >= rate
     scale = tl.where(keep, 1.0 / (1.0 - rate), 0.0)
     total = value * scale + tl.load(residual + at, mask=inside, other=0.0).to(tl.float32)
-    mean = tl.sum(total, 1) / dim
-    centred = tl.where(inside, total - mean[:, None], 0.0)
-    rstd = 1.0 / tl.sqrt(tl.sum(centred * centred, 1) / dim + EPS)
-    return centred * rstd[:, None], rstd, scale
+    unit, rstd = normalised(total, inside, dim, EPS)
+    return unit, rstd, scale
 
 
 @jit
@@ -57,7 +55,7 @@ def residual_norm_kernel(
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     cols = tl.arange(0, COLS)
     inside = (rows < n)[:, None] & (cols < dim)[None, :]
-    unit, _, _ = normalised(
+    unit, _, _ = dropped_sum(
         product, bias, residual, seed, rows, cols, inside, place, rate, dim, EPS
     )
     scale = tl.load(gamma + cols, mask=cols < dim, other=0.0)
@@ -80,16 +78,14 @@ def residual_norm_gradient_kernel(
     known = cols < dim
     inside = (rows < n)[:, None] & known[None, :]
     at = rows.to(tl.int64)[:, None] * dim + cols[None, :]
-    unit, rstd, scale = normalised(
+    unit, rstd, scale = dropped_sum(
         product, bias, residual, seed, rows, cols, inside, place, rate, dim, EPS
     )
     given = tl.load(of_first + at, mask=inside, other=0.0).to(tl.float32)
     if BOTH:
         given += tl.load(of_second + at, mask=inside, other=0.0).to(tl.float32)
-    inner = given * tl.load(gamma + cols, mask=known, other=0.0)[None, :]
-    along = tl.sum(inner * unit, 1) / dim
-    of_total = (inner - tl.sum(inner, 1)[:, None] / dim - unit * along[:, None]) * rstd[:, None]
-    of_total = tl.where(inside, of_total, 0.0)
+    weight = tl.load(gamma + cols, mask=known, other=0.0)
+    of_total = norm_gradient(given, unit, rstd, weight, inside, dim)
     tl.store(of_residual + at, of_total.to(of_residual.dtype.element_ty), mask=inside)
     of_value = of_total * scale
     tl.store(of_product + at, of_value.to(of_product.dtype.element_ty), mask=inside)
