@@ -16,9 +16,16 @@ from userbench.data.store import Batch
 from userbench.fields import Positive
 from userbench.method import Objective, PretrainMethod, TrainingConfig
 from userbench.model.encoder import UserEncoder, UserVectors
+from userbench.model.kernels import language
+from userbench.model.kernels.batch_norm import side_by_side
+from userbench.model.kernels.distance import crossed_distance
+from userbench.model.kernels.spread import spreads
 from userbench.model.losses import Similarity, nt_xent
 from userbench.view import ViewOptions
 from userbench.views import same
+
+BothViews = Float[Tensor, "views width"]
+"""All users' vectors in the first view, then in the second."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +64,7 @@ class Method(PretrainMethod):
         logs = {"spread": spread(users.detach())}
         if self.heads is None:
             return Objective(nt_xent(*users.chunk(2), c.similarity, c.temperature), logs)
-        loss, logs_of_heads = self.heads(*users.chunk(2))
+        loss, logs_of_heads = self.heads(users)
         return Objective(loss, logs | logs_of_heads)
 
 
@@ -72,11 +79,23 @@ class Heads(nn.Module):
         if config.without == "predictor":
             self.predict = nn.Identity()
 
-    def forward(self, first: UserVectors, second: UserVectors) -> Objective:
+    def forward(self, users: BothViews) -> Objective:
         """The symmetric loss, -1 where each view is predicted perfectly from the other."""
-        z1, z2 = self.project(first), self.project(second)
+        if language.used_for(users):
+            return self.at_once(users)
+        z1, z2 = map(self.project, users.chunk(2))
         loss = (self.distance(z1, z2) + self.distance(z2, z1)) / 2
         return Objective(loss, {"projected_spread": spread(z1.detach())})
+
+    def at_once(self, users: BothViews) -> Objective:
+        """The same of both views side by side, in fewer kernels of a GPU."""
+        projected = side_by_side(self.project, users, 2)
+        target = projected if self.without == "stop_gradient" else projected.detach()
+        predicted = projected
+        if self.without != "predictor":
+            predicted = side_by_side(self.predict, projected, 2)
+        logs = {"projected_spread": spread(projected.detach().chunk(2)[0])}
+        return Objective(crossed_distance(predicted, target), logs)
 
     def distance(self, view: UserVectors, target: UserVectors) -> Float[Tensor, ""]:
         """D(p, sg(z)) = -cos(p, z), mean over users."""
@@ -96,5 +115,7 @@ def spread(users: UserVectors) -> Float[Tensor, ""]:
     1 where users spread over the sphere, 0 where all are one point. A collapse is seen first, and
     may stay, in the projections.
     """
+    if language.used_for(users):
+        return spreads(users).mean()
     width = users.shape[1]
     return F.normalize(users, dim=-1).std(0).mean() * width**0.5
