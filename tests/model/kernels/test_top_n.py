@@ -19,7 +19,7 @@ def test_the_same_candidates_are_drawn():
     of_example = torch.randint(rows, (300,))
     last = torch.randint(3, (300,)).byte()
     picked, uniform = torch.randperm(300)[:200], torch.rand(200, dtype=torch.float64)
-    uniform[:9] = 1 - 1e-16  # the last candidate, and no one behind it
+    uniform[:9] = 1  # more than is ever drawn: the last candidate, and no one behind it
     drawn = unknown_candidates(known, known_from, of_example, last, picked, uniform, n)
 
     given = known[of_example[picked]]
