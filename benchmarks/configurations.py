@@ -15,14 +15,14 @@ CANDIDATES = 17_879
 
 @dataclass(frozen=True)
 class Configuration:
-    """One thing to measure, and how much faster than the plain side it has to be."""
+    """One thing to measure, and how many times as fast as the plain side it is promised to be."""
 
     title: str
     kind: str
     """pretrain, classification, top_n or evaluate."""
     n_items: int = APP_ITEMS
     batch_size: int = 128
-    threshold: float | None = None
+    promised: float | None = None
     method: str = "adaptssr"
     changes: dict[str, Any] = field(default_factory=dict)
     """Fields of the method's Config."""
@@ -39,19 +39,20 @@ def alone(title: str, method: str, **changes: Any) -> Configuration:
     return Configuration(title, "pretrain", method=method, changes=changes, sides=("ours",))
 
 
+# Promised are four fifths of the ratios as first published (2026-11-24: 5.2, 5.2, 3.7, 4.0, 5.3).
 CONFIGURATIONS = {
     "pretrain_4048": Configuration(
-        "Pre-training, 4,048 items", "pretrain", threshold=15, changes=RELEASED
+        "Pre-training, 4,048 items", "pretrain", promised=4.2, changes=RELEASED
     ),
     "pretrain_645973": Configuration(
-        "Pre-training, 645,973 items", "pretrain", TTL_ITEMS, threshold=20, changes=RELEASED
+        "Pre-training, 645,973 items", "pretrain", TTL_ITEMS, promised=4.2, changes=RELEASED
     ),
-    "finetune_age": Configuration("Fine-tuning, 8 classes", "classification", threshold=10),
+    "finetune_age": Configuration("Fine-tuning, 8 classes", "classification", promised=3.0),
     "finetune_click": Configuration(
-        "Fine-tuning, 17,879 candidates", "top_n", batch_size=512, threshold=10
+        "Fine-tuning, 17,879 candidates", "top_n", batch_size=512, promised=3.2
     ),
     "evaluate_click": Configuration(
-        "Evaluation, 17,879 candidates", "evaluate", batch_size=512, threshold=10
+        "Evaluation, 17,879 candidates", "evaluate", batch_size=512, promised=4.2
     ),
     "lazy_645973": Configuration(
         "AdaptSSR, 645,973 items, lazy item table",
@@ -73,5 +74,12 @@ CONFIGURATIONS = {
     "duorec": alone("DuoRec", "duorec"),
     "adaptssr": alone("AdaptSSR", "adaptssr"),
 }
-QUICK = ("pretrain_4048", "finetune_click", "evaluate_click", "mlm_1024")
+MEMORY = "memory"
+"""What `level_memory` measures: masked items at these sizes after these numbers of steps."""
+MEMORY_SIZES = {"n_items": 4_000, "dim": 32, "batch_size": 32}
+MEMORY_STEPS = (100, 1_000)
+MEMORY_GROWTH = 1.25
+"""Promised: the most that resident memory grows by from the first to the last of them."""
+
+QUICK = ("pretrain_4048", "finetune_click", "evaluate_click", "mlm_1024", MEMORY)
 """Enough to run every line of the benchmark once."""

@@ -49,6 +49,26 @@ def simulate(
     return Corpus(store, ages, clicks)
 
 
+def simulated_store(
+    users: int, n_items: int, max_length: int, device: torch.device
+) -> BehaviourStore:
+    """Lengths as in TTL and items by Zipf's law, made where they are used."""
+    torch.manual_seed(0)
+    shares, values = np.array(choose_world("ttl", users, items=n_items).lengths).T
+    uniform = np.random.default_rng(0).random(users)
+    lengths = np.ceil(np.interp(uniform, shares, values)).clip(1, max_length)
+    lengths = torch.from_numpy(lengths).long()
+    offsets = bounds(lengths)
+    rank = (torch.rand(int(offsets[-1]), device=device) * np.log(n_items)).exp()
+    return BehaviourStore(
+        items=rank.int().clamp_(1, n_items),
+        offsets=offsets.to(device),
+        lengths=lengths.to(device),
+        n_items=n_items,
+        max_length=max_length,
+    )
+
+
 def bounds(counts: torch.Tensor) -> torch.Tensor:
     """Where each user's part begins, and where the last one ends."""
     return torch.cat([counts.new_zeros(1), counts.cumsum(0)])

@@ -33,6 +33,7 @@ from userbench.model.evaluation import evaluate
 from userbench.model.tasks import load_examples
 from userbench.plan.jobs import SPLITTING, Job, jobs_left
 from userbench.results import artifact
+from userbench.training.acceleration import chosen
 from userbench.training.optimizer import Adam
 
 EXPERIMENT = "full_scale"
@@ -167,7 +168,7 @@ def measure_job(args: argparse.Namespace) -> None:
 def training_steps(words: list[str], args: argparse.Namespace) -> dict[str, Any]:
     """Steps of a pre-training, cold: what it would start from has not been trained."""
     options = pretrain.options_of(pretrain.flags().parse_args(words))[0]
-    options = replace(options, init=None, set=existing(options.set))
+    options = chosen(replace(options, init=None, set=existing(options.set)), "cpu")
     store = open_store(options)
     method, train, *_ = pretrain.set_up(options, store)
     optimizer = Adam(method, method.config.lr, options.item_table, method.encoder.items)
@@ -184,6 +185,7 @@ def training_steps(words: list[str], args: argparse.Namespace) -> dict[str, Any]
 def ranking(words: list[str], args: argparse.Namespace) -> dict[str, Any]:
     """Encode test users of one task and rank all candidates for each."""
     options = finetune.options_of(finetune.flags().parse_args(words))[0]
+    options = chosen(options, "cpu")
     task = next(task for task in options.tasks if task.name == RANKED)
     store = open_store(options)
     split = load_split(options.splits, task.name)

@@ -16,28 +16,39 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest import mock
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from benchmarks import floor, gpu_page, workloads
+from benchmarks import (
+    floor,
+    gpu_page,
+    gpu_profile,
+    gpu_sharing,
+    kernels,
+    softmax_candidates,
+    workloads,
+)
 from benchmarks.configurations import CONFIGURATIONS, TTL_ITEMS
-from benchmarks.corpus import Corpus
-from userbench import pretrain
-from userbench.data import store as store_module
-from userbench.data.simulation.world import choose_world
+from benchmarks.corpus import Corpus, simulated_store
+from userbench import finetune, pretrain
 from userbench.data.store import Batch, BehaviourStore
 from userbench.errors import command
 from userbench.method import PretrainMethod, configure, load_method
 from userbench.model.augment import proper_share
 from userbench.model.encoder import EncoderConfig, UserEncoder, pick_device
+from userbench.model.kernels import language
+from userbench.model.losses import sample_items
 from userbench.results import artifact
+from userbench.training import optimizer
 from userbench.training.acceleration import PRECISIONS, accelerate, captured
 from userbench.training.optimizer import Adam
+from userbench.views import fill
 
 ROOT = Path(__file__).parent.parent
 METHODS = ("adaptssr", "mlm", "peterrec", "ptum", "clue", "ccl", "idicl")
@@ -64,39 +75,21 @@ class Setting(NamedTuple):
     compared_items: int = 4_047
     max_length: int = 150
     matrix: int = 8_192
+    predictions: int = 2_304
+    """Of the exact softmax in a batch of TTL."""
 
 
 TINY = {"users": 300, "n_items": 400, "plain_users": 60, "batch_size": 4, "seconds": 0.02}
-TINY |= {"compared_items": 400, "max_length": 12, "matrix": 128}
+TINY |= {"compared_items": 400, "max_length": 12, "matrix": 128, "predictions": 20}
 
 
 # ---------------------------------------------------------------------------------- what is trained
 
 
-def simulated_store(
-    users: int, n_items: int, max_length: int, device: torch.device
-) -> BehaviourStore:
-    """Lengths as in TTL and items by Zipf's law, made where they are used."""
-    torch.manual_seed(0)
-    shares, values = np.array(choose_world("ttl", users, items=n_items).lengths).T
-    uniform = np.random.default_rng(0).random(users)
-    lengths = np.ceil(np.interp(uniform, shares, values)).clip(1, max_length)
-    lengths = torch.from_numpy(lengths).long()
-    offsets = torch.nn.functional.pad(lengths.cumsum(0), (1, 0))
-    rank = (torch.rand(int(offsets[-1]), device=device) * np.log(n_items)).exp()
-    return BehaviourStore(
-        items=rank.int().clamp_(1, n_items),
-        offsets=offsets.to(device),
-        lengths=lengths.to(device),
-        n_items=n_items,
-        max_length=max_length,
-    )
-
-
 class Training(NamedTuple):
     """A method about to be trained, and one step of it as in `userbench.pretrain`."""
 
-    method: PretrainMethod
+    method: PretrainMethod | None
     store: BehaviourStore
     step: Callable[[Batch, float], Tensor]
 
@@ -262,17 +255,32 @@ class SameDraws(TorchFunctionMode):
         if func in (torch.rand, torch.randint):
             device = kwargs.pop("device", None)
             return func(*args, **kwargs).to(device or "cpu")
-        if func is torch.Tensor.exponential_:
-            drawn = torch.empty(args[0].shape, dtype=args[0].dtype).exponential_()
-            return args[0].copy_(drawn)
+        if func in (torch.Tensor.exponential_, torch.Tensor.uniform_):
+            return args[0].copy_(func(torch.empty(args[0].shape, dtype=args[0].dtype)))
         return func(*args, **kwargs)
 
 
+class SameFills:
+    """CCL's fills: those that the first caller draws, for every later one.
+
+    Another device or precision would draw others, from as good a softmax: it takes random numbers
+    in another order, or rounds logits otherwise.
+    """
+
+    drawn: Tensor | None = None
+
+    def __call__(self, states: Tensor, *given: Any) -> Tensor:
+        """An item for each row."""
+        if self.drawn is None:
+            self.drawn = sample_items(states, *given)
+        return self.drawn.to(states.device)
+
+
 def drawn_alike(
-    store: BehaviourStore, name: str, precision: str, users: Tensor
+    store: BehaviourStore, name: str, precision: str, users: Tensor, fills: SameFills
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Loss and gradients of a method on a device, without dropout, from the same random numbers."""
-    with SameDraws():
+    with SameDraws(), mock.patch.object(fill, "sample_items", fills):
         trained = training(store, name, precision, "none", torch.device("cpu"), dropout=0.0)
         torch.manual_seed(1)
         loss, _ = trained.method(store.bounded_batch(users), 0.5)
@@ -299,9 +307,10 @@ def correctness(setting: Setting) -> Iterator[Row]:
     for name in METHODS:
 
         def compare(name: str = name) -> Row:
-            reference = drawn_alike(on_cpu, name, "fp32", users)
-            exact = drawn_alike(on_device, name, "fp32", users)
-            rounded = drawn_alike(on_device, name, "bf16", users)
+            fills = SameFills()
+            reference = drawn_alike(on_cpu, name, "fp32", users, fills)
+            exact = drawn_alike(on_device, name, "fp32", users, fills)
+            rounded = drawn_alike(on_device, name, "bf16", users, fills)
             loss, gradient = difference(exact, reference)
             loss_of_bf16, gradient_of_bf16 = difference(rounded, exact)
             return {
@@ -313,15 +322,18 @@ def correctness(setting: Setting) -> Iterator[Row]:
             }
 
         yield attempt({"what": name, "check": "CPU and GPU, fp32 and bf16"}, compare)
+    facts = {"what": "item table", "check": "Adam by rows, and over all rows in float64"}
+    yield attempt(facts, lambda: stepped_by_rows(setting))
     for name in METHODS:
 
         def repeat(name: str = name) -> Row:
-            first, again = (losses_of_steps(on_device, name, "none", setting) for _ in range(2))
-            found = {"repeats": torch.equal(first, again)}
-            if setting.device.type == "cuda":
-                captured = losses_of_steps(on_device, name, "graph", setting)
-                found["captured_error"] = float((captured - first).abs().max())
-                found["ok"] = found["captured_error"] <= 1e-2 * float(first.abs().max())
+            with deferred_at_any_size():
+                first, again = (losses_of_steps(on_device, name, "none", setting) for _ in range(2))
+                found = {"repeats": torch.equal(first, again)}
+                if setting.device.type == "cuda":
+                    captured = losses_of_steps(on_device, name, "graph", setting)
+                    found["captured_error"] = float((captured - first).abs().max())
+                    found["ok"] = found["captured_error"] <= 1e-2 * float(first.abs().max())
             return found
 
         yield attempt({"what": name, "check": "twice, and captured"}, repeat)
@@ -336,6 +348,37 @@ def difference(
     error = sum(float((one[1][part] - value).square().sum()) for part, value in other[1].items())
     size = sum(float(value.square().sum()) for value in other[1].values())
     return of_loss, (error / size) ** 0.5
+
+
+def stepped_by_rows(setting: Setting, steps: int = 300) -> Row:
+    """How far the optimizer of large item tables, captured, goes astray from torch's Adam."""
+    torch.manual_seed(0)
+    encoder = UserEncoder(EncoderConfig(setting.compared_items), dropout=0.0).to(setting.device)
+    with deferred_at_any_size():
+        adam = Adam(encoder, 1e-3, "dense", encoder.items)
+    exact = encoder.items.weight.detach().double().requires_grad_()
+    dense = torch.optim.Adam([exact], lr=1e-3)
+
+    def step(ids: Tensor, gradient: Tensor) -> Tensor:
+        loss = (encoder.items(ids) * gradient).sum()
+        adam.step(loss)
+        return loss.detach()
+
+    take_step = captured(step, "graph" if setting.device.type == "cuda" else "none")
+    for _ in range(steps):
+        # Zipf's law: some rows are read in every step, others rest for hundreds.
+        rank = setting.compared_items ** torch.rand(50 * setting.batch_size, device=setting.device)
+        gradient = torch.randn(len(rank), encoder.config.dim, device=setting.device)
+        take_step(rank.long(), gradient)
+        exact.grad = torch.zeros_like(exact).index_add_(0, rank.long(), gradient.double())
+        dense.step()
+    error = float((encoder.items.whole() - exact).detach().abs().max())
+    return {"table_error": error, "ok": error <= 1e-6}
+
+
+def deferred_at_any_size() -> Any:
+    """Inside, optimizers do for any item table what they do for those of the paper's scale."""
+    return mock.patch.object(optimizer, "DEFERRED_FROM", 1)
 
 
 def losses_of_steps(store: BehaviourStore, name: str, capture: str, setting: Setting) -> Tensor:
@@ -381,8 +424,31 @@ def plain(setting: Setting) -> Row:
     return {"users_per_second": per_second, "steps": steps}
 
 
+def softmax(setting: Setting) -> Iterator[Row]:
+    """The candidates for the exact softmax, forward and backward, and CCL's fills."""
+    sizes = setting.predictions, setting.n_items + 1, 64
+    given = softmax_candidates.example(*sizes, setting.device)
+    torch.set_float32_matmul_precision("highest")
+    expected = softmax_candidates.step(softmax_candidates.plain, given)
+    torch.set_float32_matmul_precision("high")
+    seconds = setting.seconds / 5
+    for name in softmax_candidates.CANDIDATES:
+
+        def compare(name: str = name) -> Row:
+            return softmax_candidates.compared(name, given, expected, seconds)
+
+        yield attempt({"what": name}, compare)
+    for name, ours in (("fills, plain", False), ("fills, ours", True)):
+
+        def draw(ours: bool = ours) -> Row:
+            return softmax_candidates.fills(ours, given, seconds)
+
+        yield attempt({"what": name}, draw)
+    torch.set_float32_matmul_precision("highest")
+
+
 def variants(setting: Setting) -> Iterator[Row]:
-    """AdaptSSR and masked item prediction in every precision, captured or not."""
+    """Every precision, captured or not; and every method without kernels of our own."""
     store = simulated_store(setting.users, setting.n_items, setting.max_length, setting.device)
     captures = ("none", "graph") if setting.device.type == "cuda" else ("none",)
     for name in ("adaptssr", "mlm"):
@@ -390,11 +456,10 @@ def variants(setting: Setting) -> Iterator[Row]:
             for capture in captures:
                 yield speed_row(setting, store, name, precision, capture)
     yield speed_row(setting, store, "mlm", "bf16", captures[-1], negatives=1024)
-    default = store_module.PARTS
-    for parts in (1, 2, 3, 4):
-        store_module.PARTS = parts
-        yield {**speed_row(setting, store, "adaptssr", "bf16", captures[-1]), "parts": parts}
-    store_module.PARTS = default
+    for name in METHODS:
+        with mock.patch.object(language, "INSTALLED", False):
+            row = speed_row(setting, store, name, "bf16", captures[-1])
+        yield {**row, "kernels": "torch alone"}
     for name in ("adaptssr", "mlm") if setting.device.type == "cuda" else ():
         yield speed_row(setting, store, name, "bf16", "compile")
 
@@ -426,37 +491,81 @@ def waits(setting: Setting) -> Iterator[Row]:
         yield attempt({"what": name}, look)
 
 
+def finetuning(setting: Setting) -> Iterator[Row]:
+    """A step of fine-tuning of either kind, and of the encoder that it trains."""
+    store = simulated_store(
+        min(setting.users, 200_000), setting.n_items, setting.max_length, setting.device
+    )
+    fast = [("bf16", "graph")] if setting.device.type == "cuda" else []
+    for precision, capture in (*fast, ("fp32", "none")):
+        for kind in kernels.KINDS:
+            facts = {"what": kind, "precision": precision, "capture": capture}
+
+            def measure(kind: str = kind, way: tuple[str, str] = (precision, capture)) -> Row:
+                step, _ = finetuning_of(kind, store, *way)
+                return measured(Training(None, store, step), setting)
+
+            yield attempt(facts, measure)
+
+
+def finetuning_of(
+    kind: str, store: BehaviourStore, precision: str, capture: str
+) -> tuple[Callable[[Batch, float], Tensor], torch.nn.ModuleDict]:
+    """A step of fine-tuning in which example u is of user u, and the model that it trains."""
+    torch.manual_seed(0)
+    device = store.lengths.device
+    sizes = EncoderConfig(store.n_items, max_length=store.max_length)
+    with device:
+        model, task = kernels.finetuned_model(kind, store.n_users, sizes)
+    accelerate(model["encoder"], precision, capture, device)
+    optimizer = Adam(model.to(device).train(), task.lr, "dense", model["encoder"].items)
+    step = captured(finetune.Step(model, optimizer), capture)
+    return lambda batch, _: step(batch, batch.users), model
+
+
+def profiled(setting: Setting) -> Iterator[Row]:
+    """The kernels of a step of AdaptSSR, masked items, CCL and fine-tuning, longest first."""
+    store = simulated_store(
+        min(setting.users, 200_000), setting.n_items, setting.max_length, setting.device
+    )
+    way = ("bf16" if setting.device.type == "cuda" else "fp32", "none")
+    batch = store.bounded_batch(next(batches(store, setting.batch_size)))
+    for name in ("adaptssr", "mlm", "ccl", "top_n"):
+        if name in kernels.KINDS:
+            step, _ = finetuning_of(name, store, *way)
+        else:
+            step = training(store, name, *way).step
+        started = time.perf_counter()
+        for row in gpu_profile.by_kernel(partial(step, batch, 0.5), setting.device):
+            took = time.perf_counter() - started
+            yield {"what": name, **row, "took_seconds": round(took, 2)}
+
+
+def predicted(setting: Setting) -> Iterator[Row]:
+    """What the counts of kernels and bytes predict of each step (`benchmarks.kernels`)."""
+    for name, count in kernels.STEPS.items():
+
+        def counted(count: Callable[..., Any] = count) -> Row:
+            found = kernels.whole_step(count(setting.n_items))
+            predicted_rate = 1000 * kernels.BATCH / found.milliseconds
+            return {
+                "kernels": found.kernels,
+                "gigabytes": found.gigabytes,
+                "predicted_ms": found.milliseconds,
+                "predicted_users_per_second": predicted_rate,
+            }
+
+        yield attempt({"what": name}, counted)
+
+
 def sharing(setting: Setting) -> Iterator[Row]:
-    """AdaptSSR by one, two and four processes at once on the device."""
-    for jobs in (1, 2, 4) if setting.device.type == "cuda" else (1,):
-
-        def run(jobs: int = jobs) -> Row:
-            words = ["--device", str(setting.device), "--worker"]
-            words += ["--tiny"] if setting.users == TINY["users"] else []
-            workers = [
-                subprocess.Popen(
-                    [sys.executable, "-m", "benchmarks.gpu", *words],
-                    cwd=ROOT,
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    text=True,
-                )
-                for _ in range(jobs)
-            ]
-            try:
-                for worker in workers:
-                    if worker.stdout.readline() != "ready\n":
-                        raise ValueError("a worker has died")
-                for worker in workers:
-                    worker.stdin.write("go\n")
-                    worker.stdin.flush()
-                each = [float(worker.stdout.readline()) for worker in workers]
-            finally:
-                for worker in workers:
-                    worker.communicate()
-            return {"users_per_second": sum(each), "slowest_job": min(each)}
-
-        yield attempt({"what": "adaptssr", "jobs": jobs}, run)
+    """AdaptSSR by several processes at once on the device, with MPS and without."""
+    on_gpu = setting.device.type == "cuda"
+    words = ["--device", str(setting.device), "--worker"]
+    words += ["--tiny"] if setting.users == TINY["users"] else []
+    for jobs, with_mps in gpu_sharing.ORDER if on_gpu else ((1, False),):
+        run = partial(gpu_sharing.together, words, jobs, with_mps)
+        yield attempt({"what": "adaptssr", "jobs": jobs, "mps": with_mps}, run)
 
 
 def work(setting: Setting) -> None:
@@ -473,13 +582,17 @@ def work(setting: Setting) -> None:
     print(measured(trained, setting._replace(seconds=2 * setting.seconds))["users_per_second"])
 
 
-SECTIONS = {  # and the most seconds each may take
-    "machine": (machine, 20),
-    "correctness": (correctness, 70),
-    "methods": (methods, 130),
-    "waits": (waits, 40),
-    "variants": (variants, 110),
-    "sharing": (sharing, 80),
+SECTIONS = {  # and the most seconds each may take; the most important first
+    "correctness": (correctness, 60),
+    "methods": (methods, 90),
+    "softmax": (softmax, 20),
+    "finetuning": (finetuning, 20),
+    "sharing": (sharing, 75),
+    "profile": (profiled, 20),
+    "variants": (variants, 50),
+    "predicted": (predicted, 30),
+    "waits": (waits, 20),
+    "machine": (machine, 10),
 }
 
 

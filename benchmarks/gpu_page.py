@@ -1,6 +1,7 @@
 """Rows of `benchmarks.gpu` -> one table and a page; also a command, for rows measured elsewhere.
 
 python -m benchmarks.gpu_page --out results/gpu
+python -m benchmarks.gpu_page --rows docs/results/gpu/h100.jsonl --commit e11d820 --page docs/gpu.md
 """
 
 import argparse
@@ -13,17 +14,23 @@ import pandas as pd
 from userbench.errors import command
 from userbench.results import artifact
 
-SECTIONS = ("machine", "correctness", "methods", "waits", "variants", "sharing")
+SECTIONS = ("machine", "correctness", "methods", "softmax", "finetuning", "sharing", "profile")
+SECTIONS += ("predicted", "variants", "waits")
 # What was promised, the row it is promised of, and whether less is better.
 TARGETS = (
     ("AdaptSSR, seconds per epoch", "adaptssr", "epoch_seconds", 15, "at most"),
     ("MLM with the exact softmax, seconds per epoch", "mlm", "epoch_seconds", 60, "at most"),
     ("AdaptSSR, times as fast as plain", "adaptssr", "times_plain", 30, "at least"),
 )
+GENERATED = (
+    "Generated from the rows of `make gpu` by `benchmarks/gpu_page.py`. What is not here was not "
+    "measured. [performance.md](performance.md) has what is predicted from counts; "
+    "[sharing-a-gpu.md](sharing-a-gpu.md) says how several trainings share a GPU."
+)
 SPEED = {
     "what": "method",
     "set": "set",
-    "parts": "parts",
+    "kernels": "kernels",
     "precision": "precision",
     "capture": "capture",
     "users_per_second": "users/s",
@@ -47,14 +54,44 @@ COLUMNS = {
         "bf16_gradient_error": "gradients, bf16",
         "repeats": "same bits again",
         "captured_error": "captured",
+        "table_error": "item table, absolute",
         "ok": "ok",
         "error": "error",
     },
     "methods": SPEED,
+    "softmax": {
+        "what": "by",
+        "ms": "ms",
+        "peak_memory_gib": "GiB",
+        "loss_error": "loss",
+        "gradient_error": "gradients",
+        "chi_squared": "chi-squared",
+        "ok": "ok",
+        "skipped": "",
+        "error": "error",
+    },
     "waits": {"what": "method", "waits": "waits at", "ok": "ok", "skipped": "", "error": "error"},
     "variants": SPEED,
+    "finetuning": {**SPEED, "what": "kind"},
+    "profile": {
+        "what": "step",
+        "kernel": "kernel",
+        "launches": "launches a step",
+        "microseconds": "us a step",
+        "error": "error",
+    },
+    "predicted": {
+        "what": "step",
+        "kernels": "kernels",
+        "gigabytes": "GB",
+        "predicted_ms": "ms, predicted",
+        "ms_per_step": "ms, measured",
+        "times_predicted": "measured / predicted",
+        "error": "error",
+    },
     "sharing": {
         "jobs": "jobs at once",
+        "mps": "under MPS",
         "users_per_second": "users/s, together",
         "slowest_job": "users/s of the slowest",
         "error": "error",
@@ -63,20 +100,41 @@ COLUMNS = {
 TITLES = {
     "machine": "This device: operations and bytes in a second",
     "correctness": "Errors, relative: GPU against CPU in fp32 (tolerances 1e-4 and 1e-3), bf16 "
-    "against fp32 (5e-2), captured steps against others (1e-2)",
+    "against fp32 (5e-2), captured steps against others (1e-2), the item "
+    "table after 300 steps (1e-6)",
     "methods": "Every method at full scale, and the plain way",
+    "softmax": "The exact softmax at 2,304 predictions of 645,973 items, forward and backward: "
+    "errors relative (tolerances 1e-4 and 1e-2); CCL's fills of as many places: chi-squared by its "
+    "degrees of freedom",
     "waits": "Where a step waits for the device",
-    "variants": "Precision, capture, parts by length",
+    "variants": "Precision, capture, kernels of our own or torch alone",
     "sharing": "AdaptSSR, several jobs on the device",
+    "finetuning": "Fine-tuning of either kind, encoder and all",
+    "profile": "Kernels of a step that is not captured, longest first",
+    "predicted": "Steps as predicted from counts, and as measured (bf16, captured)",
 }
 
 
 @command
 def main(argv: list[str] | None = None) -> None:
     """Write table and page of rows; an error ends it with one line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True, help="folder of the rows")
-    write(parser.parse_args(argv).out)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, help="folder of the rows, for gpu.csv and gpu.md, too")
+    parser.add_argument("--rows", type=Path, help="or: one file of rows")
+    parser.add_argument("--page", type=Path, help="and the page to make of it")
+    parser.add_argument("--commit", help="of rows that were measured outside a checkout")
+    args = parser.parse_args(argv)
+    if args.out:
+        write(args.out)
+    elif args.rows and args.page:
+        rows, facts = read(args.rows)
+        for fact in facts.values():
+            fact["git"].setdefault("commit", args.commit or "")
+        artifact.write_text(args.page, page(rows, facts))
+    else:
+        raise ValueError("say --out, or --rows and --page")
 
 
 def write(folder: Path) -> None:
@@ -87,19 +145,18 @@ def write(folder: Path) -> None:
     artifact.write_text(folder / "gpu.md", page(rows, facts))
 
 
-def read(folder: Path) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
-    """Rows of all sections, with what follows from other rows, and what each was measured on."""
-    rows, facts = [], {}
-    for name in SECTIONS:
-        path = folder / f"{name}.jsonl"
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        for row in map(json.loads, lines):
-            if row["what"] == "hardware":
-                facts[name] = row
-            else:
-                rows.append(row)
+def read(path: Path) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
+    """Rows of a file or of a folder of sections, and what each section was measured on.
+
+    Rows get what follows from other rows. ValueError where there are none.
+    """
+    files = sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
+    lines = [line for file in files for line in file.read_text(encoding="utf-8").splitlines()]
+    found = sorted(map(json.loads, lines), key=lambda row: SECTIONS.index(row["section"]))
+    facts = {row["section"]: row for row in found if row["what"] == "hardware"}
+    rows = [row for row in found if row["what"] != "hardware"]
     if not rows:
-        raise ValueError(f"{folder}: no rows. Run python -m benchmarks.gpu")
+        raise ValueError(f"{path}: no rows. Run python -m benchmarks.gpu")
     peaks = {r["precision"]: r.get("per_second") for r in rows if r["what"] == "matrix product"}
     plain = next((r.get("users_per_second") for r in rows if r["what"] == "plain"), None)
     for row in rows:
@@ -108,12 +165,27 @@ def read(folder: Path) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]
             row["share_of_peak"] = speed * row["operations_per_user"] / peak
         if speed and plain and row["what"] == "adaptssr" and row["section"] != "sharing":
             row["times_plain"] = speed / plain
+    compare_with_measured(rows)
     return rows, facts
+
+
+def compare_with_measured(rows: list[dict[str, Any]]) -> None:
+    """Put the measured time beside each predicted one."""
+    measured = {
+        f"finetune {row['what']}" if row["section"] == "finetuning" else row["what"]: row
+        for row in rows
+        if row["section"] in ("methods", "finetuning") and row.get("capture") == "graph"
+    }
+    for row in rows:
+        found = measured.get(row["what"], {}).get("ms_per_step")
+        if row["section"] == "predicted" and found and "predicted_ms" in row:
+            row["ms_per_step"] = found
+            row["times_predicted"] = found / row["predicted_ms"]
 
 
 def page(rows: list[dict[str, Any]], facts: dict[str, dict[str, Any]]) -> str:
     """The page, in Markdown."""
-    lines = ["# Training on a GPU", ""]
+    lines = ["# Training on a GPU", "", GENERATED, ""]
     for description in {describe(fact): None for fact in facts.values()}:
         lines += [description, ""]
     if any(fact.get("tiny") for fact in facts.values()):
@@ -160,6 +232,7 @@ def target_line(
 def table(rows: list[dict[str, Any]], columns: dict[str, str]) -> list[str]:
     """Lines of a Markdown table of the columns that any row has."""
     columns = {key: title for key, title in columns.items() if any(key in row for row in rows)}
+    rows = [{**row, "mps": "yes" if row["mps"] else "no"} if "mps" in row else row for row in rows]
     lines = ["| " + " | ".join(columns.values()) + " |", "|" + "---|" * len(columns)]
     for row in rows:
         lines.append("| " + " | ".join(shown(row.get(key, "")) for key in columns) + " |")

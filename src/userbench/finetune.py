@@ -43,10 +43,10 @@ from userbench.results.artifact import fingerprints, record, write_json
 from userbench.results.predictions import COLUMNS, predictions_path, write_predictions
 from userbench.seeds import seed_of
 from userbench.training import acceleration, several_seeds
-from userbench.training.acceleration import accelerate, captured
+from userbench.training.acceleration import accelerate, captured, chosen
 from userbench.training.checkpoint import epoch_of, start_from
 from userbench.training.cpu_memory import bound_kernel_cache
-from userbench.training.gpu_lease import lease_gpu
+from userbench.training.gpu_share import take_device
 from userbench.training.optimizer import Adam
 from userbench.training.several_seeds import SeedErrors, check_outputs, states_of, with_seed
 from userbench.training.state import SavedProgress, TrainingState
@@ -220,9 +220,8 @@ def main(argv: list[str] | None = None) -> None:
     sizes = encoder_sizes(args.encoder)
     if args.method is not None:  # loaded now, its code is part of what a state belongs to
         configure(load_method(args.method), args.set)
-    lease_gpu(args.device, torch.cuda.device_count())
-    device = pick_device(args.device)
-    each = options_of(args)
+    device = take_device(args.device)
+    each = [chosen(options, device) for options in options_of(args)]
     check_outputs(out for options in each for out in options.outputs)
     check_task_splits(args.splits, args.store, [task.name for task in each[0].tasks])
     store = BehaviourStore.open(args.store, sizes.max_length, device)

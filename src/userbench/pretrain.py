@@ -41,14 +41,14 @@ from userbench.data.splits import (
 from userbench.data.store import Batch, BehaviourStore
 from userbench.errors import command
 from userbench.method import PretrainMethod, configure, encoder_sizes, load_method
-from userbench.model.encoder import EncoderConfig, UserEncoder, counted_rows, pick_device
+from userbench.model.encoder import EncoderConfig, UserEncoder, counted_rows
 from userbench.model.losses import finite
 from userbench.results.artifact import fingerprints, record, write_json
 from userbench.training import acceleration, several_seeds
-from userbench.training.acceleration import accelerate, captured
+from userbench.training.acceleration import accelerate, captured, chosen
 from userbench.training.checkpoint import save, start_from, trained_tensors
 from userbench.training.cpu_memory import bound_kernel_cache
-from userbench.training.gpu_lease import lease_gpu
+from userbench.training.gpu_share import take_device
 from userbench.training.optimizer import Adam
 from userbench.training.several_seeds import SeedErrors, check_outputs, states_of, with_seed
 from userbench.training.state import SavedProgress, TrainingState
@@ -188,8 +188,8 @@ def main(argv: list[str] | None = None) -> None:
     check_outputs(options.out for options in each)
     configure(load_method(args.method), args.set)
     sizes = encoder_sizes(args.encoder)
-    lease_gpu(args.device, torch.cuda.device_count())
-    device = pick_device(args.device)
+    device = take_device(args.device)
+    each = [chosen(options, device) for options in each]
     check_user_split(args.splits, args.store)
     check_task_splits(args.splits, args.store, each[0].held_out_tasks())
     store = BehaviourStore.open(args.store, sizes.max_length, device)

@@ -9,6 +9,7 @@ the sequence under each operator, and of another held-out user. The paper does n
 are encoded under dropout. `--encode evaluation`: the twin alone, at one rate for all methods, so
 that methods are compared on equal terms. `--encode training`: every vector, with a mask of its own,
 at the rate of its pre-training, so that tiers differ by what they compare and not by noise.
+Encoders compute in fp32 here, on a GPU too and whatever they were trained in.
 
 One row per user and draw. Columns: run, corpus, seed, encode (of the flag), dropout (the rate),
 user (number in the store), draw (from 0), and the cosines: implicit (the dropout twin), crop,
@@ -36,11 +37,11 @@ from userbench.errors import command
 from userbench.fields import check_fields
 from userbench.method import TrainingConfig, configure, encoder_sizes, load_method
 from userbench.model.augment import crop, mask, reorder
-from userbench.model.encoder import Items, UserEncoder, UserVectors, pick_device
+from userbench.model.encoder import Items, UserEncoder, UserVectors
 from userbench.model.evaluation import ENCODED_AT_ONCE
 from userbench.results.artifact import atomic, fingerprints, record
 from userbench.training.checkpoint import start_from
-from userbench.training.gpu_lease import lease_gpu
+from userbench.training.gpu_share import gpu_facts, take_device
 from userbench.views import operators
 
 log = logging.getLogger("userbench")
@@ -119,8 +120,7 @@ def measure(options: Options) -> None:
     sizes = encoder_sizes(options.encoder)
     views = operators.Options(**options.views)
     torch.manual_seed(options.seed)
-    lease_gpu(options.device, torch.cuda.device_count())
-    device = pick_device(options.device)
+    device = take_device(options.device)
     check_user_split(options.splits, options.store)
     store = BehaviourStore.open(options.store, sizes.max_length, device)
     held_out = (load_user_split(options.splits) == VALIDATION).nonzero().squeeze(1)
@@ -147,8 +147,8 @@ def measure(options: Options) -> None:
     with atomic(options.out) as partial:
         table.to_parquet(partial, index=False)
     inputs = fingerprints([*user_data(options.store, options.splits), options.checkpoint])
-    settings = {**asdict(options), "views": asdict(views), "dropout": rate}
-    record(options.out, settings, inputs, held_out=len(held_out))
+    settings = {**asdict(options), "views": asdict(views), "dropout": rate, "precision": "fp32"}
+    record(options.out, settings, inputs, held_out=len(held_out), **gpu_facts(device))
     means = ", ".join(f"{name} {table[name].mean():.3f}" for name in found)
     log.info("%s on %s: %d users, cosines: %s", options.run, options.store.name, len(users), means)
 

@@ -48,8 +48,8 @@ def test_clue_collapses_without_its_parts(without):
     optimizer = torch.optim.Adam(heads.parameters(), lr=0.03)
     for _ in range(150):
         users = torch.randn(64, DIM)
-        views = torch.cat([users + torch.randn(64, DIM) for _ in range(2)])
-        loss, logs = heads(views)
+        views = [users + torch.randn(64, DIM) for _ in range(2)]
+        loss, logs = heads(torch.cat(views))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -86,21 +86,6 @@ def test_draws_are_uniform():
     assert all(abs(c - users / 6) < 5 * (users * 5 / 36) ** 0.5 for c in orders.values())
 
 
-def test_random_view_offers_mask_only_to_two_behaviours_or_more():
-    from userbench.model.augment import random_view
-
-    torch.manual_seed(0)
-    one = torch.tensor([[7, 0, 0]]).repeat(500, 1)
-    assert torch.equal(random_view(one, 0.4, 0.6, 0.6, MASK), one)
-    ten = torch.arange(1, 11).repeat(6000, 1)
-    views = random_view(ten, 0.4, 0.6, 0.6, MASK)
-    masked = (views == MASK).any(1).double().mean()
-    cropped = (views == 0).any(1).double().mean()
-    assert abs(masked - 1 / 3) < 0.04
-    assert abs(cropped - 1 / 3) < 0.04
-    assert (views != 0).any(1).all()  # no view is empty
-
-
 def rows_of(lengths, columns=0):
     """A row 1..n for each length, right-padded to at least `columns`."""
     width = max(*lengths, columns)

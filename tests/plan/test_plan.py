@@ -223,6 +223,19 @@ def test_jobs_that_share_a_gpu(monkeypatch):
     assert schedule(jobs, [2.0] * 4, cores=8, jobs_per_gpu=2) == 4
 
 
+@pytest.mark.parametrize(("on_gpu", "jobs"), [(False, 1), (True, 3)])
+def test_the_config_says_how_many_share_a_gpu(tmp_path, monkeypatch, on_gpu, jobs):
+    """Wrong: three at a time are planned as one after the other, or on a machine without a GPU."""
+    import torch
+
+    from userbench.plan.command import jobs_on_a_gpu
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: on_gpu)
+    shared = tmp_path / "shared.yaml"
+    shared.write_text("jobs_per_gpu: 3")
+    assert jobs_on_a_gpu([ROOT / "workflow/config/smoke.yaml", shared]) == jobs
+
+
 @pytest.mark.long
 def test_steps_are_timed_alone_and_beside_each_other(tiny):
     """The probe steps the very loops, and a process that fails ends it with one line."""

@@ -6,7 +6,9 @@ All of it is the same function as on a CPU, and is checked here on one.
 import json
 import subprocess
 import sys
-from dataclasses import replace
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from unittest import mock
 
 import pytest
 import torch
@@ -16,9 +18,12 @@ from recorded_steps import Recorded
 from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from benchmarks import kernels
 from userbench import conformance
 from userbench.data.store import Batch
 from userbench.method import configure, load_method
+from userbench.model.encoder import most_behaviours
+from userbench.model.kernels import language
 from userbench.training.optimizer import Adam
 
 # Each method as it is by default, and what else draws or selects.
@@ -84,18 +89,6 @@ def encoder():
 
 
 @settings(deadline=None, max_examples=30)
-@given(lengths=st.lists(st.integers(1, 60), min_size=1, max_size=40), copies=st.integers(1, 4))
-def test_groups_by_bounds_are_one_padded_batch(encoder, lengths, copies):
-    """A bound that is too small, or rows put back in another order, would change a vector."""
-    batch, views = bounded(lengths, copies)
-    whole = encoder.encode(encoder.items(views), views)
-    assert_close(encoder(views, batch.bounds), encoder.pooling(whole, views))
-    hidden = encoder.hidden(views, batch.bounds)
-    assert hidden.shape == whole.shape
-    assert_close(hidden[views != 0], whole[views != 0])
-
-
-@settings(deadline=None, max_examples=30)
 @given(lengths=st.lists(st.integers(1, 60), min_size=1, max_size=40), ratio=st.floats(0.01, 1))
 def test_places_are_those_chosen_and_one_behind(lengths, ratio):
     """A bound below the number of chosen positions would lose some of them."""
@@ -130,17 +123,24 @@ def test_few_shapes_for_many_batches():
     )
     shapes = [store.bounds(users) for users in torch.randperm(20_000).split(128)[:-1]]
     assert len(set(shapes)) <= 8
-    padded = sum(shape.users * sum(shape.longest) / len(shape.longest) for shape in shapes)
-    assert padded < 0.8 * len(shapes) * 128 * store.longest
+    assert sum(shape.behaviours for shape in shapes) < 1.06 * int(
+        lengths[: len(shapes) * 128].sum()
+    )
 
 
-def test_a_row_longer_than_its_bound_stops(encoder):
-    """Cutting it silently would be a wrong result."""
-    batch, views = bounded([3, 4, 50, 60])
-    longer = views.clone()
-    longer[0] = longer[3]
-    with pytest.raises(RuntimeError, match="longer than its bound"):
-        encoder(longer, batch.bounds)
+VIEWS = ("adaptssr", "ccl", "clue", "coserec", "idicl")
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_views_have_no_more_behaviours_than_their_bounds(name, store):
+    """Wrong: a GPU has no room for the behaviours of a view, and stops."""
+    batch = store.bounded_batch(conformance.EVERYONE)
+    method = build(name, store)
+    for _ in range(5):
+        views = torch.cat(method.views(batch, 0.9))
+        bounds = method.views.bounds(batch)
+        assert views.shape[1] <= bounds.longest
+        assert (views != 0).sum() <= most_behaviours(views, bounds)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -189,11 +189,6 @@ WAITING = ("_local_scalar_dense", "nonzero", "_unique2", "masked_select", "repea
 # Every tensor that the host makes of its own numbers passes this one. A GPU is sent it in a copy,
 # which the host waits for and which no CUDA graph may hold.
 WAITING += ("lift_fresh",)
-ALLOWED = {
-    # On a GPU the partners' sequences are padded to the longest of the corpus instead.
-    case: {"_local_scalar_dense"}
-    for case in ("duorec", "adaptssr same_target")
-}
 
 
 class Waits(TorchDispatchMode):
@@ -243,31 +238,34 @@ STUDIED = {
 }
 
 
-@pytest.fixture
-def unpacked(monkeypatch):
-    """Encoders leave no padding out, as on a GPU."""
-    from userbench.model import encoder
+@contextmanager
+def waits_on_a_gpu(triton=True):
+    """What waits along the code paths of a GPU; kernels of our own are not run."""
+    operators = kernels.Operators()
+    installed = mock.patch.object(language, "INSTALLED", triton)
+    with Waits() as waits, operators, kernels.as_on_a_gpu(operators), installed:
+        yield waits
 
-    places = encoder.Places
-    monkeypatch.setattr(encoder, "Places", lambda items, packed: places(items, False))
 
-
-@pytest.mark.parametrize("case", [*CASES, *STUDIED])
-def test_no_step_waits_for_the_device(case, store, unpacked):
+@pytest.mark.parametrize(
+    ("case", "triton"),
+    [*((case, True) for case in [*CASES, *STUDIED]), ("adaptssr", False), ("mlm", False)],
+)
+def test_no_step_waits_for_the_device(case, triton, store):
     """Batch, views, loss, gradients and optimizer of a step: the host may run ahead of a GPU."""
     method = build(case, store)
     optimizer = Adam(method, 1e-3, "dense", method.encoder.items)
     users = conformance.EVERYONE[:16]
     bounds = store.bounds(users)
-    with Waits() as waits:
-        batch = Batch(users, store.padded(users, bounds.longest[-1]), bounds)
+    with waits_on_a_gpu(triton) as waits:
+        batch = Batch(users, store.padded(users, bounds.longest), bounds)
         loss, _ = method(batch, progress=0.5)
         optimizer.step(loss)
-    assert waits.seen == ALLOWED.get(case, set())
+    assert waits.seen == set()
 
 
 @pytest.mark.parametrize(("name", "kind"), [("age", "classification"), ("click", "top_n")])
-def test_no_step_of_fine_tuning_waits_for_the_device(tiny, name, kind, unpacked):
+def test_no_step_of_fine_tuning_waits_for_the_device(tiny, name, kind):
     """Its graph holds the loss of a task, too, with the negatives that are drawn for it."""
     from userbench.data.splits import load_split
     from userbench.data.store import BehaviourStore
@@ -284,7 +282,7 @@ def test_no_step_of_fine_tuning_waits_for_the_device(tiny, name, kind, unpacked)
     optimizer = Adam(model, task.lr, "dense", encoder.items)
     picked = torch.arange(16)
     batch = store.bounded_batch(examples.users[picked])
-    with Waits() as waits:
+    with waits_on_a_gpu() as waits:
         optimizer.step(head.loss(encoder(batch.items, batch.bounds), picked))
     assert waits.seen == set()
 
@@ -320,6 +318,37 @@ def test_what_is_set_is_refused_in_one_line(encoder):
     ):
         with pytest.raises(ValueError, match=message):
             accelerate(encoder, precision, capture, "cpu")
+
+
+@dataclass(frozen=True)
+class Asked:
+    precision: str = "auto"
+    capture: str = "auto"
+    item_table: str = "dense"
+
+
+@pytest.mark.parametrize(
+    ("asked", "on_a_cpu", "on_a_gpu", "on_an_old_gpu"),
+    [
+        (Asked(), ("fp32", "none"), ("bf16", "graph"), ("fp32", "graph")),
+        (Asked(precision="fp32"), ("fp32", "none"), ("fp32", "graph"), ("fp32", "graph")),
+        (Asked(capture="none"), ("fp32", "none"), ("bf16", "none"), ("fp32", "none")),
+        (Asked("tf32", "compile"), *[("tf32", "compile")] * 3),
+        (Asked(item_table="lazy"), ("fp32", "none"), ("bf16", "none"), ("fp32", "none")),
+    ],
+)
+def test_auto_is_the_way_of_the_device(monkeypatch, asked, on_a_cpu, on_a_gpu, on_an_old_gpu):
+    """A word that is given counts; a lazy table, which waits for the device, is not captured."""
+    from userbench.training.acceleration import chosen
+
+    def way(device, has_bf16):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has_bf16)
+        options = chosen(asked, device)
+        return options.precision, options.capture
+
+    assert way("cpu", has_bf16=True) == on_a_cpu
+    assert way("cuda:1", has_bf16=True) == on_a_gpu
+    assert way("cuda", has_bf16=False) == on_an_old_gpu
 
 
 # ----------------------------------------------------------------------------------- captured steps
@@ -373,9 +402,15 @@ def test_loops_replay_what_they_would_have_done(tiny, tmp_path, monkeypatch):
 
 def test_loops_take_a_precision_and_refuse_a_capture(tiny, tmp_path):
     rounded = run_loops(tiny, tmp_path / "bf16", "--precision", "bf16")
-    assert rounded != run_loops(tiny, tmp_path / "fp32")
-    record = json.loads((tmp_path / "bf16/epoch2.safetensors.provenance.json").read_text())
-    assert record["config"]["precision"] == "bf16"
+    assert rounded != run_loops(tiny, tmp_path / "auto")
+    for folder, precision in (("bf16", "bf16"), ("auto", "fp32")):
+        for name in ("epoch2.safetensors", "curve.json", "click.json"):
+            record = json.loads((tmp_path / folder / f"{name}.provenance.json").read_text())
+            # What it was, not what was asked for.
+            assert (record["config"]["precision"], record["config"]["capture"]) == (
+                precision,
+                "none",
+            )
     with pytest.raises(SystemExit, match="error: capture graph: needs a GPU. Use capture none"):
         run_loops(tiny, tmp_path / "graph", "--capture", "graph")
     assert not (tmp_path / "graph").exists()

@@ -122,6 +122,29 @@ def test_small_tables_are_stepped_whole():
     assert not model["table"].sparse
 
 
+@pytest.mark.parametrize(
+    ("cuda", "triton", "rows", "expected"),
+    [
+        (False, True, 300, "DeferredAdam"),
+        (True, True, 300, "DeferredAdamOnGpu"),
+        (True, False, 300, "NoneType"),
+        (True, True, 200, "NoneType"),
+    ],
+)
+def test_large_tables_are_deferred_where_something_can(cuda, triton, rows, expected, monkeypatch):
+    """Wrong: a GPU without Triton stops, or steps its table by the CPU's way, which waits."""
+    from userbench.model.encoder import EncoderConfig, ItemTable
+    from userbench.model.kernels import language
+    from userbench.training import optimizer
+
+    monkeypatch.setattr(optimizer, "DEFERRED_FROM", 300)
+    monkeypatch.setattr(language, "INSTALLED", triton)
+    monkeypatch.setattr(torch.Tensor, "is_cuda", property(lambda _: cuda))
+    items = ItemTable(EncoderConfig(rows - 2, dim=6, heads=1))
+    model = torch.nn.ModuleDict({"table": items, "layer": torch.nn.Linear(6, 1)})
+    assert type(optimizer.Adam(model, 1e-3, "dense", items).deferred).__name__ == expected
+
+
 def test_lazy_adam_leaves_rows_without_gradient():
     """Against dense Adam: equal on rows touched in every step, and untouched rows stay."""
 

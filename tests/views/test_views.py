@@ -337,6 +337,27 @@ def test_hybrid_takes_the_better_source_from_its_start_on(store):
     assert not torch.equal(views.neighbours, taken)
 
 
+# ---------------------------------------------------------------- operators
+
+
+def test_mask_is_offered_only_to_two_behaviours_or_more():
+    from userbench.data.store import Batch
+    from userbench.views.operators import Options
+
+    torch.manual_seed(0)
+    views = Options(crop_ratio=0.4, mask_ratio=0.6, reorder_ratio=0.6).build(encoder_of())
+    one = torch.tensor([[7, 0, 0]]).repeat(500, 1)
+    ten = torch.arange(1, 11).repeat(6000, 1)
+    for view in views(Batch(torch.arange(500), one), 0.0):
+        assert torch.equal(view, one)
+    for view in views(Batch(torch.arange(6000), ten), 0.0):
+        masked = (view == MASK).any(1).double().mean()
+        cropped = (view == 0).any(1).double().mean()
+        assert abs(masked - 1 / 3) < 0.04
+        assert abs(cropped - 1 / 3) < 0.04
+        assert (view != 0).any(1).all()  # no view is empty
+
+
 # ---------------------------------------------------------------- fill
 
 

@@ -19,18 +19,17 @@ from userbench.data.arrays import (
 from userbench.data.ragged import hash_in_blocks, offsets_of
 
 # Why: shapes that depend on values on a GPU make the host wait for it, and CUDA graphs need few
-# different shapes. With the lengths of TTL, more than two parts would hardly save padding.
-PARTS = 2
+# different shapes.
 LENGTH_MULTIPLE = 16
-BEHAVIOURS_MULTIPLE = 1024
+BEHAVIOURS_MULTIPLE = 512
 
 
 class Bounds(NamedTuple):
     """Sizes of a batch that the host knows without waiting for the device, rounded up."""
 
     users: int
-    longest: tuple[int, ...]
-    """The longest sequence of each of `PARTS` equal parts of the users, in ascending order."""
+    longest: int
+    """Length of the longest sequence."""
     behaviours: int
     """Of all users together."""
 
@@ -107,11 +106,9 @@ class BehaviourStore:
 
     def bounds(self, users: Int[Tensor, " users"]) -> Bounds:
         """Bounds of a batch of these users; `users` is on the host."""
-        lengths = self.lengths_on_host[users].sort().values
-        last = [-(-len(users) * (part + 1) // PARTS) - 1 for part in range(PARTS)]
-        longest = [min(round_up(n, LENGTH_MULTIPLE), self.longest) for n in lengths[last].tolist()]
-        behaviours = round_up(int(lengths.sum()), BEHAVIOURS_MULTIPLE)
-        return Bounds(len(users), tuple(longest), behaviours)
+        lengths = self.lengths_on_host[users]
+        longest = min(round_up(int(lengths.max()), LENGTH_MULTIPLE), self.longest)
+        return Bounds(len(users), longest, round_up(int(lengths.sum()), BEHAVIOURS_MULTIPLE))
 
     def batch(self, users: Int[Tensor, " users"]) -> Batch:
         """Items of these users, cut to the longest of them where that is known without waiting.
@@ -128,7 +125,7 @@ class BehaviourStore:
         """Items of these users, in one of few shapes; `users` is on the host."""
         bounds = self.bounds(users)
         users = users.to(self.lengths.device, non_blocking=True)
-        return Batch(users, self.padded(users, bounds.longest[-1]), bounds)
+        return Batch(users, self.padded(users, bounds.longest), bounds)
 
     def padded(self, users: Int[Tensor, " users"], width: int) -> Int[Tensor, "users {width}"]:
         """Items of these users, cut or padded to `width`."""

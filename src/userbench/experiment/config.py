@@ -394,10 +394,12 @@ class Experiment(Part):
     """Name of the folder under results/."""
     device: Annotated[str, StringConstraints(pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$")]
     """auto: a GPU where nvidia-smi is found or a cluster asked, else the CPU; cuda:2: that one."""
-    precision: Literal["fp32", "tf32", "bf16"] | None = None
-    """Of training on a GPU: fp32 (default), tf32, or bf16 of the Transformer alone."""
-    capture: Literal["none", "graph", "compile"] | None = None
-    """How steps reach a GPU: none (default), graph (CUDA graphs), compile (of compiled code)."""
+    precision: Literal["auto", "fp32", "tf32", "bf16"] = "auto"
+    """Of training: fp32, tf32, or bf16 of the Transformer and the exact item softmax; auto: bf16 on
+    a GPU, fp32 on a CPU."""
+    capture: Literal["auto", "none", "graph", "compile"] = "auto"
+    """How steps reach a GPU: none (one kernel at a time), graph (CUDA graphs), compile (of compiled
+    code); auto: graph on a GPU, none on a CPU."""
     seeds: Annotated[list[Seed], Field(min_length=1), AfterValidator(each_once)]
     """One pre-training and fine-tuning each; splits and data do not change with them."""
     corpora: Annotated[dict[Name, Corpus], Field(min_length=1)]
@@ -429,7 +431,7 @@ class Experiment(Part):
     """All seeds of a run share a process and are trained one after the other: where the start of a
     process takes as long as a training."""
     jobs_per_gpu: Count = 1
-    """Trainings that share a GPU."""
+    """Trainings that share a GPU, each within its share of the memory (docs/sharing-a-gpu.md)."""
     limit_minutes: Positive = 24 * 60.0
     """Minutes after which a command is ended, as one that hangs."""
     save_every: Annotated[float, Field(ge=0)] | None = None

@@ -36,7 +36,7 @@ def loop_flags(resolved: ResolvedExperiment, run: str) -> str:
     config, protocol = resolved.config, resolved.runs[run].protocol
     words = ["--order", protocol.order, "--item-table", protocol.item_table]
     for name in ("precision", "capture"):
-        if getattr(config, name) is not None:
+        if getattr(config, name) != "auto":  # the default of the flags
             words += [f"--{name}", getattr(config, name)]
     return " ".join(words)
 

@@ -16,16 +16,12 @@ from userbench.data.store import Batch
 from userbench.fields import Positive
 from userbench.method import Objective, PretrainMethod, TrainingConfig
 from userbench.model.encoder import UserEncoder, UserVectors
-from userbench.model.kernels import language
-from userbench.model.kernels.batch_norm import side_by_side
-from userbench.model.kernels.distance import crossed_distance
-from userbench.model.kernels.spread import spreads
+from userbench.model.kernels.batch_norm import in_two_views
+from userbench.model.kernels.cosines import cosine_with_other_view, spread_by_column
+from userbench.model.kernels.language import used_for
 from userbench.model.losses import Similarity, nt_xent
 from userbench.view import ViewOptions
 from userbench.views import same
-
-BothViews = Float[Tensor, "views width"]
-"""All users' vectors in the first view, then in the second."""
 
 
 @dataclass(frozen=True)
@@ -79,23 +75,15 @@ class Heads(nn.Module):
         if config.without == "predictor":
             self.predict = nn.Identity()
 
-    def forward(self, users: BothViews) -> Objective:
+    def forward(self, users: Float[Tensor, "views dim"]) -> Objective:
         """The symmetric loss, -1 where each view is predicted perfectly from the other."""
-        if language.used_for(users):
-            return self.at_once(users)
+        if used_for(users) and self.without == "nothing":
+            z = in_two_views(self.project, users)
+            loss = -cosine_with_other_view(in_two_views(self.predict, z), z).mean()
+            return Objective(loss, {"projected_spread": spread(z.detach()[: len(z) // 2])})
         z1, z2 = map(self.project, users.chunk(2))
         loss = (self.distance(z1, z2) + self.distance(z2, z1)) / 2
         return Objective(loss, {"projected_spread": spread(z1.detach())})
-
-    def at_once(self, users: BothViews) -> Objective:
-        """The same of both views side by side, in fewer kernels of a GPU."""
-        projected = side_by_side(self.project, users, 2)
-        target = projected if self.without == "stop_gradient" else projected.detach()
-        predicted = projected
-        if self.without != "predictor":
-            predicted = side_by_side(self.predict, projected, 2)
-        logs = {"projected_spread": spread(projected.detach().chunk(2)[0])}
-        return Objective(crossed_distance(predicted, target), logs)
 
     def distance(self, view: UserVectors, target: UserVectors) -> Float[Tensor, ""]:
         """D(p, sg(z)) = -cos(p, z), mean over users."""
@@ -115,7 +103,7 @@ def spread(users: UserVectors) -> Float[Tensor, ""]:
     1 where users spread over the sphere, 0 where all are one point. A collapse is seen first, and
     may stay, in the projections.
     """
-    if language.used_for(users):
-        return spreads(users).mean()
+    if used_for(users):
+        return spread_by_column(users).mean()
     width = users.shape[1]
     return F.normalize(users, dim=-1).std(0).mean() * width**0.5

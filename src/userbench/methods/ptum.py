@@ -16,9 +16,10 @@ from torch import Tensor
 from userbench.data.store import Batch, BehaviourStore
 from userbench.fields import Count
 from userbench.method import Objective, PretrainMethod, TrainingConfig
-from userbench.model.augment import Counts, lengths_of, random_start
+from userbench.model.augment import Uniform, lengths_of, random_start
 from userbench.model.encoder import Items, ItemTable
-from userbench.model.kernels import choices, language, masked_and_next
+from userbench.model.kernels.language import used_for
+from userbench.model.kernels.masked_and_past import masked_and_past
 
 
 @dataclass(frozen=True)
@@ -52,74 +53,59 @@ class Method(PretrainMethod):
 
     def forward(self, batch: Batch, progress: float) -> Objective:
         """L = L_MBP + lambda L_NBP, each a mean over the users who have enough behaviours."""
-        c = self.config
-        asked = questions(batch.items, c.next_behaviours, self.encoder.config.mask_id)
-        encoded = self.encoder(asked.sequences, batch.bounds)
-        shape = (*asked.true.shape, c.negatives)
-        drawn = self.drawable[torch.randint(len(self.drawable), shape, device=encoded.device)]
-        candidates = torch.cat([asked.true[:, :, None], drawn], dim=2)
-        mbp, nbp = task_losses(encoded, candidates, asked.lengths, self.encoder.items)
+        c, items, mask_id = self.config, batch.items, self.encoder.config.mask_id
+        uniform = torch.rand(len(items), device=items.device, dtype=torch.float64)
+        hidden = masked_and_past if used_for(items) else hide
+        views, true, lengths = hidden(items, uniform, c.next_behaviours, mask_id)
+        masked_users, past_users = self.encoder(views, batch.bounds).chunk(2)
+
+        users = torch.stack([masked_users] + [past_users] * c.next_behaviours, dim=1)
+        shape = (*true.shape, c.negatives)
+        drawn = self.drawable[torch.randint(len(self.drawable), shape, device=true.device)].long()
+        losses = choice_losses(users, true, drawn, self.encoder.items)
+        mbp = mean_where(lengths > 1, losses[:, 0])
+        nbp = mean_where(lengths > c.next_behaviours, losses[:, 1:].mean(1))
         logs = {"masked_behaviour": mbp.detach(), "next_behaviours": nbp.detach()}
         return Objective(mbp + c.next_weight * nbp, logs)
 
 
-class Questions(NamedTuple):
-    """What is encoded, and what is to be predicted from it."""
+class Hidden(NamedTuple):
+    """All users with one behaviour masked, then all without their last; what these were."""
 
-    sequences: Items
-    """Of all users with one behaviour masked, then of all users without the last."""
+    views: Int[Tensor, "users_twice length"]
     true: Int[Tensor, "users predictions"]
-    """The masked behaviour, then those that come next."""
-    lengths: Counts
+    lengths: Int[Tensor, " users"]
 
 
-def questions(items: Items, count: int, mask_id: int) -> Questions:
-    """Mask one behaviour of each user, uniformly, and split off the last `count`.
+def hide(items: Items, uniform: Uniform, count: int, mask_id: int) -> Hidden:
+    """Mask a behaviour of each user; split off the last `count`.
 
     A user who has no more keeps one behaviour to encode, and counts in no mean of this task.
     """
-    if language.used_for(items):
-        uniform = torch.rand(len(items), device=items.device, dtype=torch.float64)
-        return Questions(*masked_and_next.masked_and_next(items, uniform, count, mask_id))
     lengths = lengths_of(items)
-    masked_at = random_start(lengths, torch.ones_like(lengths))
+    masked_at = random_start(lengths, torch.ones_like(lengths), uniform)
     kept = (lengths - count).clamp(min=1)[:, None]
     position = torch.arange(items.shape[1], device=items.device)
-    past = items * (position < kept)
     next_at = (kept + torch.arange(count, device=items.device)).clamp(max=len(position) - 1)
-    return Questions(
-        torch.cat([items.scatter(1, masked_at, mask_id), past]),
-        torch.cat([items.gather(1, masked_at), items.gather(1, next_at)], dim=1),
+    return Hidden(
+        torch.cat([items.scatter(1, masked_at, mask_id), items * (position < kept)]),
+        items.gather(1, torch.cat([masked_at, next_at], dim=1)),
         lengths,
     )
 
 
-class TaskLosses(NamedTuple):
-    """L_MBP and L_NBP, each a mean over the users who have enough behaviours."""
-
-    masked_behaviour: Float[Tensor, ""]
-    next_behaviours: Float[Tensor, ""]
-
-
-def task_losses(
-    encoded: Float[Tensor, "encoded dim"],
-    candidates: Int[Tensor, "users predictions candidates"],
-    lengths: Counts,
-    table: ItemTable,
-) -> TaskLosses:
-    """Both losses: -log softmax of <u, E[true]> among the `candidates`, the true one first."""
-    vectors = table(candidates)
-    if language.used_for(encoded):
-        return TaskLosses(*choices.task_losses(encoded, vectors, candidates, lengths))
-    masked, past = encoded.chunk(2)
-    count = candidates.shape[1] - 1
-    scores = torch.einsum("upd,upcd->upc", torch.stack([masked] + [past] * count, dim=1), vectors)
+def choice_losses(
+    users: Float[Tensor, "users predictions dim"],
+    true: Int[Tensor, "users predictions"],
+    drawn: Int[Tensor, "users predictions negatives"],
+    vectors: ItemTable,
+) -> Float[Tensor, "users predictions"]:
+    """-log softmax of <u, E[true]> among itself and the drawn <u, E[c]>."""
+    candidates = torch.cat([true[:, :, None], drawn], dim=2)
+    scores = torch.einsum("upd,upcd->upc", users, vectors(candidates))
     # Deviation: the authors draw a negative again where it is the true behaviour.
-    is_true = F.pad(candidates[:, :, 1:] == candidates[:, :, :1], (1, 0), value=False)
-    losses = -scores.masked_fill(is_true, -torch.inf).log_softmax(2)[:, :, 0]
-    return TaskLosses(
-        mean_where(lengths > 1, losses[:, 0]), mean_where(lengths > count, losses[:, 1:].mean(1))
-    )
+    is_true = F.pad(drawn == true[:, :, None], (1, 0), value=False)
+    return -scores.masked_fill(is_true, -torch.inf).log_softmax(2)[:, :, 0]
 
 
 def mean_where(

@@ -2,18 +2,26 @@
 
 Every operator takes right-padded item ids and gives right-padded item ids; positions restart at 0.
 Counts use exact integer arithmetic: ratios are read in thousandths, so float error never decides.
+What is random is decided by numbers in [0, 1). An operator draws them itself unless it is given
+them: then its result is determined, and kernels of our own can be compared with it.
 """
 
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float32, Float64, Int
 from torch import Tensor
+
+from userbench.model.kernels.language import used_for
+from userbench.model.kernels.subsets import ordered_places, random_share
 
 Items = Int[Tensor, "users length"]
 Counts = Int[Tensor, " users"]
 Neighbours = Int[Tensor, " items_and_padding"]
 """The one neighbour of each item; [0] = 0."""
+Uniform = Float64[Tensor, " users"]
+Order = Float64[Tensor, "users length"]
+Keys = Float32[Tensor, "users length"]
 
 
 class LastDropped(NamedTuple):
@@ -28,6 +36,13 @@ class Periods(NamedTuple):
 
     early: Items
     late: Items
+
+
+def draw(*rooms: Tensor) -> None:
+    """Fill room for numbers in [0, 1): those of the first view, room by room, then the second's."""
+    for view in zip(*rooms, strict=True):
+        for room in view:
+            room.uniform_()
 
 
 def lengths_of(items: Items) -> Counts:
@@ -55,10 +70,13 @@ def proper_share(lengths: Counts, ratio: float) -> Counts:
     return torch.where(up < lengths, up, torch.minimum(down, (lengths - 1).clamp(min=0)))
 
 
-def random_subset(lengths: Counts, counts: Counts, width: int) -> Bool[Tensor, "users length"]:
-    """Exactly `counts` of each user's first `lengths` positions, uniformly."""
+def random_subset(
+    lengths: Counts, counts: Counts, width: int, keys: Keys | None = None
+) -> Bool[Tensor, "users length"]:
+    """Exactly `counts` of each user's first `lengths` positions, uniformly: of the least keys."""
     position = torch.arange(width, device=lengths.device)
-    keys = torch.rand(len(lengths), width, device=lengths.device)
+    if keys is None:
+        keys = torch.rand(len(lengths), width, device=lengths.device)
     keys = keys.masked_fill(position >= lengths[:, None], 2.0)
     return keys.argsort(1).argsort(1) < counts[:, None]
 
@@ -71,16 +89,25 @@ def places_of(chosen: Bool[Tensor, "users length"], at_most: int | None) -> Int[
     flat = chosen.flatten()
     if at_most is None:
         return flat.nonzero().squeeze(1)
+    if used_for(chosen):
+        return ordered_places(flat, at_most)
     slots = torch.where(flat, flat.cumsum(0) - 1, at_most)
     places = slots.new_full((at_most + 1,), len(flat))
     return places.scatter_(0, slots, torch.arange(len(flat), device=flat.device))[:-1]
 
 
-def random_start(lengths: Counts, widths: Counts) -> Int[Tensor, "users 1"]:
+def below(choices: Counts, uniform: Uniform | None = None) -> Counts:
+    """Uniform among the whole numbers from 0 to `choices` - 1; -1 where there are no choices."""
+    if uniform is None:
+        uniform = torch.rand(len(choices), device=choices.device, dtype=torch.float64)
+    return torch.minimum((uniform * choices).long(), choices - 1)
+
+
+def random_start(
+    lengths: Counts, widths: Counts, uniform: Uniform | None = None
+) -> Int[Tensor, "users 1"]:
     """Uniform start of a window of `widths` behaviours inside each sequence."""
-    choices = lengths - widths + 1
-    uniform = torch.rand(len(lengths), device=lengths.device, dtype=torch.float64)
-    return torch.minimum((uniform * choices).long(), choices - 1)[:, None]
+    return below(lengths - widths + 1, uniform)[:, None]
 
 
 def window(items: Items, start: Int[Tensor, "users 1"], widths: Counts) -> Items:
@@ -90,44 +117,58 @@ def window(items: Items, start: Int[Tensor, "users 1"], widths: Counts) -> Items
     return items.gather(1, source) * (position < widths[:, None])
 
 
-def crop(items: Items, ratio: float) -> Items:
+def crop(items: Items, ratio: float, uniform: Uniform | None = None) -> Items:
     """Keep a contiguous run of ceil(ratio * n) behaviours."""
     lengths = lengths_of(items)
     kept = ceil_share(lengths, ratio).clamp(min=1)
-    return window(items, random_start(lengths, kept), kept)
+    return window(items, random_start(lengths, kept, uniform), kept)
 
 
-def reorder(items: Items, ratio: float) -> Items:
+def reorder(
+    items: Items, ratio: float, uniform: Uniform | None = None, order: Order | None = None
+) -> Items:
     """Shuffle the behaviours inside a contiguous run of ceil(ratio * n)."""
     lengths = lengths_of(items)
     widths = ceil_share(lengths, ratio)
-    start = random_start(lengths, widths)
+    start = random_start(lengths, widths, uniform)
     position = torch.arange(items.shape[1], device=items.device).expand_as(items)
     inside = (position >= start) & (position < start + widths[:, None])
     # Why: keys outside are whole numbers; keys inside are random and stay between start-1 and
     # start+width, so one sort shuffles the run and leaves everything else in place.
-    uniform = torch.rand(items.shape, device=items.device, dtype=torch.float64)
-    random_key = start + uniform * (widths[:, None] - 0.5)
+    if order is None:
+        order = torch.rand(items.shape, device=items.device, dtype=torch.float64)
+    random_key = start + order * (widths[:, None] - 0.5)
     keys = torch.where(inside, random_key, position.double())
     return items.gather(1, keys.argsort(1))
 
 
-def mask(items: Items, ratio: float, mask_id: int) -> Items:
-    """Replace ceil(ratio * n) behaviours by the mask, never all; one behaviour stays as it is."""
+def proper_part(
+    items: Items, ratio: float, keys: Keys | None = None
+) -> Bool[Tensor, "users length"]:
+    """ceil(ratio * n) random behaviours of each user, never all; of one behaviour none."""
+    if used_for(items):
+        keys = torch.rand(items.shape, device=items.device) if keys is None else keys
+        return random_share(items, keys, round(ratio * 1000), "proper")
     lengths = lengths_of(items)
-    chosen = random_subset(lengths, proper_share(lengths, ratio), items.shape[1])
-    return items.masked_fill(chosen, mask_id)
+    return random_subset(lengths, proper_share(lengths, ratio), items.shape[1], keys)
 
 
-def substitute(items: Items, ratio: float, neighbours: Neighbours) -> Items:
+def mask(items: Items, ratio: float, mask_id: int, keys: Keys | None = None) -> Items:
+    """Replace ceil(ratio * n) behaviours by the mask, never all; one behaviour stays as it is."""
+    return items.masked_fill(proper_part(items, ratio, keys), mask_id)
+
+
+def substitute(
+    items: Items, ratio: float, neighbours: Neighbours, keys: Keys | None = None
+) -> Items:
     """Replace max(1, floor(ratio * n)) behaviours by their neighbours."""
     lengths = lengths_of(items)
-    chosen = random_subset(lengths, floor_share(lengths, ratio), items.shape[1])
+    chosen = random_subset(lengths, floor_share(lengths, ratio), items.shape[1], keys)
     return torch.where(chosen, neighbours[items], items)
 
 
 def insert(
-    items: Items, ratio: float, neighbours: Neighbours, width: int
+    items: Items, ratio: float, neighbours: Neighbours, width: int, keys: Keys | None = None
 ) -> Int[Tensor, "users {width}"]:
     """Put the neighbours of max(1, floor(ratio * n)) behaviours before them.
 
@@ -136,7 +177,7 @@ def insert(
     lengths = lengths_of(items)
     added = floor_share(lengths, ratio)
     length = items.shape[1]
-    anchors = random_subset(lengths, added, length)
+    anchors = random_subset(lengths, added, length, keys)
     before = anchors.cumsum(1)
     # Why: padding, and neighbours of no anchor, go to a last column that is never read.
     unread = torch.full_like(items, 2 * length)
@@ -158,7 +199,7 @@ def drop_last(items: Items) -> LastDropped:
     return LastDropped(items.masked_fill(dropped, 0), items.gather(1, end).squeeze(1))
 
 
-def halves(items: Items, least: float) -> Periods:
+def halves(items: Items, least: float, uniform: Uniform | None = None) -> Periods:
     """Cut each sequence at a uniform place that leaves ceil(least * n) behaviours on both sides.
 
     A sequence of one behaviour is both periods.
@@ -166,13 +207,13 @@ def halves(items: Items, least: float) -> Periods:
     lengths = lengths_of(items)
     low = torch.minimum(ceil_share(lengths, least), lengths // 2).clamp(min=1)
     high = torch.maximum(lengths - low, low)
-    cut = low[:, None] + random_start(high, low)
+    cut = low[:, None] + random_start(high, low, uniform)
     late = window(items, cut, lengths - cut.squeeze(1))
     position = torch.arange(items.shape[1], device=items.device)
     return Periods(items * (position < cut), torch.where(lengths[:, None] > 1, late, items))
 
 
-def adjacent(items: Items, width: int) -> Periods:
+def adjacent(items: Items, width: int, uniform: Uniform | None = None) -> Periods:
     """Two windows of min(width, floor(n / 2)) behaviours, the second right after the first.
 
     A sequence of one behaviour is both periods.
@@ -180,17 +221,17 @@ def adjacent(items: Items, width: int) -> Periods:
     lengths = lengths_of(items)
     widths = (lengths // 2).clamp(min=1, max=width)
     both = torch.minimum(2 * widths, lengths)
-    start = random_start(lengths, both)
+    start = random_start(lengths, both, uniform)
     return Periods(
         window(items, start, widths), window(items, start + (both - widths)[:, None], widths)
     )
 
 
-def draw_operator(offered: Bool[Tensor, "users operators"]) -> Counts:
+def draw_operator(
+    offered: Bool[Tensor, "users operators"], uniform: Uniform | None = None
+) -> Counts:
     """Number of one operator per user, uniform among those `offered` to the user."""
-    choices = offered.sum(1)
-    uniform = torch.rand(len(offered), device=offered.device, dtype=torch.float64)
-    drawn = torch.minimum((uniform * choices).long(), choices - 1)
+    drawn = below(offered.sum(1), uniform)
     return (offered.cumsum(1) > drawn[:, None]).int().argmax(1)
 
 
@@ -200,30 +241,3 @@ def by_operator(operator: Counts, views: list[Items]) -> Items:
     for number, view in enumerate(views[1:], start=1):
         chosen = torch.where(operator[:, None] == number, view, chosen)
     return chosen
-
-
-def offered_operators(items: Items) -> Bool[Tensor, "users 3"]:
-    """Crop, reorder and mask; no mask for a user with one behaviour (as in AdaptSSR's code)."""
-    several = lengths_of(items) > 1
-    return torch.stack([torch.ones_like(several), torch.ones_like(several), several], dim=1)
-
-
-def operator_view(
-    items: Items,
-    operator: Counts,
-    crop_ratio: float,
-    mask_ratio: float,
-    reorder_ratio: float,
-    mask_id: int,
-) -> Items:
-    """Apply to each user the given one of crop (0), reorder (1) and mask (2)."""
-    views = [crop(items, crop_ratio), reorder(items, reorder_ratio)]
-    return by_operator(operator, [*views, mask(items, mask_ratio, mask_id)])
-
-
-def random_view(
-    items: Items, crop_ratio: float, mask_ratio: float, reorder_ratio: float, mask_id: int
-) -> Items:
-    """Apply one operator per user, drawn uniformly from `offered_operators`."""
-    operator = draw_operator(offered_operators(items))
-    return operator_view(items, operator, crop_ratio, mask_ratio, reorder_ratio, mask_id)

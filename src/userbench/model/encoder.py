@@ -17,15 +17,12 @@ from jaxtyping import Bool, Float, Int, Int16
 from torch import Tensor, nn
 
 from userbench.data.store import Bounds
-from userbench.model.packing import (
-    Hidden,
-    Items,
-    Packed,
-    Places,
-    groups_by_bounds,
-    groups_by_look,
-    pad_to,
-)
+from userbench.model import fused
+from userbench.model.kernels.item_rows import Pending, RowState, look_up
+from userbench.model.kernels.language import used_for
+from userbench.model.kernels.pooling import pooling
+from userbench.model.kernels.side_by_side import SideBySide, unpacked
+from userbench.model.packing import Hidden, Items, Packed, Places, groups_by_look, pad_to
 
 Allowed = Bool[Tensor, "users 1 #length length"]
 UserVectors = Float[Tensor, "users width"]
@@ -150,8 +147,13 @@ class AttentionPooling(nn.Module):
         nn.init.normal_(self.query, std=0.02)
         self.width = queries * dim
 
-    def forward(self, hidden: Hidden, items: Items) -> UserVectors:
+    # Whether hidden states may come side by side.
+    side_by_side = True
+
+    def forward(self, hidden: Hidden | Packed, items: Items | SideBySide) -> UserVectors:
         """Mean of the hidden states, weighted by the softmax of their dot product with a query."""
+        if isinstance(items, SideBySide):
+            return pooling(hidden, items.starts, self.query).flatten(1)
         padding = (items == 0)[:, :, None]
         scores = hidden @ self.query.T
         scores = scores.masked_fill(padding, torch.finfo(scores.dtype).min)
@@ -167,18 +169,27 @@ class ItemTable(nn.Embedding):
     def __init__(self, config: EncoderConfig):
         super().__init__(config.n_items + 2, config.dim, padding_idx=0)
         self.before_read: Callable[[Tensor | None], None] | None = None
+        # On a GPU: what look-ups compute deferred updates from, and the gradients of look-ups.
+        self.row_state: RowState | None = None
+        self.pending: list[Pending] = []
 
     def forward(self, ids: Int[Tensor, "..."]) -> Float[Tensor, "... dim"]:
         """Vectors of these items."""
+        if self.row_state is not None:
+            return look_up(self.weight, ids, self.row_state, self.pending)
         if self.before_read is not None:
             self.before_read(ids)
         return super().forward(ids)
 
-    def without_mask(self) -> Float[Tensor, "items dim"]:
-        """Vectors of padding and all items."""
+    def whole(self) -> Float[Tensor, "rows dim"]:
+        """All vectors."""
         if self.before_read is not None:
             self.before_read(None)
-        return self.weight[:-1]
+        return self.weight
+
+    def without_mask(self) -> Float[Tensor, "items dim"]:
+        """Vectors of padding and all items."""
+        return self.whole()[:-1]
 
 
 class UserEncoder(nn.Module):
@@ -228,17 +239,22 @@ class UserEncoder(nn.Module):
     ) -> Float[Tensor, "users ..."]:
         """Encode and `finish` groups of rows of similar length, each cut to its longest row.
 
-        Batches are random, so most rows are shorter than the longest: here padding is saved. The
-        `bounds` of a batch whose users all have equally many rows here, none longer than its
-        sequence, say where to cut; without them a CPU looks, and a GPU, which would have to be
-        waited for, has one group.
+        Batches are random, so most rows are shorter than the longest: here padding is saved. On a
+        GPU, where one would have to wait for the lengths, behaviours lie side by side: as many as
+        the `bounds` of a batch say whose users all have equally many rows here. A `finish` that
+        has no attribute `side_by_side` gets them in padded rows.
         """
         for counter in COUNTERS:
             counter[self] += len(items)
-        if bounds is None and items.is_cuda:
+        if used_for(items) and not self.compiled and not any(map(grafted, self.layers)):
+            encoded = fused.encode(self, items, most_behaviours(items, bounds))
+            if getattr(finish, "side_by_side", False):
+                return finish(*encoded)
+            return finish(unpacked(*encoded), items)
+        if items.is_cuda:
             return finish(self.states(self.items(items), items), items)
         lengths, order = (items != 0).sum(1).sort()
-        sizes, widths = groups_by_bounds(lengths, bounds) if bounds else groups_by_look(lengths)
+        sizes, widths = groups_by_look(lengths)
         # Why: looked up once, because each look-up has a gradient as large as the item table.
         embedded, rows = self.items(items[order]).split(sizes), items[order].split(sizes)
         groups = [
@@ -264,6 +280,19 @@ class UserEncoder(nn.Module):
         for layer in self.layers:
             hidden = layer(hidden, places, allowed)
         return places.pad(hidden)
+
+
+def most_behaviours(items: Items, bounds: Bounds | None) -> int:
+    """How many behaviours these rows may have together."""
+    if bounds is None:
+        return items.numel()
+    return min(items.numel(), len(items) // bounds.users * bounds.behaviours)
+
+
+def grafted(layer: TransformerLayer) -> bool:
+    """Whether a method has put something of its own into a layer."""
+    grafts = layer.after_attention, layer.after_network
+    return not all(isinstance(graft, nn.Identity) for graft in grafts)
 
 
 @contextmanager

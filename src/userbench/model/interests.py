@@ -7,8 +7,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from userbench.model.encoder import Hidden, Items, UserVectors
+from userbench.model.encoder import UserVectors
+from userbench.model.kernels.pooling import pooling
+from userbench.model.kernels.side_by_side import SideBySide, unpacked
 from userbench.model.losses import Similarity
+from userbench.model.packing import Hidden, Items, Packed
 
 Interests = Float[Tensor, "users interests dim"]
 
@@ -35,17 +38,24 @@ class InterestPooling(nn.Module):
         side_by_side = principal is None and user_vector == "concatenated"
         self.width = entries * dim if side_by_side else dim
 
-    def forward(self, hidden: Hidden, items: Items) -> UserVectors:
+    # Whether hidden states may come side by side.
+    side_by_side = True
+
+    def forward(self, hidden: Hidden | Packed, items: Items | SideBySide) -> UserVectors:
         """User vectors: the interests side by side, or their mean."""
         interests = self.interests(hidden, items)
         return interests.mean(1) if self.width == hidden.shape[-1] else interests.flatten(1)
 
-    def interests(self, hidden: Hidden, items: Items) -> Interests:
+    def interests(self, hidden: Hidden | Packed, items: Items | SideBySide) -> Interests:
         """v_k = sum_t softmax_t(s(h_t, D_k)) h_t: interest k means the same for all users.
 
         With M = `principal`, the fusion sum_m softmax_m(r_m) v_m of the M interests of highest
         relevance r_k = log mean_t exp s(h_t, D_k).
         """
+        if isinstance(items, SideBySide):
+            if self.principal is None and self.attention == "dot":
+                return pooling(hidden, items.starts, self.dictionary / self.temperature)
+            hidden, items = unpacked(hidden, items), items.rows
         scores = self.scores(hidden, items)
         if self.principal is None:
             return attended(scores, hidden)
@@ -53,6 +63,8 @@ class InterestPooling(nn.Module):
         relevance, kept = (scores.logsumexp(1) - lengths.log()).topk(self.principal)
         scores = scores.gather(2, kept[:, None].expand(-1, hidden.shape[1], -1))
         return relevance.softmax(1)[:, None] @ attended(scores, hidden)
+
+    interests.side_by_side = True
 
     def scores(self, hidden: Hidden, items: Items) -> Float[Tensor, "users length entries"]:
         """s(h_t, D_k) / temperature; at padding, so low that its softmax is 0."""

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from userbench.data.store import Batch, BehaviourStore
-from userbench.model.augment import drop_last, lengths_of, mask, places_of
+from userbench.model.augment import drop_last, lengths_of, places_of, proper_part
 from userbench.model.encoder import Hidden, Items, UserEncoder, UserVectors
 from userbench.model.losses import item_softmax, log_frequency, sampled_item_softmax
 
@@ -28,9 +28,10 @@ def item_targets(hidden: Hidden, items: Items, places: Int[Tensor, " predictions
 
 def masked_items(encoder: UserEncoder, batch: Batch, mask_ratio: float) -> ItemTargets:
     """Mask a share of each user's behaviours; each is predicted from its own hidden state."""
-    view = mask(batch.items, mask_ratio, encoder.config.mask_id)
+    chosen = proper_part(batch.items, mask_ratio)
+    view = batch.items.masked_fill(chosen, encoder.config.mask_id)
     hidden = encoder.hidden(view, batch.bounds)
-    masked = places_of(view != batch.items, batch.at_most(mask_ratio))
+    masked = places_of(chosen, batch.at_most(mask_ratio))
     return item_targets(hidden, batch.items, masked)
 
 
@@ -57,7 +58,7 @@ class ItemSoftmax:
     ) -> Float[Tensor, ""]:
         """Mean cross-entropy of the `targets` other than 0, by the item table of `encoder`."""
         if self.negatives is None:
-            return item_softmax(states, targets, encoder.item_table, bias)
+            return item_softmax(states, targets, encoder.items.whole(), bias, encoder.bf16)
         picks = torch.randint(len(self.behaviours), (self.negatives,), device=targets.device)
         negatives = self.behaviours[picks].long()
         return sampled_item_softmax(states, targets, encoder.items, bias, negatives, self.frequency)

@@ -11,7 +11,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from userbench.errors import NotANumber
-from userbench.model.kernels import nt_xent as kernel
+from userbench.model.kernels import item_draw
+from userbench.model.kernels import item_softmax as softmax_kernels
+from userbench.model.kernels import nt_xent as nt_xent_kernels
 from userbench.model.kernels.language import used_for
 
 BiasStart = Literal["zero", "frequency"]
@@ -30,15 +32,21 @@ LOGITS_KEPT = {"cpu": 1 << 22, "cuda": 1 << 26}
 def item_softmax(
     states: Float[Tensor, "predictions dim"],
     targets: Int[Tensor, " predictions"],
-    table: Float[Tensor, "items dim"],
+    table: Float[Tensor, "rows dim"],
     bias: Float[Tensor, " items"],
+    bf16: bool = False,
 ) -> Float[Tensor, ""]:
     """Mean cross-entropy of predicting `targets` by a softmax over all items, exact.
 
-    Target 0, padding, is nothing to predict; a batch without any other (all users have one
-    behaviour) has loss 0. Where there are more than `LOGITS_KEPT` logits, they are never whole in
-    memory.
+    Rows of the table behind the last of `bias` are no items. Target 0, padding, is nothing to
+    predict; a batch without any other (all users have one behaviour) has loss 0. Where there are
+    more than `LOGITS_KEPT` logits, they are never whole in memory. `bf16`: a GPU rounds the factors
+    of products.
     """
+    if used_for(states):
+        dtype = torch.bfloat16 if bf16 else torch.float32
+        return softmax_kernels.item_softmax(states, targets, table, bias, dtype)
+    table = table[: len(bias)]
     if len(states) * len(table) <= LOGITS_KEPT[states.device.type]:
         logits = F.linear(states, table, bias)
         total = F.cross_entropy(logits, targets, ignore_index=0, reduction="sum")
@@ -140,6 +148,8 @@ def sample_items(
     levels: a chunk of the vocabulary by its share of the softmax, then an item of that chunk. So
     the logits are never whole in memory, and few random numbers are drawn.
     """
+    if used_for(states):
+        return item_draw.sample_items(states, table, bias, temperature, banned)
     bias = bias / temperature
     bias[:1].fill_(-torch.inf)  # Why not bias[0] = ..: that would copy a number from the host
     drawn, rows, start = [], ROWS_AT_ONCE[states.device.type], 0
@@ -212,7 +222,7 @@ def nt_xent(
     """
     if used_for(first):
         views = torch.cat([first, second])
-        return kernel.nt_xent(views, excluded, similarity == "cosine", temperature)
+        return nt_xent_kernels.nt_xent(views, excluded, similarity == "cosine", temperature)
     # Why float64: rounding a score of 14 to float32 alone changes a small loss by 5e-7 of it.
     views = torch.cat([first, second]).double()
     if similarity == "cosine":

@@ -1,13 +1,10 @@
-"""Sequences without most of their padding: rows grouped by length, behaviours side by side."""
+"""On a CPU, sequences without most of their padding: grouped by length, behaviours packed."""
 
 from typing import NamedTuple
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
-
-from userbench.data.store import Bounds
 
 Items = Int[Tensor, "users length"]
 """Item ids, oldest first, right-padded with 0; `mask_id` stands for the learned mask vector."""
@@ -54,20 +51,6 @@ def groups_by_look(lengths: Int[Tensor, " rows"]) -> Groups:
     """Groups of `ROWS_PER_GROUP` of ascending `lengths`, and the longest of each."""
     sizes = [len(group) for group in lengths.split(ROWS_PER_GROUP)]
     return Groups(sizes, [int(group[-1]) for group in lengths.split(ROWS_PER_GROUP)])
-
-
-def groups_by_bounds(lengths: Int[Tensor, " rows"], bounds: Bounds) -> Groups:
-    """The parts of the bounds among ascending `lengths`; a row that is longer stops the device."""
-    rows, parts = len(lengths), len(bounds.longest)
-    groups, start = Groups([], []), 0
-    for part, longest in enumerate(bounds.longest, start=1):
-        end = rows * part // parts
-        if end > start:
-            torch._assert_async(lengths[end - 1] <= longest, "a row is longer than its bound")
-            groups.sizes.append(end - start)
-            groups.widths.append(longest)
-        start = end
-    return groups
 
 
 def pad_to(hidden: Hidden, length: int) -> Float[Tensor, "users padded dim"]:

@@ -18,8 +18,7 @@ from userbench.data.splits import TEST, TRAIN
 from userbench.data.store import LabelledExamples, TargetExamples, load_labels, load_targets
 from userbench.fields import check_fields
 from userbench.model.encoder import UserVectors, initialise
-from userbench.model.kernels import unknown
-from userbench.model.kernels.bpr import bpr
+from userbench.model.kernels.bpr import Positives, bpr
 from userbench.model.kernels.language import used_for
 from userbench.model.losses import BiasStart, log_frequency
 from userbench.model.metrics import TIES, metrics_of, numbers, ranks
@@ -178,15 +177,6 @@ class Ranking:
         later = self.known_from[rows] > self.last[picked, None]
         return self.known[rows].masked_fill(later, self.examples.n_candidates)
 
-    def unknown_to(self, picked: Int[Tensor, " some"]) -> Int[Tensor, " some"]:
-        """One candidate per picked example, uniform among those not known to be a positive."""
-        uniform = torch.rand(len(picked), device=picked.device, dtype=torch.float64)
-        n_candidates = self.examples.n_candidates
-        if used_for(picked):
-            tables = self.known, self.known_from, self.examples.rows, self.last
-            return unknown.unknown_candidates(*tables, picked, uniform, n_candidates)
-        return unknown_candidates(self.known_to(picked), n_candidates, uniform)
-
     def predict(
         self,
         picked: Int[Tensor, " some"],
@@ -226,16 +216,20 @@ class TopNTask(nn.Module):
 
     def loss(self, users: UserVectors, picked: Int[Tensor, " users"]) -> Float[Tensor, ""]:
         """-log sigmoid(s_positive - s_negative), one uniform negative per positive."""
-        positive = self.examples.targets[picked]
-        negative = self.ranking.unknown_to(picked)
-        last = self.head.score
-        hidden = F.relu(self.head.widen(users))
+        last, ranking = self.head.score, self.ranking
+        uniform = torch.rand(len(picked), device=picked.device, dtype=torch.float64)
         if used_for(users):
-            pairs = torch.stack([positive, negative])
-            return bpr(
-                hidden, F.embedding(pairs, last.weight), F.embedding(pairs, last.bias[:, None])
+            hidden = F.relu(self.head.widen(users))
+            known = Positives(
+                *(self.examples.targets, self.examples.rows),
+                *(ranking.last, ranking.known, ranking.known_from),
             )
+            return bpr(hidden, last.weight, last.bias, uniform, picked, known).mean()
+        positive = self.examples.targets[picked]
+        known = ranking.known_to(picked)
+        negative = unknown_candidates(known, self.examples.n_candidates, uniform)
         weight = last.weight[positive] - last.weight[negative]
+        hidden = F.relu(self.head.widen(users))
         margin = (hidden * weight).sum(-1) + last.bias[positive] - last.bias[negative]
         return -F.logsigmoid(margin).mean()
 
@@ -268,17 +262,17 @@ def padded_targets(
 def unknown_candidates(
     known: Int[Tensor, "users known"], n_candidates: int, uniform: Float64[Tensor, " users"]
 ) -> Int[Tensor, " users"]:
-    """One candidate per user, uniform among those not in `known`, by a `uniform` number each.
+    """One candidate per user, drawn by `uniform` among those not in `known`.
 
-    Exact without rejection: draw one of the n - |known| unknown ones, and step over each known
-    candidate before it. Those ascend; `n_candidates`, which pads them, may be anywhere between.
+    Exact without rejection: draw among n - |known| and step over each known candidate in order.
+    Those ascend; `n_candidates`, which pads them, may be anywhere between, as no draw is so
+    large that it would step over it.
     """
-    real = known < n_candidates
-    free = n_candidates - real.sum(1)
+    free = n_candidates - (known < n_candidates).sum(1)
     drawn = torch.minimum((uniform * free).long(), free - 1)
-    # Of the unknown ones, as many are before a known one as it is itself, less the known before it.
-    unknown_before = known - (real.cumsum(1) - 1)
-    return drawn + ((unknown_before <= drawn[:, None]) & real).sum(1)
+    for column in known.unbind(1):
+        drawn = drawn + (drawn >= column)
+    return drawn
 
 
 def load_examples(

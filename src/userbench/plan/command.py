@@ -5,6 +5,10 @@ userbench plan --config workflow/config/default.yaml --cores 8
 Asks Snakemake which jobs are left, measures a few steps of every kind of job on this machine, and
 adds them up: time, memory and disk by stage and run, and wall time on the given cores. Corpora that
 are simulated and not there yet are simulated small, in a temporary folder, and scaled.
+
+userbench plan --config workflow/config/paper.yaml --gpu h100
+
+Of a GPU that is not here: the hours of Table 2 by steps that were measured on one, or predicted.
 """
 
 import os
@@ -18,12 +22,18 @@ import torch
 
 from userbench import command_line
 from userbench.errors import command
+from userbench.experiment.check import read_experiment
+from userbench.experiment.files import read_configs
+from userbench.plan.gpu_hours import Speeds, gpu_hours
 from userbench.plan.jobs import TRAINING, Job, jobs_left, on_a_cpu
 from userbench.plan.probes import Cost, Measured, measured
 from userbench.plan.sharing import Sharing, best, measure_steps, sharings, slowdown
 from userbench.results.artifact import record, write_json
+from userbench.training.gpu_share import mps
 
 ROWS_SHOWN = 20
+# Whose steps say what sharing a GPU brings: it was measured on no other.
+KNOWN_GPU = "h100"
 
 
 @dataclass(frozen=True)
@@ -34,6 +44,7 @@ class Options:
     cores: int
     all: bool
     sharing: bool
+    gpu: str | None
     json: Path | None
     targets: list[str]
 
@@ -55,13 +66,22 @@ def main(argv: list[str] | None = None) -> None:
         "--sharing", action="store_true", help="which jobs should share a process or a GPU"
     )
     parser.add_argument(
+        "--gpu", metavar="NAME", help="of Table 2, the hours on this GPU (h100), which is not here"
+    )
+    parser.add_argument(
         "--json",
         type=Path,
         help="write every job with its cost to this file; what jobs ask a cluster for is read from "
         "results/<experiment>/plan.json",
     )
     parser.add_argument("targets", nargs="*", help="files to make; default: all tables")
-    plan(Options(**vars(parser.parse_args(argv))))
+    options = Options(**vars(parser.parse_args(argv)))
+    if options.gpu is None:
+        plan(options)
+        return
+    if options.all or options.sharing or options.json or options.targets:
+        raise ValueError("--gpu: is of all of Table 2. Leave out --all, --sharing, --json, targets")
+    print(gpu_hours(options.config, options.gpu))
 
 
 def plan(options: Options) -> None:
@@ -77,8 +97,10 @@ def plan(options: Options) -> None:
         print(f"The config asks for a GPU ({options}); on the CPU of this machine, without them:")
     with tempfile.TemporaryDirectory() as folder:
         found = measured(jobs, Path(folder), options.cores)
-        costs = [found.cost(job) for job in jobs]
-        wall = schedule(jobs, [cost.seconds for cost in costs], options.cores)
+        shared = jobs_on_a_gpu(options.config)
+        slower = shared / min(shared, Speeds(KNOWN_GPU).sharing_gain(mps() == "yes"))
+        costs = [found.cost(job, slower if job.stage in TRAINING else 1.0) for job in jobs]
+        wall = schedule(jobs, [cost.seconds for cost in costs], options.cores, shared)
         print(page(jobs, costs, wall, options.cores))
         if options.sharing:
             print(advice(options, jobs, found))
@@ -98,6 +120,13 @@ def plan(options: Options) -> None:
         record(options.json, asdict(options))
 
 
+def jobs_on_a_gpu(configs: list[Path]) -> int:
+    """How many trainings are to share a GPU of this machine; one where it has none."""
+    if not torch.cuda.is_available():
+        return 1
+    return read_experiment(read_configs(configs), ", ".join(map(str, configs))).jobs_per_gpu
+
+
 def advice(options: Options, jobs: list[Job], found: Measured) -> str:
     """Wall time of every way to share a process or the GPU, and what to call for the best."""
     trained = [job for job in jobs if job.stage in TRAINING]
@@ -107,6 +136,7 @@ def advice(options: Options, jobs: list[Job], found: Measured) -> str:
     seeds = len({seed for job in trained for seed in job.seeds})
     steps = measure_steps(jobs, found, on_gpu)
     lines = [
+        *([f"Under MPS (docs/sharing-a-gpu.md): {mps()}."] if on_gpu else []),
         "",
         f"The start of a process takes {found.start:.1f} s. Seconds for a step of one training:",
     ]

@@ -31,7 +31,7 @@ from userbench.plan.jobs import (
     Job,
     changed,
 )
-from userbench.training.acceleration import STAGES, captured
+from userbench.training.acceleration import STAGES, captured, chosen
 from userbench.training.optimizer import Adam
 from userbench.views import operators
 
@@ -137,6 +137,7 @@ def probe_pretrain(words: list[str], scale: float) -> tuple[float, float]:
 def pretrain_options(words: list[str]) -> pretrain.Options:
     """Options of the first seed, without files that may not exist yet."""
     options = pretrain.options_of(pretrain.flags().parse_args(words))[0]
+    options = chosen(options, pick_device(options.device))
     return replace(options, init=None, set=without_files(options.set))
 
 
@@ -169,6 +170,7 @@ def probe_finetune(words: list[str], scale: float) -> tuple[float, float]:
 def finetune_options(words: list[str]) -> finetune.Options:
     """Options of the first seed, without files that its Config names."""
     options = finetune.options_of(finetune.flags().parse_args(words))[0]
+    options = chosen(options, pick_device(options.device))
     return replace(options, set=without_files(options.set))
 
 

@@ -6,7 +6,8 @@ they run. A graph of them is captured once and replayed, on tensors that keep th
 
 import argparse
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -15,30 +16,53 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from userbench.model.encoder import UserEncoder
 
+# What is chosen by the device (`chosen`).
+AUTO = "auto"
 PRECISIONS = ("fp32", "tf32", "bf16")
 CAPTURES = ("none", "graph", "compile")
 # Why: curricula have twenty stages (`views/fill.py`, `views/informative.py`).
 STAGES = 20
+# The options of a loop, a dataclass that names precision, capture and item_table.
+AnyOptions = TypeVar("AnyOptions")
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """The flags of both loops that choose how a GPU is used."""
     parser.add_argument(
-        "--precision", default="fp32", help=f"of the encoder: {', '.join(PRECISIONS)}"
+        "--precision",
+        default=AUTO,
+        help=f"of the encoder: {', '.join(PRECISIONS)}; auto: bf16 on a GPU, fp32 on a CPU",
     )
     parser.add_argument(
-        "--capture", default="none", help=f"of a step on a GPU: {', '.join(CAPTURES)}"
+        "--capture",
+        default=AUTO,
+        help=f"of a step on a GPU: {', '.join(CAPTURES)}; auto: graph on a GPU, none on a CPU",
     )
+
+
+def chosen(options: AnyOptions, device: torch.device | str) -> AnyOptions:
+    """The options with the precision and the capture that `auto` stands for on a device."""
+    on_gpu = torch.device(device).type == "cuda"
+    # Why: GPUs before Ampere have no units for bf16, and compute it slowly in others.
+    has_bf16 = on_gpu and torch.cuda.is_bf16_supported(including_emulation=False)
+    # Why: a lazy item table waits for the device, to know its rows.
+    may_capture = on_gpu and options.item_table != "lazy"
+    best = {
+        "precision": "bf16" if has_bf16 else "fp32",
+        "capture": "graph" if may_capture else "none",
+    }
+    changes = {name: value for name, value in best.items() if getattr(options, name) == AUTO}
+    return replace(options, **changes)
 
 
 def accelerate(
     encoder: UserEncoder, precision: str, capture: str, device: torch.device | str
 ) -> None:
-    """Let an encoder compute as the flags say; ValueError for what they or the device do not have.
+    """Let an encoder compute as `chosen`; ValueError for what there is not, or not on the device.
 
-    "fp32" is the default because it is the CPU's. "tf32": matrix products on a GPU round their
-    factors to 10 bits. "bf16": those of the Transformer to 7 bits; what comes after it is fp32.
-    "compile": what is captured is first compiled.
+    "tf32": matrix products on a GPU round their factors to 10 bits. "bf16": those of the
+    Transformer and, on a GPU, of the softmax over all items to 7 bits; other losses and poolings
+    are as with "tf32". "compile": what is captured is first compiled.
     """
     device = torch.device(device)
     on_gpu = device.type == "cuda"
@@ -51,8 +75,7 @@ def accelerate(
     if device.index is not None and on_gpu:
         torch.cuda.set_device(device)  # graphs are captured on the current one
     if on_gpu:
-        # Why not for bf16: CLUE's heads subtract what all users share, which is nearly everything.
-        torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+        torch.set_float32_matmul_precision("highest" if precision == "fp32" else "high")
     encoder.bf16, encoder.compiled = precision == "bf16", capture == "compile"
 
 

@@ -35,9 +35,14 @@ def lease_gpu(name: str, count: int) -> None:
     visible = os.environ.get(VISIBLE)
     devices = [name.strip() for name in visible.split(",")] if visible else range(count)
     devices = [str(device) for device in devices][:count]
-    device, slot = wait_for_slot(devices, int(os.environ.get(PER_GPU, "1")), folder())
+    device, slot = wait_for_slot(devices, jobs_per_gpu(), folder())
     held.append(slot)
     os.environ[VISIBLE] = device
+
+
+def jobs_per_gpu() -> int:
+    """How many trainings share a GPU."""
+    return int(os.environ.get(PER_GPU, "1"))
 
 
 def wait_for_slot(devices: list[str], per_gpu: int, where: Path) -> tuple[str, FileLock]:

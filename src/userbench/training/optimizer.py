@@ -8,13 +8,20 @@ from jaxtyping import Float, Float64, Int
 from torch import Tensor, nn, optim, sparse_coo_tensor
 
 from userbench.model.encoder import ItemTable
+from userbench.model.kernels.item_rows import (
+    BETA1,
+    BETA2,
+    EPS,
+    FADED,
+    item_rows_apply,
+    new_row_state,
+)
+from userbench.model.kernels.item_step import step_all, step_rows
+from userbench.model.kernels.language import used_for
 
 ITEM_TABLES = ("dense", "lazy")
-BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
 # Why: on a CPU, smaller tables are updated whole in less time than their read rows are found.
 DEFERRED_FROM = 1 << 17
-# Why: a momentum that had no gradient for so long is 5e-8 of what it was.
-FADED = 160
 NODES = 6
 ROWS_AT_ONCE = 1 << 16
 
@@ -30,14 +37,18 @@ class Adam:
         if item_table not in ITEM_TABLES:
             raise ValueError(f"item_table {item_table!r}: use one of {', '.join(ITEM_TABLES)}")
         trained = [value for value in model.parameters() if value.requires_grad]
-        self.table = table = items.weight
+        self.items, self.table = items, items.weight
+        table = self.table
         self.lazy: list[nn.Parameter] = []
-        self.deferred: DeferredAdam | None = None
+        self.deferred: DeferredAdam | DeferredAdamOnGpu | None = None
         if item_table == "lazy" and table.requires_grad:
             self.lazy = [table]
             self.of_lazy = optim.SparseAdam(self.lazy, lr=lr)
-        elif table.requires_grad and not table.is_cuda and len(table) >= DEFERRED_FROM:
-            self.deferred = DeferredAdam(items, lr)
+        elif table.requires_grad and len(table) >= DEFERRED_FROM:
+            if used_for(table):
+                self.deferred = DeferredAdamOnGpu(items, lr)
+            elif not table.is_cuda:
+                self.deferred = DeferredAdam(items, lr)
         if self.lazy or self.deferred:
             trained = [value for value in trained if value is not table]
         # Capturable: what counts its steps is on the GPU, so that a CUDA graph may hold a step.
@@ -47,6 +58,7 @@ class Adam:
         """Go one step down the gradient of `loss`."""
         self.of_others.zero_grad(set_to_none=True)
         self.table.grad = None
+        self.items.pending.clear()
         loss.backward()
         self.of_others.step()
         if self.deferred is not None:
@@ -186,6 +198,53 @@ class DeferredAdam:
         square.mul_(BETA2**missed)
         self.moments.index_copy_(0, rows, moments)
         self.moved_at[rows] = self.steps
+
+
+class DeferredAdamOnGpu:
+    """`DeferredAdam` by kernels of our own: no shape depends on which rows are read, none waits.
+
+    A look-up computes what its rows have missed and writes nothing; their step writes it.
+    """
+
+    def __init__(self, items: ItemTable, lr: float):
+        self.items, self.table = items, items.weight
+        self.state = items.row_state = new_row_state(self.table, lr)
+        # What marks the table as trained after a step that read only some rows: no gradient of it.
+        self.no_rows = torch.sparse_coo_tensor(
+            size=self.table.shape, device=self.table.device, check_invariants=False
+        )
+        items.before_read = lambda _: self.apply_deferred()
+        items.register_state_dict_pre_hook(lambda *_: self.apply_deferred())
+        items.register_load_state_dict_post_hook(self.take_as_current)
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """One step of Adam: for all rows where the whole table was read, else for those read."""
+        gradient, pending = self.table.grad, self.items.pending
+        if gradient is not None:
+            step_all(self.table, self.state, pending, gradient)
+        elif pending:
+            step_rows(self.table, self.state, pending)
+            self.table.grad = self.no_rows
+        pending.clear()
+
+    def apply_deferred(self) -> None:
+        """Apply the deferred updates of all rows."""
+        # Why `.data`: what autograd has kept of the table is what this leaves as it is.
+        item_rows_apply(self.table.data, *self.state)
+
+    def take_as_current(self, *_: object) -> None:
+        """Drop the deferred updates: weights that were loaded have none."""
+        self.state.moved_at.copy_(self.state.steps.expand_as(self.state.moved_at))
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is kept of earlier steps, beside the table."""
+        return self.state._asdict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Set what `state_dict` returned, where captured steps read it."""
+        for name, value in self.state._asdict().items():
+            value.copy_(state[name])
 
 
 class Rule(NamedTuple):

@@ -14,6 +14,7 @@ import torch
 from userbench.command_line import at_least
 from userbench.errors import describe_error
 from userbench.results.artifact import check_writable
+from userbench.training.gpu_share import gpu_facts
 from userbench.training.identity import identity
 from userbench.training.state import SECONDS_BETWEEN_SAVES, TrainingState
 
@@ -64,6 +65,7 @@ def states_of(
             identity(own, device, data) if folder else {},
             args.seed,
             args.save_every,
+            gpu_facts(device),
         )
         for own, folder in zip(options, folders, strict=True)
     ]

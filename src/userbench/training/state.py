@@ -55,7 +55,8 @@ class Optimizer(Protocol):
 class TrainingState:
     """The state of the training of one seed, and the file that it is saved to.
 
-    `seeds` are all seeds of the process. Without a folder nothing is saved.
+    `seeds` are all seeds of the process, `about` further facts of it. Without a folder nothing is
+    saved.
     """
 
     def __init__(
@@ -65,8 +66,10 @@ class TrainingState:
         identity: dict[str, Any],
         seeds: list[int],
         save_every: float = SECONDS_BETWEEN_SAVES,
+        about: dict[str, Any] | None = None,
     ):
         self.seed, self.seeds, self.save_every = seed, seeds, save_every
+        self.about = about or {}
         self.file = StateFile(folder, identity) if folder else None
         self.progress: SavedProgress | None = None
         self.model: nn.Module | None = None
@@ -180,7 +183,7 @@ class TrainingState:
 
     def facts(self) -> dict[str, Any]:
         """Facts of the process for the provenance records of a seed."""
-        return {"process_seeds": self.seeds, "seed_seconds": self.seconds()}
+        return {"process_seeds": self.seeds, "seed_seconds": self.seconds(), **self.about}
 
     def remove(self) -> None:
         """Delete the saved state: the process has ended well."""

@@ -16,9 +16,11 @@ from torch import Tensor
 
 from userbench.data.store import Batch, BehaviourStore, Bounds
 from userbench.fields import Positive, Ratio
-from userbench.model.augment import ceil_share, lengths_of, places_of, random_subset
+from userbench.model.augment import Keys, ceil_share, lengths_of, places_of, random_subset
 from userbench.model.encoder import Items, UserEncoder
 from userbench.model.item_softmax import item_targets
+from userbench.model.kernels.language import used_for
+from userbench.model.kernels.subsets import random_share
 from userbench.model.losses import sample_items
 from userbench.training.checkpoint import OWN, fill, load
 from userbench.view import Pair, ViewOptions, Views
@@ -58,6 +60,8 @@ class Fill(Views):
     """Two rewritings of each user's sequence, drawn independently."""
 
     generator: UserEncoder
+    table: Float[Tensor, "items dim"]
+    """Of the generator, in the precision that its products have."""
     bias: Float[Tensor, " items"]
 
     def __init__(self, options: Options, encoder: UserEncoder):
@@ -78,7 +82,11 @@ class Fill(Views):
             if bias is None or len(bias) != store.n_items + 1:
                 raise ValueError(f"{path}: no checkpoint of masked item prediction on this store")
         self.generator = generator.to(users.device).eval().requires_grad_(False)
+        self.generator.bf16, self.generator.compiled = self.encoder.bf16, self.encoder.compiled
         self.bias = bias.to(users.device)
+        self.table = self.generator.item_table
+        if self.generator.bf16 and used_for(users):  # rounded once: it is never trained
+            self.table = self.table.bfloat16()
 
     def bounds(self, batch: Batch) -> Bounds | None:
         """A rewriting is as long as its sequence."""
@@ -122,8 +130,8 @@ class Fill(Views):
         places = places_of(chosen, None if batch.bounds is None else sum(at_most))
         asked = item_targets(self.generator.hidden(masked, batch.bounds), source, places)
         banned = asked.targets if self.options.ban_original else None
-        table, temperature = self.generator.item_table, self.options.temperature
-        drawn = sample_items(asked.states, table, self.bias, temperature, banned)
+        temperature = self.options.temperature
+        drawn = sample_items(asked.states, self.table, self.bias, temperature, banned)
         flat = F.pad(source.flatten(), (0, 1)).scatter_(0, places, drawn)
         return flat[:-1].view(len(ratios), *batch.items.shape)
 
@@ -133,8 +141,13 @@ def stage_of(progress: float, stages: int) -> int:
     return min(int(stages * progress), stages - 1)
 
 
-def masked_part(items: Items, ratio: float) -> Bool[Tensor, "users length"]:
+def masked_part(
+    items: Items, ratio: float, keys: Keys | None = None
+) -> Bool[Tensor, "users length"]:
     """max(1, ceil(ratio * n)) behaviours of each user, but never all of them."""
+    if used_for(items):
+        keys = torch.rand(items.shape, device=items.device) if keys is None else keys
+        return random_share(items, keys, round(ratio * 1000), "some")
     lengths = lengths_of(items)
     counts = torch.minimum(ceil_share(lengths, ratio).clamp(min=1), lengths - 1)
-    return random_subset(lengths, counts, items.shape[1])
+    return random_subset(lengths, counts, items.shape[1], keys)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Float32, Float64, Int
 from torch import Tensor
 
 from userbench.data.neighbours import Neighbours, item_neighbours, load_neighbours
@@ -20,6 +20,7 @@ from userbench.fields import Progress, Ratio
 from userbench.model.augment import (
     by_operator,
     crop,
+    draw,
     draw_operator,
     insert,
     lengths_of,
@@ -28,6 +29,8 @@ from userbench.model.augment import (
     substitute,
 )
 from userbench.model.encoder import Items, UserEncoder
+from userbench.model.kernels.informative import informative_views
+from userbench.model.kernels.language import used_for
 from userbench.view import Pair, ViewOptions, Views
 
 log = logging.getLogger("userbench")
@@ -68,6 +71,18 @@ class Options(ViewOptions):
         return Informative(self, encoder)
 
 
+class Draws(NamedTuple):
+    """Numbers in [0, 1) for both views: for an operator of each user, and for what each does."""
+
+    operator: Float64[Tensor, "*views users"]
+    substitute: Float32[Tensor, "*views users length"]
+    mask: Float32[Tensor, "*views users length"]
+    crop: Float64[Tensor, "*views users"]
+    reorder: Float64[Tensor, "*views users"]
+    order: Float64[Tensor, "*views users length"]
+    insert: Float32[Tensor, "*views users length"]
+
+
 class Informative(Views):
     """One operator per user and view, of those that suit the length of the sequence."""
 
@@ -104,23 +119,51 @@ class Informative(Views):
     def __call__(self, batch: Batch, progress: float) -> Pair:
         """Two augmentations of each user."""
         self.refresh(progress)
-        long = lengths_of(batch.items) > self.options.short_length
-        return Pair(self.view(batch.items, long), self.view(batch.items, long))
+        items, draws = batch.items, self.draws(batch.items)
+        if not used_for(items):
+            return Pair(*(self.view(items, Draws._make(d)) for d in zip(*draws, strict=True)))
+        o = self.options
+        ratios = (o.substitute_ratio, o.insert_ratio, o.mask_ratio, o.crop_ratio, o.reorder_ratio)
+        shares = [round(1000 * ratio) for ratio in ratios]
+        more = (self.encoder.config.mask_id, o.short_length, self.widest(items.shape[1]))
+        return Pair(*informative_views(items, self.neighbours, *draws, shares, *more))
 
-    def view(self, items: Items, long: Bool[Tensor, " users"]) -> Int[Tensor, "users width"]:
-        """One augmentation of each user, wide enough for the longest insertion."""
+    def draws(self, items: Items) -> Draws:
+        """Draw the numbers, view by view."""
+
+        def of_user() -> Tensor:
+            return items.new_empty(2, len(items), dtype=torch.float64)
+
+        def of_behaviour(dtype: torch.dtype) -> Tensor:
+            return items.new_empty(2, *items.shape, dtype=dtype)
+
+        draws = Draws(
+            operator=of_user(),
+            substitute=of_behaviour(torch.float32),
+            mask=of_behaviour(torch.float32),
+            crop=of_user(),
+            reorder=of_user(),
+            order=of_behaviour(torch.float64),
+            insert=of_behaviour(torch.float32),
+        )
+        draw(*draws)
+        return draws
+
+    def view(self, items: Items, draws: Draws) -> Int[Tensor, "users width"]:
+        """The view that these numbers make, wide enough for the longest insertion."""
         o, width = self.options, self.widest(items.shape[1])
+        long = lengths_of(items) > o.short_length
         always = torch.ones_like(long)
-        operator = draw_operator(torch.stack([always, always, always, long, long], dim=1))
+        offered = torch.stack([always, always, always, long, long], dim=1)
         same_length = [
-            substitute(items, o.substitute_ratio, self.neighbours),
-            mask(items, o.mask_ratio, self.encoder.config.mask_id),
-            crop(items, o.crop_ratio),
-            reorder(items, o.reorder_ratio),
+            substitute(items, o.substitute_ratio, self.neighbours, draws.substitute),
+            mask(items, o.mask_ratio, self.encoder.config.mask_id, draws.mask),
+            crop(items, o.crop_ratio, draws.crop),
+            reorder(items, o.reorder_ratio, draws.reorder, draws.order),
         ]
         substituted, *others = (F.pad(view, (0, width - items.shape[1])) for view in same_length)
-        inserted = insert(items, o.insert_ratio, self.neighbours, width)
-        return by_operator(operator, [substituted, inserted, *others])
+        inserted = insert(items, o.insert_ratio, self.neighbours, width, draws.insert)
+        return by_operator(draw_operator(offered, draws.operator), [substituted, inserted, *others])
 
     def widest(self, length: int) -> int:
         """Length of the longest view of a sequence of this length."""
@@ -131,7 +174,9 @@ class Informative(Views):
         """Room for the longest insertion in every sequence."""
         if batch.bounds is None:
             return None
-        return batch.bounds._replace(longest=tuple(map(self.widest, batch.bounds.longest)))
+        users, longest, behaviours = batch.bounds
+        inserted = behaviours * round(self.options.insert_ratio * 1000) // 1000 + users
+        return Bounds(users, self.widest(longest), behaviours + inserted)
 
     def refresh(self, progress: float) -> None:
         """Take, at most twenty times in training, the better of offline and online neighbours.

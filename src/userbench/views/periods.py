@@ -6,10 +6,16 @@ The files hold an order and no times, so a period is a contiguous run of behavio
 from dataclasses import dataclass, field
 from typing import Literal
 
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
 from userbench.data.store import Batch, Bounds
 from userbench.fields import Count, Ratio
-from userbench.model.augment import adjacent, crop, halves
-from userbench.model.encoder import UserEncoder
+from userbench.model.augment import adjacent, crop, draw, halves
+from userbench.model.encoder import Items, UserEncoder
+from userbench.model.kernels.language import used_for
+from userbench.model.kernels.periods import period_views
 from userbench.view import Pair, ViewOptions, Views
 
 
@@ -40,12 +46,23 @@ class Periods(Views):
 
     def __call__(self, batch: Batch, progress: float) -> Pair:
         """Two periods; both are the whole sequence where it is one behaviour."""
+        o, items = self.options, batch.items
+        uniform = items.new_empty(2 if o.window == "long" else 1, len(items), dtype=torch.float64)
+        draw(uniform)
+        if not used_for(items):
+            return self.plain(items, uniform)
+        shares = {"halves": o.least_share, "long": o.long_share}
+        size = round(1000 * shares[o.window]) if o.window in shares else o.short_width
+        return Pair(*period_views(items, uniform, o.window, size))
+
+    def plain(self, items: Items, uniform: Float64[Tensor, "draws users"]) -> Pair:
+        """The periods that these numbers make."""
         o = self.options
         if o.window == "long":
-            return Pair(crop(batch.items, o.long_share), crop(batch.items, o.long_share))
+            return Pair(*(crop(items, o.long_share, numbers) for numbers in uniform))
         if o.window == "short":
-            return Pair(*adjacent(batch.items, o.short_width))
-        return Pair(*halves(batch.items, o.least_share))
+            return Pair(*adjacent(items, o.short_width, *uniform))
+        return Pair(*halves(items, o.least_share, *uniform))
 
     def bounds(self, batch: Batch) -> Bounds | None:
         """A period is not longer than its sequence."""

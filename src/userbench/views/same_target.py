@@ -11,8 +11,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from userbench.data.store import Batch, BehaviourStore
-from userbench.model.augment import drop_last, lengths_of
+from userbench.model.augment import Uniform, below, drop_last, lengths_of
 from userbench.model.encoder import UserEncoder
+from userbench.model.kernels.language import used_for
+from userbench.model.kernels.same_target import same_target_views
 from userbench.view import Pair, ViewOptions, Views
 
 
@@ -60,7 +62,21 @@ class SameTarget(Views):
 
     def __call__(self, batch: Batch, progress: float) -> Pair:
         """The user's own past and the partner's."""
-        others = self.store.batch(self.partners(batch)).items
+        users, items = batch.users, batch.items
+        uniform = torch.rand(len(items), device=items.device, dtype=torch.float64)
+        if not used_for(items):
+            return self.plain(batch, uniform)
+        store, room = self.store, max(items.shape[1], self.store.longest)
+        groups = (self.members, self.counts, self.first, self.rank)
+        views, found = same_target_views(
+            users, items, uniform, store.items, store.offsets, *groups, room
+        )
+        self.partnered = found.mean()
+        return Pair(*views)
+
+    def plain(self, batch: Batch, uniform: Uniform) -> Pair:
+        """The views whose partners these numbers draw."""
+        others = self.store.batch(self.partners(batch, uniform)).items
         width = max(batch.items.shape[1], others.shape[1])
         return Pair(
             *(
@@ -69,14 +85,13 @@ class SameTarget(Views):
             )
         )
 
-    def partners(self, batch: Batch) -> Int[Tensor, " users"]:
+    def partners(self, batch: Batch, uniform: Uniform | None = None) -> Int[Tensor, " users"]:
         """A uniform other training user with the same last item; the user where there is none."""
         target, rank = self.groups(batch), self.rank[batch.users]
         member = rank >= 0
         choices = self.counts[target] - member.long()
         choices = choices * (lengths_of(batch.items) > 1)
-        uniform = torch.rand(len(target), device=target.device, dtype=torch.float64)
-        drawn = torch.minimum((uniform * choices).long(), choices - 1)
+        drawn = below(choices, uniform)
         drawn = drawn + (member & (drawn >= rank)).long()
         found = choices > 0
         self.partnered = found.float().mean()

@@ -1,143 +1,175 @@
-"""Batch norm of several views, each by its own statistics, and ReLU, in one kernel; backward too.
+"""Batch norm of several views at once, each by its own statistics, with the ReLU that follows.
 
-Plain version, on a CPU: `nn.BatchNorm1d` without running statistics, and ReLU, view by view.
+Plain version, on a CPU: `relu(norm(view))` of one view after the other, `norm` a BatchNorm1d.
 """
 
-from itertools import zip_longest
+from itertools import pairwise
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from userbench.model.kernels.language import jit, operator, power_of_two, tl, triton
+from userbench.model.kernels.language import jit, operator, tl, triton
 
-Rows = Float[Tensor, "rows dim"]
-"""All users in the first view, then in the second, and so on."""
+Rows = Float[Tensor, "views_of_users dim"]
 Vector = Float[Tensor, " dim"]
+ByView = Float[Tensor, "views dim"]
 EPS = 1e-5
-COLS = 4
+ROWS, COLS = 128, 16
 
 
 @jit
-def normalised(rows, users, cols, view, dim, EPS: tl.constexpr, USERS: tl.constexpr):
-    """Where the values of a view are, which there are, unit columns, 1 / standard deviation."""
-    user = tl.arange(0, USERS)
-    inside = (user < users)[:, None] & (cols < dim)[None, :]
-    at = (view * users + user)[:, None] * dim + cols[None, :]
-    values = tl.load(rows + at, mask=inside, other=0.0)
-    centred = tl.where(inside, values - tl.sum(values, 0)[None, :] / users, 0.0)
-    rstd = 1.0 / tl.sqrt(tl.sum(centred * centred, 0) / users + EPS)
-    return at, inside, centred * rstd[None, :], rstd
+def block(values, first, row, users, cols, dim, ROWS: tl.constexpr):
+    """Some rows of a view and some columns, and which of them there are."""
+    rows = row + tl.arange(0, ROWS)
+    inside = (rows < users)[:, None] & (cols < dim)[None, :]
+    at = (first + rows).to(tl.int64)[:, None] * dim + cols[None, :]
+    return tl.load(values + at, mask=inside, other=0.0), inside, at
 
 
 @jit
-def forward_kernel(
-    rows, gamma, beta, out, users, dim,
-    RELU: tl.constexpr, EPS: tl.constexpr, USERS: tl.constexpr, COLS: tl.constexpr,
+def moments(values, first, users, cols, dim, EPS: tl.constexpr, ROWS: tl.constexpr):
+    """Mean of each column, and 1 / its standard deviation."""
+    mean = tl.zeros_like(cols).to(tl.float32)
+    for row in range(0, users, ROWS):
+        some, _, _ = block(values, first, row, users, cols, dim, ROWS)
+        mean += tl.sum(some, 0)
+    mean = mean / users
+    variance = tl.zeros_like(cols).to(tl.float32)
+    for row in range(0, users, ROWS):
+        some, inside, _ = block(values, first, row, users, cols, dim, ROWS)
+        centred = tl.where(inside, some - mean[None, :], 0.0)
+        variance += tl.sum(centred * centred, 0)
+    return mean, 1.0 / tl.sqrt(variance / users + EPS)
+
+
+@jit
+def batch_norm_kernel(
+    values, gamma, beta, out, users, dim,
+    RELU: tl.constexpr, EPS: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr,
 ):  # fmt: skip
-    """One program for `COLS` columns of a view."""
-    cols = tl.program_id(0) * COLS + tl.arange(0, COLS)
-    at, inside, unit, _ = normalised(rows, users, cols, tl.program_id(1), dim, EPS, USERS)
-    scale = tl.load(gamma + cols, mask=cols < dim, other=0.0)
-    values = unit * scale[None, :] + tl.load(beta + cols, mask=cols < dim, other=0.0)[None, :]
-    if RELU:
-        values = tl.maximum(values, 0.0)
-    tl.store(out + at, values, mask=inside)
-
-
-@jit
-def backward_kernel(
-    of_out, rows, gamma, beta, of_rows, of_gamma, of_beta, users, views, dim,
-    RELU: tl.constexpr, EPS: tl.constexpr, USERS: tl.constexpr, COLS: tl.constexpr,
-):  # fmt: skip
-    """One program for `COLS` columns of all views."""
-    cols = tl.program_id(0) * COLS + tl.arange(0, COLS)
-    known = cols < dim
-    scale = tl.load(gamma + cols, mask=known, other=0.0)
-    shift = tl.load(beta + cols, mask=known, other=0.0)
-    by_unit, total = tl.zeros((COLS,), tl.float32), tl.zeros((COLS,), tl.float32)
-    for view in range(0, views):
-        at, inside, unit, rstd = normalised(rows, users, cols, view, dim, EPS, USERS)
-        given = tl.load(of_out + at, mask=inside, other=0.0)
+    """One program for a view and some columns."""
+    first = tl.program_id(0) * users
+    cols = tl.program_id(1) * COLS + tl.arange(0, COLS)
+    mean, rstd = moments(values, first, users, cols, dim, EPS, ROWS)
+    scale = rstd * tl.load(gamma + cols, mask=cols < dim, other=0.0)
+    shift = tl.load(beta + cols, mask=cols < dim, other=0.0)
+    for row in range(0, users, ROWS):
+        some, inside, at = block(values, first, row, users, cols, dim, ROWS)
+        result = (some - mean[None, :]) * scale[None, :] + shift[None, :]
         if RELU:
-            given = tl.where(unit * scale[None, :] + shift[None, :] > 0.0, given, 0.0)
-        along, sums = tl.sum(given * unit, 0), tl.sum(given, 0)
-        values = given - sums[None, :] / users - unit * along[None, :] / users
-        tl.store(of_rows + at, values * (rstd * scale)[None, :], mask=inside)
-        by_unit += along
-        total += sums
-    tl.store(of_gamma + cols, by_unit, mask=known)
-    tl.store(of_beta + cols, total, mask=known)
+            result = tl.maximum(result, 0.0)
+        tl.store(out + at, result, mask=inside)
+
+
+@jit
+def batch_norm_gradient_kernel(
+    given, values, gamma, beta, out, of_gamma, of_beta, users, dim,
+    RELU: tl.constexpr, EPS: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr,
+):  # fmt: skip
+    """One program for a view and some columns."""
+    view = tl.program_id(0)
+    first = view * users
+    cols = tl.program_id(1) * COLS + tl.arange(0, COLS)
+    mean, rstd = moments(values, first, users, cols, dim, EPS, ROWS)
+    scale = tl.load(gamma + cols, mask=cols < dim, other=0.0)
+    shift = tl.load(beta + cols, mask=cols < dim, other=0.0)
+    along = tl.zeros((COLS,), tl.float32)
+    total = tl.zeros((COLS,), tl.float32)
+    for row in range(0, users, ROWS):
+        some, inside, _ = block(values, first, row, users, cols, dim, ROWS)
+        gradient, _, _ = block(given, first, row, users, cols, dim, ROWS)
+        unit = tl.where(inside, (some - mean[None, :]) * rstd[None, :], 0.0)
+        if RELU:
+            kept = unit * scale[None, :] + shift[None, :] > 0
+            gradient = tl.where(kept, gradient, 0.0)
+        along += tl.sum(gradient * unit, 0)
+        total += tl.sum(gradient, 0)
+    tl.store(of_gamma + view * dim + cols, along, mask=cols < dim)
+    tl.store(of_beta + view * dim + cols, total, mask=cols < dim)
+    for row in range(0, users, ROWS):
+        some, inside, at = block(values, first, row, users, cols, dim, ROWS)
+        gradient, _, _ = block(given, first, row, users, cols, dim, ROWS)
+        unit = (some - mean[None, :]) * rstd[None, :]
+        if RELU:
+            kept = unit * scale[None, :] + shift[None, :] > 0
+            gradient = tl.where(kept, gradient, 0.0)
+        rest = gradient - (total[None, :] + unit * along[None, :]) / users
+        tl.store(out + at, rest * (rstd * scale)[None, :], mask=inside)
 
 
 @operator(
-    "(Tensor rows, Tensor gamma, Tensor beta, int views, bool relu) -> Tensor",
-    lambda rows, *_: torch.empty_like(rows),
+    "(Tensor values, Tensor gamma, Tensor beta, int views, bool relu) -> Tensor",
+    lambda values, *_: torch.empty_like(values),
 )
-def batch_norm_forward(rows: Rows, gamma: Vector, beta: Vector, views: int, relu: bool) -> Rows:
-    """Each view by its own statistics."""
-    out = torch.empty_like(rows)
-    users, dim = len(rows) // views, rows.shape[1]
-    forward_kernel[(triton.cdiv(dim, COLS), views)](
-        rows, gamma, beta, out, users, dim,
-        RELU=relu, EPS=EPS, USERS=power_of_two(users), COLS=COLS,
-    )  # fmt: skip
+def batch_norm_forward(values: Rows, gamma: Vector, beta: Vector, views: int, relu: bool) -> Rows:
+    """The normalised views."""
+    out = torch.empty_like(values)
+    users, dim = len(values) // views, values.shape[1]
+    batch_norm_kernel[(views, triton.cdiv(dim, COLS))](
+        values, gamma, beta, out, users, dim, RELU=relu, EPS=EPS, ROWS=ROWS, COLS=COLS
+    )
     return out
 
 
-def gradients_like(_: Any, rows: Tensor, gamma: Tensor, beta: Tensor, *__: Any) -> tuple:
-    """Room for the gradients."""
-    return tuple(map(torch.empty_like, (rows, gamma, beta)))
+def gradients_like(given: Rows, values: Rows, gamma: Vector, beta: Vector, views: int, *_: Any):
+    """Room for the gradients of values, and by view of gamma and beta."""
+    of_vectors = values.new_empty(2, views, values.shape[1])
+    return torch.empty_like(values), of_vectors
 
 
 @operator(
-    "(Tensor of_out, Tensor rows, Tensor gamma, Tensor beta, int views, bool relu)"
-    " -> (Tensor, Tensor, Tensor)",
+    "(Tensor given, Tensor values, Tensor gamma, Tensor beta, int views, bool relu)"
+    " -> (Tensor, Tensor)",
     gradients_like,
 )
 def batch_norm_backward(
-    of_out: Rows, rows: Rows, gamma: Vector, beta: Vector, views: int, relu: bool
-) -> tuple[Rows, Vector, Vector]:
-    """Gradients of all that was given."""
-    gradients = gradients_like(of_out, rows, gamma, beta)
-    users, dim = len(rows) // views, rows.shape[1]
-    backward_kernel[(triton.cdiv(dim, COLS),)](
-        of_out, rows, gamma, beta, *gradients, users, views, dim,
-        RELU=relu, EPS=EPS, USERS=power_of_two(users), COLS=COLS,
+    given: Rows, values: Rows, gamma: Vector, beta: Vector, views: int, relu: bool
+) -> tuple[Rows, Float[Tensor, "2 views dim"]]:
+    """Gradients of the values, and by view of gamma and beta."""
+    out, of_vectors = gradients_like(given, values, gamma, beta, views)
+    users, dim = len(values) // views, values.shape[1]
+    batch_norm_gradient_kernel[(views, triton.cdiv(dim, COLS))](
+        given, values, gamma, beta, out, of_vectors[0], of_vectors[1], users, dim,
+        RELU=relu, EPS=EPS, ROWS=ROWS, COLS=COLS,
     )  # fmt: skip
-    return gradients
+    return out, of_vectors
 
 
 class BatchNorm(torch.autograd.Function):
     """The operator and its gradient; nothing is kept but what was given."""
 
     @staticmethod
-    def forward(ctx: Any, *given: Any) -> Tensor:
-        """One kernel."""
-        ctx.save_for_backward(*given[:3])
-        ctx.options = given[3:]
-        return batch_norm_forward(*given)
+    def forward(ctx: Any, values: Tensor, gamma: Tensor, beta: Tensor, *of: Any) -> Tensor:
+        """The normalised views."""
+        ctx.save_for_backward(values, gamma, beta)
+        ctx.of = of
+        return batch_norm_forward(values, gamma, beta, *of)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, of_out: Tensor) -> tuple[Tensor | None, ...]:
-        """One kernel."""
-        gradients = batch_norm_backward(of_out.contiguous(), *ctx.saved_tensors, *ctx.options)
-        return *gradients, None, None
+    def backward(ctx: Any, given: Tensor) -> tuple:
+        """One kernel, and the sum over views."""
+        out, by_view = batch_norm_backward(given.contiguous(), *ctx.saved_tensors, *ctx.of)
+        of_gamma, of_beta = by_view.sum(1)
+        return out, of_gamma, of_beta, None, None
 
 
-def batch_norm(rows: Rows, gamma: Vector, beta: Vector, views: int, relu: bool) -> Rows:
-    """Batch norm of each of `views` equal parts of the rows, then ReLU where `relu`."""
-    return BatchNorm.apply(rows, gamma, beta, views, relu)
+def batch_norm(values: Rows, gamma: Vector, beta: Vector, views: int, relu: bool) -> Rows:
+    """gamma (x - mean) / sqrt(var + eps) + beta by the statistics of each view, and its ReLU.
+
+    `values`: the users of the first view, then those of the next.
+    """
+    return BatchNorm.apply(values, gamma, beta, views, relu)
 
 
-def side_by_side(layers: nn.Sequential, rows: Rows, views: int) -> Rows:
-    """Linear layers, norms and ReLUs on all views at once; a norm has statistics of each view."""
-    for layer, following in zip_longest(layers, layers[1:]):
-        if isinstance(layer, nn.BatchNorm1d):
-            relu = isinstance(following, nn.ReLU)
-            rows = batch_norm(rows, layer.weight, layer.bias, views, relu)
-        elif isinstance(layer, nn.Linear):
-            rows = layer(rows)
-    return rows
+def in_two_views(layers: nn.Sequential, values: Rows) -> Rows:
+    """Both views through layers at once, batch norms by the statistics of each view."""
+    for layer, after in pairwise([*layers, None]):
+        if isinstance(layer, nn.Linear):
+            values = layer(values)
+        elif isinstance(layer, nn.BatchNorm1d):
+            relu = isinstance(after, nn.ReLU)
+            values = batch_norm(values, layer.weight, layer.bias, 2, relu)
+    return values

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Int64
@@ -18,11 +18,29 @@ INSTALLED = triton is not None
 
 Seed = Int64[Tensor, "1"]
 """What all dropout masks of a step are drawn from."""
-Shapes = Callable[..., Any]
-Traffic = Callable[..., int]
-OPERATORS: dict[str, tuple[Shapes, Traffic | None]] = {}
-"""Of each operator what it returns, not filled in, and the bytes that it moves where they are not
-those of its arguments and results: `benchmarks/kernels.py` counts operators without running one."""
+
+
+class Work(NamedTuple):
+    """Arithmetic of a kernel that takes longer than what it reads and writes."""
+
+    operations: int
+    """In matrix products."""
+    exponentials: int
+
+
+class Declared(NamedTuple):
+    """What is known of an operator that is not run, each as a function of its arguments."""
+
+    shapes: Callable[..., Any]
+    """What it returns, not filled in."""
+    traffic: Callable[..., int] | None
+    """The bytes that it moves; None: those of its arguments and results."""
+    work: Callable[..., Work] | None
+    """None: next to nothing."""
+
+
+OPERATORS: dict[str, Declared] = {}
+"""All operators: `benchmarks/kernels.py` counts them without running one."""
 
 
 def jit(kernel: Callable[..., Any]) -> Callable[..., Any]:
@@ -37,7 +55,11 @@ def used_for(values: Tensor) -> bool:
 
 
 def operator(
-    schema: str, shapes: Shapes, traffic: Traffic | None = None, writes: tuple[str, ...] = ()
+    schema: str,
+    shapes: Callable[..., Any],
+    traffic: Callable[..., int] | None = None,
+    writes: tuple[str, ...] = (),
+    work: Callable[..., Work] | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Makes the function that launches a kernel an operator of torch, userbench::<its name>.
 
@@ -50,7 +72,7 @@ def operator(
             f"userbench::{name}", launch, mutates_args=writes, schema=schema
         )
         declared.register_fake(shapes)
-        OPERATORS[name] = shapes, traffic
+        OPERATORS[name] = Declared(shapes, traffic, work)
         return declared
 
     return declare

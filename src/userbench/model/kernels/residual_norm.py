@@ -36,10 +36,10 @@ def normalised(
     product, bias, residual, seed, rows, cols, inside, place, rate, dim, EPS: tl.constexpr
 ):
     """Normalised sum, 1 / its standard deviation, and what dropout multiplied each value by."""
-    at = rows[:, None] * dim + cols[None, :]
+    at = rows.to(tl.int64)[:, None] * dim + cols[None, :]
     value = tl.load(product + at, mask=inside, other=0.0).to(tl.float32)
     value += tl.load(bias + cols, mask=cols < dim, other=0.0)[None, :]
-    keep = tl.rand(tl.load(seed) + place, at) >= rate
+    keep = tl.rand(tl.load(seed) + place, at.to(tl.int32)) >= rate
     scale = tl.where(keep, 1.0 / (1.0 - rate), 0.0)
     total = value * scale + tl.load(residual + at, mask=inside, other=0.0).to(tl.float32)
     mean = tl.sum(total, 1) / dim
@@ -49,7 +49,7 @@ def normalised(
 
 
 @jit
-def forward_kernel(
+def residual_norm_kernel(
     product, bias, residual, gamma, beta, seed, out, n, place, rate, dim,
     EPS: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr,
 ):  # fmt: skip
@@ -63,12 +63,12 @@ def forward_kernel(
     scale = tl.load(gamma + cols, mask=cols < dim, other=0.0)
     shift = tl.load(beta + cols, mask=cols < dim, other=0.0)
     values = unit * scale[None, :] + shift[None, :]
-    at = rows[:, None] * dim + cols[None, :]
+    at = rows.to(tl.int64)[:, None] * dim + cols[None, :]
     tl.store(out + at, values.to(out.dtype.element_ty), mask=inside)
 
 
 @jit
-def backward_kernel(
+def residual_norm_gradient_kernel(
     of_first, of_second, product, bias, residual, gamma, seed,
     of_product, of_residual, of_vectors, n, place, rate, dim,
     BOTH: tl.constexpr, EPS: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr,
@@ -79,7 +79,7 @@ def backward_kernel(
     cols = tl.arange(0, COLS)
     known = cols < dim
     inside = (rows < n)[:, None] & known[None, :]
-    at = rows[:, None] * dim + cols[None, :]
+    at = rows.to(tl.int64)[:, None] * dim + cols[None, :]
     unit, rstd, scale = normalised(
         product, bias, residual, seed, rows, cols, inside, place, rate, dim, EPS
     )
@@ -111,7 +111,7 @@ def residual_norm_forward(
     """The layer's end."""
     out = torch.empty_like(product)
     n, dim = product.shape
-    forward_kernel[(triton.cdiv(n, ROWS),)](
+    residual_norm_kernel[(triton.cdiv(n, ROWS),)](
         product, bias, residual, gamma, beta, seed, out, n, place, rate, dim,
         EPS=EPS, ROWS=ROWS, COLS=power_of_two(dim),
     )  # fmt: skip
@@ -137,7 +137,7 @@ def residual_norm_backward(
     """Gradients of product and residual, and of gamma, beta and bias, by program."""
     of_product, of_residual, of_vectors = gradients_like(of_first, of_second, product)
     n, dim = product.shape
-    backward_kernel[(triton.cdiv(n, ROWS),)](
+    residual_norm_gradient_kernel[(triton.cdiv(n, ROWS),)](
         of_first, of_first if of_second is None else of_second, product, bias, residual, gamma,
         seed, of_product, of_residual, of_vectors, n, place, rate, dim,
         BOTH=of_second is not None, EPS=EPS, ROWS=ROWS, COLS=power_of_two(dim),

@@ -279,6 +279,9 @@ function measured(encoder) {
   return `${values.join(", ")} (${ends.map((point) => `epoch ${point.epoch}`).join(" → ")})`;
 }
 
+/** Precision of a training, and how its steps reached a GPU. */
+const computed = (config) => config?.precision && `${config.precision}, ${config.capture === "none" ? "steps not captured" : `steps captured (${config.capture})`}`;
+
 function seedStory(cell, seed) {
   const encoder = data.encoders[seed.encoder];
   const { git, hardware, libraries, python, userbench } = seed.environment;
@@ -295,6 +298,7 @@ function seedStory(cell, seed) {
       ["Finished", seed.finished && `${seed.finished}${seed.seconds ? `, after ${seed.seconds.toFixed(1)} s` : ""}`],
       ["Code", userbench && element("span", {}, `userbench ${userbench} `, code(git?.commit) ?? "", git?.changed ? ", changed since" : "")],
       ["Machine", machine],
+      ["Computed in", [["fine-tuning", computed(seed.config)], ["pre-training", computed(encoder?.config)]].filter(([, how]) => how).map(([stage, how]) => `${stage}: ${how}`).join("; ") || null],
       ["Libraries", libraries && [`Python ${python}`, ...Object.entries(libraries).map(([name, version]) => `${name} ${version}`)].join(", ")],
       ["Checkpoint", encoder && element("span", {}, encoder.file, element("br"), "sha256 ", code(encoder.sha256))],
       ["Held-out users", encoder && measured(encoder)],

@@ -16,6 +16,7 @@ from userbench.report.page.stories import (
     read_story,
 )
 from userbench.report.statistics.significance import UNTESTED, Significance, read_significance
+from userbench.report.tables.computation import computation_notes
 from userbench.report.tables.summary import summarise
 from userbench.report.tables.table2 import arrange
 from userbench.report.tables.table2_layout import read_table2_layout
@@ -50,15 +51,17 @@ def table2_of(folder: Path, config: Sequence[str]) -> dict[str, Any]:
     trained = {encoder_name(checkpoint): checkpoint for checkpoint in (*chain, *sorted(starts))}
     jobs = gather_jobs(folder, stories, trained.values())
     whose = {one.score["run"]: one.checkpoint.parts[-4] for one in stories if one.checkpoint}
+    curves = list(map(Path, artifact.provenance_of(table2).get("config", {}).get("curves", [])))
     training = None
     if layouts.training is not None:
-        curves = artifact.provenance_of(table2).get("config", {}).get("curves", [])
-        training = read_training_of_rows(experiment, list(map(Path, curves)))
+        training = read_training_of_rows(experiment, curves)
+    computed = computation_notes([*curves, *(one.path for one in stories)])
     facts = {one.score["task"]: one.score["facts"] for one in stories if "facts" in one.score}
+    significance = significance_of(folder, layout)
     cells = describe_cells(summary, layout, stories, config)
     add_verdicts(cells, folder / "verdict.csv", layout)
     return {
-        "table": arrange(summary, scores, layout, facts, significance_of(folder, layout), training),
+        "table": arrange(summary, scores, layout, facts, significance, training, computed),
         "layout": layout,
         "baseline": labels[layout["compared_with"]],
         "cells": cells,

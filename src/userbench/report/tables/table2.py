@@ -7,7 +7,7 @@ userbench table2 --scores scores.csv --experiment experiment.json --csv ..
 `--baselines` are the score files of the baselines.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from userbench.report.experiment import read_layouts
 from userbench.report.markup import render
 from userbench.report.statistics.significance import UNTESTED, Significance, read_significance
 from userbench.report.tables.cells import metric_name, number, score_text
+from userbench.report.tables.computation import computation_notes, scored_files
 from userbench.report.tables.data_origin import SIMULATED, data_statement
 from userbench.report.tables.notes import fact_notes, measurement_notes
 from userbench.report.tables.published import keys, published_table2
@@ -77,11 +78,13 @@ def arrange(
     facts: dict[str, dict[str, Any]] | None = None,
     significance: Significance = UNTESTED,
     training: dict[str, Any] | None = None,
+    computed: Sequence[str] = (),
 ) -> Table:
     """Table 2 as shown: measured runs, baselines and published values, one block each.
 
-    The notes contain the `facts` of tasks, as `read_facts` gives them, and the `training` of
-    `read_training`. Measured cells are bold by `significance` alone, never by their score.
+    The notes contain the `facts` of tasks, as `read_facts` gives them, the `training` of
+    `read_training`, and the `computation_notes`. Measured cells are bold by `significance` alone,
+    never by their score.
     """
     tasks = layout["tasks"]
     columns = []
@@ -117,6 +120,7 @@ def arrange(
             *significance.doubts,
             *fact_notes(facts or {}, layout),
             *([training_note(describe(training)), *popularity_notes(training)] if training else []),
+            *computed,
             *layout["notes"],
         ],
     )
@@ -174,7 +178,8 @@ def main(argv: list[str] | None = None) -> None:
     if read_layouts(args.experiment).training is not None:
         training = read_training_of_rows(args.experiment, args.curves)
     facts = read_facts(args.baselines)
-    table = arrange(summary, scores, layout, facts, significance, training)
+    computed = computation_notes([*args.curves, *scored_files(args.scores)])
+    table = arrange(summary, scores, layout, facts, significance, training, computed)
     write_csv(args.csv, summary)
     for path, template in ((args.md, "md"), (args.tex, "tex"), (args.html, "html")):
         artifact.write_text(path, render(f"table2.{template}", table=table))

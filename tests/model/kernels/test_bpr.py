@@ -1,0 +1,65 @@
+"""BPR by kernels against BPR by torch: the same negatives, so the same loss and gradients."""
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from userbench.data.store import TargetExamples
+from userbench.model import tasks
+from userbench.model.tasks import Task, build_head
+
+CANDIDATES, USERS, DIM = 130, 37, 24
+
+
+def examples():
+    """Users with 1 to 60 positives of 130; every pair is an example."""
+    torch.manual_seed(0)
+    counts = torch.randint(1, 61, (USERS,))
+    targets = torch.cat([torch.randperm(CANDIDATES)[:count] for count in counts])
+    rows = torch.arange(USERS).repeat_interleave(counts)
+    offsets = torch.nn.functional.pad(counts.cumsum(0), (1, 0))
+    return TargetExamples(rows, targets, rows, CANDIDATES, targets, offsets)
+
+
+def loss_and_gradients(protocol):
+    pairs = examples()
+    stages = torch.randint(3, (len(pairs.users),), dtype=torch.uint8)
+    task = Task("click", "top_n", 1e-3, 32, 1, known_targets=protocol)
+    head = build_head(task, pairs, stages, DIM, DIM, seed=0)
+    torch.nn.init.normal_(head.head.score.bias)
+    picked = torch.randperm(len(pairs.users))[:45]
+    users = torch.randn(45, DIM, requires_grad=True)
+    loss = head.loss(users, picked)
+    loss.backward()
+    return loss.detach(), [users.grad, *(value.grad for value in head.parameters())]
+
+
+@pytest.mark.parametrize("protocol", ["by_stage", "all"])
+def test_loss_and_gradients_are_those_of_a_cpu(protocol, monkeypatch):
+    """Wrong: another negative, one that is a known positive, or a row whose gradient is lost."""
+    loss, gradients = loss_and_gradients(protocol)
+    monkeypatch.setattr(tasks, "used_for", lambda _: True)
+    found, found_gradients = loss_and_gradients(protocol)
+    assert_close(found, loss)
+    for one, other in zip(found_gradients, gradients, strict=True):
+        assert_close(one, other, atol=1e-7, rtol=1e-4)
+
+
+def test_large_margins_do_not_overflow(monkeypatch):
+    """Wrong: the loss of a wrong order by far is infinite or NaN."""
+    monkeypatch.setattr(tasks, "used_for", lambda _: True)
+    head = build_head(
+        Task("click", "top_n", 1e-3, 32, 1),
+        examples(),
+        torch.zeros(len(examples().users), dtype=torch.uint8),
+        DIM,
+        DIM,
+        seed=0,
+    )
+    with torch.no_grad():
+        head.head.score.bias.copy_(torch.linspace(-400, 400, CANDIDATES))
+    users = torch.randn(20, DIM, requires_grad=True)
+    loss = head.loss(users, torch.arange(20))
+    loss.backward()
+    assert loss.isfinite() and loss > 1
+    assert users.grad.isfinite().all()
