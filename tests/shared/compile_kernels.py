@@ -35,12 +35,14 @@ from userbench.model.kernels import (
     item_softmax,
     item_step,
     masked_and_past,
+    nt_xent,
     operators,
     periods,
     same_target,
     subsets,
     unit_rows,
 )
+from userbench.model.kernels import ranking as adaptssr_pairs
 from userbench.model.kernels.side_by_side import unpacked
 
 H100 = GPUTarget("cuda", 90, 32)
@@ -166,6 +168,17 @@ def heads(dtype: torch.dtype) -> None:
     unit_rows.unit_rows(torch.empty(256, 4, 64, requires_grad=True), 0.5).sum().backward()
 
 
+def contrasts() -> None:
+    """NT-Xent of two views of 128 users (IDICL's are 256 wide), and AdaptSSR's hardest pairs."""
+    left_out = torch.zeros(128, 128, dtype=torch.bool)
+    for width, excluded, cosine in ((64, None, False), (256, left_out, True)):
+        views = torch.empty(256, width, requires_grad=True)
+        nt_xent.nt_xent(views, excluded, cosine, 0.1).backward()
+    views = [torch.empty(128, 64, requires_grad=True) for _ in range(4)]
+    for coefficient in ("paper", "unclamped", 0.5):
+        adaptssr_pairs.hardest_pairs(views, coefficient, 1.0)[0].backward()
+
+
 def views() -> None:
     """All that draws views, for 128 users of 150 behaviours at most."""
     items, uniform = torch.ones(128, 150, dtype=torch.int64), torch.ones(2, 128).double()
@@ -187,6 +200,7 @@ def views() -> None:
 
 
 CALLS: dict[str, Callable[[], None]] = {
+    "contrasts": contrasts,
     "heads": lambda: heads(torch.float32),
     "ranking": lambda: ranking(torch.float32),
     "encoder": lambda: encoder(torch.bfloat16),
