@@ -29,6 +29,7 @@ from userbench.model import fused
 from userbench.model.encoder import EncoderConfig, UserEncoder
 from userbench.model.kernels import (
     bpr,
+    choices,
     informative,
     item_draw,
     item_rows,
@@ -160,6 +161,14 @@ def ranking(dtype: torch.dtype) -> None:
     bpr.bpr(*given, uniform, picked, positives).sum().backward()
 
 
+def chosen() -> None:
+    """PTUM's losses: one true behaviour of five, three times for each of 128 users."""
+    encoded, vectors = torch.empty(256, 64), torch.empty(128, 3, 5, 64)
+    given = [value.requires_grad_() for value in (encoded, vectors)]
+    candidates, lengths = torch.ones(128, 3, 5, dtype=torch.int64), torch.ones(128).long()
+    sum(choices.task_losses(*given, candidates, lengths)).backward()
+
+
 def heads(dtype: torch.dtype) -> None:
     """CLUE's projection and predictor, and IDICL's interests, of two views of 128 users."""
     with mock.patch.object(clue, "used_for", lambda _: True):
@@ -200,6 +209,7 @@ def views() -> None:
 
 
 CALLS: dict[str, Callable[[], None]] = {
+    "choices": chosen,
     "contrasts": contrasts,
     "heads": lambda: heads(torch.float32),
     "ranking": lambda: ranking(torch.float32),
