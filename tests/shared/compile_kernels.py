@@ -40,6 +40,7 @@ from userbench.model.kernels import (
     operators,
     periods,
     same_target,
+    separation,
     subsets,
     unit_rows,
 )
@@ -175,6 +176,8 @@ def heads(dtype: torch.dtype) -> None:
         loss, logs = clue.Heads(64, clue.Config())(torch.empty(256, 64, requires_grad=True))
         loss.backward()
     unit_rows.unit_rows(torch.empty(256, 4, 64, requires_grad=True), 0.5).sum().backward()
+    for entries in (4, 32):
+        separation.separation(torch.empty(entries, 64, requires_grad=True))[0].backward()
 
 
 def contrasts() -> None:
