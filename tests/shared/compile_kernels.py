@@ -29,18 +29,22 @@ from userbench.model import fused
 from userbench.model.encoder import EncoderConfig, UserEncoder
 from userbench.model.kernels import (
     bpr,
+    choices,
     informative,
     item_draw,
     item_rows,
     item_softmax,
     item_step,
     masked_and_past,
+    nt_xent,
     operators,
     periods,
     same_target,
+    separation,
     subsets,
     unit_rows,
 )
+from userbench.model.kernels import ranking as adaptssr_pairs
 from userbench.model.kernels.side_by_side import unpacked
 
 H100 = GPUTarget("cuda", 90, 32)
@@ -158,12 +162,33 @@ def ranking(dtype: torch.dtype) -> None:
     bpr.bpr(*given, uniform, picked, positives).sum().backward()
 
 
+def chosen() -> None:
+    """PTUM's losses: one true behaviour of five, three times for each of 128 users."""
+    encoded, vectors = torch.empty(256, 64), torch.empty(128, 3, 5, 64)
+    given = [value.requires_grad_() for value in (encoded, vectors)]
+    candidates, lengths = torch.ones(128, 3, 5, dtype=torch.int64), torch.ones(128).long()
+    sum(choices.task_losses(*given, candidates, lengths)).backward()
+
+
 def heads(dtype: torch.dtype) -> None:
     """CLUE's projection and predictor, and IDICL's interests, of two views of 128 users."""
     with mock.patch.object(clue, "used_for", lambda _: True):
         loss, logs = clue.Heads(64, clue.Config())(torch.empty(256, 64, requires_grad=True))
         loss.backward()
     unit_rows.unit_rows(torch.empty(256, 4, 64, requires_grad=True), 0.5).sum().backward()
+    for entries in (4, 32):
+        separation.separation(torch.empty(entries, 64, requires_grad=True))[0].backward()
+
+
+def contrasts() -> None:
+    """NT-Xent of two views of 128 users (IDICL's are 256 wide), and AdaptSSR's hardest pairs."""
+    left_out = torch.zeros(128, 128, dtype=torch.bool)
+    for width, excluded, cosine in ((64, None, False), (256, left_out, True)):
+        views = torch.empty(256, width, requires_grad=True)
+        nt_xent.nt_xent(views, excluded, cosine, 0.1).backward()
+    views = [torch.empty(128, 64, requires_grad=True) for _ in range(4)]
+    for coefficient in ("paper", "unclamped", 0.5):
+        adaptssr_pairs.hardest_pairs(views, coefficient, 1.0)[0].backward()
 
 
 def views() -> None:
@@ -187,6 +212,8 @@ def views() -> None:
 
 
 CALLS: dict[str, Callable[[], None]] = {
+    "choices": chosen,
+    "contrasts": contrasts,
     "heads": lambda: heads(torch.float32),
     "ranking": lambda: ranking(torch.float32),
     "encoder": lambda: encoder(torch.bfloat16),

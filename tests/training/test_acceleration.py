@@ -434,3 +434,19 @@ embedded = encoder.items(items)
 compiled = torch.compile(UserEncoder.encode, backend="eager", fullgraph=True, dynamic=False)
 torch.testing.assert_close(compiled(encoder, embedded, items), encoder.encode(embedded, items))
 """
+
+
+@pytest.mark.parametrize(
+    ("precision", "rounds"), [("fp32", False), ("tf32", True), ("bf16", False)]
+)
+def test_heads_and_losses_round_as_the_precision_says(precision, rounds, monkeypatch):
+    """Wrong: beside a bf16 Transformer heads multiply in tf32, and CLUE's gradient is off by 3%."""
+    from userbench.model.encoder import EncoderConfig, UserEncoder
+    from userbench.training.acceleration import accelerate
+
+    asked = []
+    monkeypatch.setattr(torch, "set_float32_matmul_precision", asked.append)
+    encoder = UserEncoder(EncoderConfig(9, dim=8), 0.1)
+    accelerate(encoder, precision, "none", "cuda")
+    assert asked == ["high" if rounds else "highest"]
+    assert encoder.bf16 == (precision == "bf16")

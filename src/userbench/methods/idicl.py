@@ -10,7 +10,7 @@ by a penalty on their cosines).
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +22,8 @@ from userbench.fields import Count, Positive
 from userbench.method import Objective, PretrainMethod, TrainingConfig
 from userbench.model.encoder import UserEncoder, UserVectors
 from userbench.model.interests import InterestPooling, Interests
-from userbench.model.kernels.language import used_for
+from userbench.model.kernels import language
+from userbench.model.kernels import separation as kernel
 from userbench.model.kernels.unit_rows import unit_rows
 from userbench.model.losses import Similarity, nt_xent
 from userbench.view import ViewOptions
@@ -84,23 +85,32 @@ class Method(PretrainMethod):
         views = torch.cat(self.views(batch, progress))
         interests = self.encoder.by_length(views, pooling.interests, self.views.bounds(batch))
         contrast = nt_xent(*aligned(interests, c.similarity).chunk(2), "dot", c.temperature)
-        crossed = cosines_between(pooling.dictionary)
-        mean_cosine = crossed.detach().sum() / max(crossed.numel() - len(crossed), 1)
-        logs = {"contrast": contrast.detach(), "dictionary_cosine": mean_cosine}
-        return Objective(contrast + c.separation * torch.linalg.norm(crossed), logs)
+        apart = separation(pooling.dictionary)
+        logs = {"contrast": contrast.detach(), "dictionary_cosine": apart.mean_cosine}
+        return Objective(contrast + c.separation * apart.penalty, logs)
 
 
 def aligned(interests: Interests, similarity: Similarity) -> UserVectors:
     """Vectors whose dot product is sim(x, y) = 1/K sum_k cos(v_xk, v_yk), or <v_xk, v_yk>."""
-    if similarity == "cosine" and used_for(interests):
+    if similarity == "cosine" and language.used_for(interests):
         return unit_rows(interests, interests.shape[1] ** -0.5).flatten(1)
     if similarity == "cosine":
         interests = F.normalize(interests, dim=-1)
     return interests.flatten(1) / interests.shape[1] ** 0.5
 
 
-def cosines_between(dictionary: Float[Tensor, "entries dim"]) -> Float[Tensor, "entries entries"]:
-    """Cosines of the entries with each other; of each with itself, 0."""
-    unit = unit_rows if used_for(dictionary) else F.normalize
-    entries = unit(dictionary)
-    return (entries @ entries.T).fill_diagonal_(0)
+class Separation(NamedTuple):
+    """How alike the entries of a dictionary are."""
+
+    penalty: Float[Tensor, ""]
+    mean_cosine: Float[Tensor, ""]
+
+
+def separation(dictionary: Float[Tensor, "entries dim"]) -> Separation:
+    """||offdiag(D^ D^T)||_F, and the mean of these cosines."""
+    if language.used_for(dictionary):
+        return Separation(*kernel.separation(dictionary))
+    entries = F.normalize(dictionary, dim=-1)
+    crossed = (entries @ entries.T).fill_diagonal_(0)
+    mean_cosine = crossed.detach().sum() / max(crossed.numel() - len(crossed), 1)
+    return Separation(torch.linalg.norm(crossed), mean_cosine)

@@ -18,6 +18,7 @@ from userbench.fields import Count
 from userbench.method import Objective, PretrainMethod, TrainingConfig
 from userbench.model.augment import Uniform, lengths_of, random_start
 from userbench.model.encoder import Items, ItemTable
+from userbench.model.kernels import choices
 from userbench.model.kernels.language import used_for
 from userbench.model.kernels.masked_and_past import masked_and_past
 
@@ -57,14 +58,11 @@ class Method(PretrainMethod):
         uniform = torch.rand(len(items), device=items.device, dtype=torch.float64)
         hidden = masked_and_past if used_for(items) else hide
         views, true, lengths = hidden(items, uniform, c.next_behaviours, mask_id)
-        masked_users, past_users = self.encoder(views, batch.bounds).chunk(2)
-
-        users = torch.stack([masked_users] + [past_users] * c.next_behaviours, dim=1)
+        encoded = self.encoder(views, batch.bounds)
         shape = (*true.shape, c.negatives)
         drawn = self.drawable[torch.randint(len(self.drawable), shape, device=true.device)].long()
-        losses = choice_losses(users, true, drawn, self.encoder.items)
-        mbp = mean_where(lengths > 1, losses[:, 0])
-        nbp = mean_where(lengths > c.next_behaviours, losses[:, 1:].mean(1))
+        candidates = torch.cat([true[:, :, None], drawn], dim=2)
+        mbp, nbp = task_losses(encoded, candidates, lengths, self.encoder.items)
         logs = {"masked_behaviour": mbp.detach(), "next_behaviours": nbp.detach()}
         return Objective(mbp + c.next_weight * nbp, logs)
 
@@ -94,18 +92,31 @@ def hide(items: Items, uniform: Uniform, count: int, mask_id: int) -> Hidden:
     )
 
 
-def choice_losses(
-    users: Float[Tensor, "users predictions dim"],
-    true: Int[Tensor, "users predictions"],
-    drawn: Int[Tensor, "users predictions negatives"],
-    vectors: ItemTable,
-) -> Float[Tensor, "users predictions"]:
-    """-log softmax of <u, E[true]> among itself and the drawn <u, E[c]>."""
-    candidates = torch.cat([true[:, :, None], drawn], dim=2)
-    scores = torch.einsum("upd,upcd->upc", users, vectors(candidates))
+class TaskLosses(NamedTuple):
+    """L_MBP and L_NBP, each a mean over the users who have enough behaviours."""
+
+    masked_behaviour: Float[Tensor, ""]
+    next_behaviours: Float[Tensor, ""]
+
+
+def task_losses(
+    encoded: Float[Tensor, "users_twice dim"],
+    candidates: Int[Tensor, "users predictions candidates"],
+    lengths: Int[Tensor, " users"],
+    table: ItemTable,
+) -> TaskLosses:
+    """-log softmax of <u, E[true]> among the `candidates`, of which the true one is the first."""
+    vectors, count = table(candidates), candidates.shape[1] - 1
+    if used_for(encoded):
+        return TaskLosses(*choices.task_losses(encoded, vectors, candidates, lengths))
+    masked, past = encoded.chunk(2)
+    scores = torch.einsum("upd,upcd->upc", torch.stack([masked] + [past] * count, dim=1), vectors)
     # Deviation: the authors draw a negative again where it is the true behaviour.
-    is_true = F.pad(drawn == true[:, :, None], (1, 0), value=False)
-    return -scores.masked_fill(is_true, -torch.inf).log_softmax(2)[:, :, 0]
+    is_true = F.pad(candidates[:, :, 1:] == candidates[:, :, :1], (1, 0), value=False)
+    losses = -scores.masked_fill(is_true, -torch.inf).log_softmax(2)[:, :, 0]
+    return TaskLosses(
+        mean_where(lengths > 1, losses[:, 0]), mean_where(lengths > count, losses[:, 1:].mean(1))
+    )
 
 
 def mean_where(

@@ -53,14 +53,21 @@ def test_a_row_may_be_the_hardest_other_of_many():
 
 
 def test_equal_explicit_views_share_their_gradient():
-    """Wrong: without dropout, one of two equal rows gets what belongs to both."""
-    view, other = views_of(7, 12)[:14].split(7)
+    """Wrong: of two equal views, which a user without dropout has, one gets what is both's."""
+    views = 2 + views_of(7, 12)
+    views[2 * 7] = views[3 * 7] = -views[0] + 0.1 * torch.randn(12)  # the hardest of nobody else
+    compared(views, adaptssr.Config())
+
+
+def test_of_equal_hardest_others_the_first_gets_the_gradient():
+    """Wrong: a gradient is lost, or given twice, where two users have equal vectors."""
+    view, other = views_of(14, 12)[:14].split(7)
     views = torch.cat([view, view, other, other])
     found = views.clone().requires_grad_()
     hardest_pairs(found.chunk(4), "paper", 1.0)[0].backward()
     plain = views.double().requires_grad_()
     adaptssr.adaptssr(plain.chunk(4), adaptssr.Config()).loss.backward()
-    # The hardest other has an equal twin, too: the kernel takes the first, so compare their sums.
+    # The plain version divides it among the two, so their sums are equal.
     sums = [gradient.view(2, 2, 7, 12).sum(1) for gradient in (found.grad.double(), plain.grad)]
     torch.testing.assert_close(*sums, rtol=1e-5, atol=1e-9)
 

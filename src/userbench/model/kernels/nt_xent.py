@@ -18,14 +18,18 @@ Saved = Float64[Tensor, "4 views"]
 """Of each row: its loss, its positive score, the softmax of its negatives, 1 / its length."""
 EPS = 1e-12
 ROWS, CANDIDATES, WIDTH = 2, 32, 64
+# Why: the gradient adds up more per candidate, which must fit into registers.
+CANDIDATES_AGAIN, WARPS_AGAIN = 16, 8
 
 
 @jit
-def scale_of(views, rows, n, dim, COSINE: tl.constexpr, EPS: tl.constexpr, ROWS: tl.constexpr,
-             AT_ONCE: tl.constexpr):  # fmt: skip
+def scale_of(
+    views, rows, n, DIM: tl.constexpr,
+    COSINE: tl.constexpr, EPS: tl.constexpr, ROWS: tl.constexpr, AT_ONCE: tl.constexpr,
+):  # fmt: skip
     """What each row is multiplied by before its products: 1, or 1 / its length."""
     if COSINE:
-        squares = paired_products(views, rows, rows, n, dim, ROWS, AT_ONCE)
+        squares = paired_products(views, rows, rows, n, DIM, ROWS, AT_ONCE)
         scale = 1.0 / tl.maximum(tl.sqrt(squares), EPS)
     else:
         scale = tl.full((ROWS,), 1.0, tl.float64)
@@ -45,24 +49,24 @@ def are_negatives(excluded, rows, others, n, EXCLUDED: tl.constexpr):
 
 @jit
 def forward_kernel(
-    views, excluded, losses, saved, n, dim,
+    views, excluded, losses, saved, n, DIM: tl.constexpr,
     TEMPERATURE: tl.constexpr, COSINE: tl.constexpr, EXCLUDED: tl.constexpr, EPS: tl.constexpr,
     ROWS: tl.constexpr, CANDIDATES: tl.constexpr, AT_ONCE: tl.constexpr,
 ):  # fmt: skip
     """One program for `ROWS` rows."""
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     known = rows < n
-    own = scale_of(views, rows, n, dim, COSINE, EPS, ROWS, AT_ONCE)
+    own = scale_of(views, rows, n, DIM, COSINE, EPS, ROWS, AT_ONCE)
     twins = (rows + n // 2) % n
-    twin = scale_of(views, twins, n, dim, COSINE, EPS, ROWS, AT_ONCE)
-    positive = paired_products(views, rows, twins, n, dim, ROWS, AT_ONCE) * own * twin
+    twin = scale_of(views, twins, n, DIM, COSINE, EPS, ROWS, AT_ONCE)
+    positive = paired_products(views, rows, twins, n, DIM, ROWS, AT_ONCE) * own * twin
     positive = positive / TEMPERATURE
     # log(1 + sum exp(margin)): the first term has margin 0, so the highest is 0 at least.
     highest, total = tl.zeros((ROWS,), tl.float64), tl.zeros((ROWS,), tl.float64)
     for start in range(0, n, CANDIDATES):
         others = start + tl.arange(0, CANDIDATES)
-        scores = products(views, rows, others, n, dim, ROWS, CANDIDATES, AT_ONCE)
-        of_others = scale_of(views, others, n, dim, COSINE, EPS, CANDIDATES, AT_ONCE)
+        scores = products(views, rows, others, n, DIM, ROWS, CANDIDATES, AT_ONCE)
+        of_others = scale_of(views, others, n, DIM, COSINE, EPS, CANDIDATES, AT_ONCE)
         margins = scores * (own / TEMPERATURE)[:, None] * of_others[None, :] - positive[:, None]
         negative = are_negatives(excluded, rows[:, None], others[None, :], n, EXCLUDED)
         margins = tl.where(negative, margins, 0.0)
@@ -81,7 +85,7 @@ def forward_kernel(
 
 @jit
 def backward_kernel(
-    of_loss, views, excluded, saved, of_views, n, dim,
+    of_loss, views, excluded, saved, of_views, n, DIM: tl.constexpr,
     TEMPERATURE: tl.constexpr, COSINE: tl.constexpr, EXCLUDED: tl.constexpr, EPS: tl.constexpr,
     ROWS: tl.constexpr, CANDIDATES: tl.constexpr, WIDTH: tl.constexpr, AT_ONCE: tl.constexpr,
 ):  # fmt: skip
@@ -106,7 +110,7 @@ def backward_kernel(
         loss = tl.load(saved + others, mask=inside, other=0.0)
         positive = tl.load(saved + n + others, mask=inside, other=0.0)
         other = tl.load(saved + 3 * n + others, mask=inside, other=0.0)
-        scores = products(views, rows, others, n, dim, ROWS, CANDIDATES, AT_ONCE)
+        scores = products(views, rows, others, n, DIM, ROWS, CANDIDATES, AT_ONCE)
         scores = scores * (own / TEMPERATURE)[:, None] * other[None, :]
         of_own = tl.exp(scores - (own_positive + own_loss)[:, None])
         mine = are_negatives(excluded, rows[:, None], others[None, :], n, EXCLUDED)
@@ -114,18 +118,18 @@ def backward_kernel(
         theirs = are_negatives(excluded, others[None, :], rows[:, None], n, EXCLUDED)
         share = tl.where(mine, of_own, 0.0) + tl.where(theirs, of_other, 0.0)
         along += tl.sum(share * scores, 1)
-        values = row_values(views, others, columns, n, dim)
+        values = row_values(views, others, columns, n, DIM)
         parts += (share * other[None, :])[:, :, None] * values[None, :, :]
     of_rows = tl.sum(parts, 1)
-    of_rows -= (softmax * twin)[:, None] * row_values(views, twins, columns, n, dim)
+    of_rows -= (softmax * twin)[:, None] * row_values(views, twins, columns, n, DIM)
     of_rows = of_rows / TEMPERATURE
     if COSINE:
         # Along a vector that is only scaled, its length does not count.
-        unit = row_values(views, rows, columns, n, dim) * own[:, None]
+        unit = row_values(views, rows, columns, n, DIM) * own[:, None]
         of_rows -= tl.where(own * EPS < 1.0, along, 0.0)[:, None] * unit
     of_rows = of_rows * own[:, None] * (tl.load(of_loss).to(tl.float64) / n)
-    inside = known[:, None] & (columns < dim)[None, :]
-    at = rows.to(tl.int64)[:, None] * dim + columns[None, :]
+    inside = known[:, None] & (columns < DIM)[None, :]
+    at = rows.to(tl.int64)[:, None] * DIM + columns[None, :]
     tl.store(of_views + at, of_rows.to(tl.float32), mask=inside)
 
 
@@ -145,8 +149,8 @@ def nt_xent_forward(
     losses, saved = results_like(views)
     n, dim = views.shape
     forward_kernel[(triton.cdiv(n, ROWS),)](
-        views, views if excluded is None else excluded.view(torch.uint8), losses, saved, n, dim,
-        TEMPERATURE=temperature, COSINE=cosine, EXCLUDED=excluded is not None, EPS=EPS,
+        views, views if excluded is None else excluded.view(torch.uint8), losses, saved, n,
+        DIM=dim, TEMPERATURE=temperature, COSINE=cosine, EXCLUDED=excluded is not None, EPS=EPS,
         ROWS=ROWS, CANDIDATES=CANDIDATES, AT_ONCE=AT_ONCE,
     )  # fmt: skip
     return losses, saved
@@ -167,9 +171,10 @@ def nt_xent_backward(
     width = min(WIDTH, power_of_two(dim))
     backward_kernel[(triton.cdiv(n, ROWS), triton.cdiv(dim, width))](
         of_loss, views, views if excluded is None else excluded.view(torch.uint8), saved, of_views,
-        n, dim,
-        TEMPERATURE=temperature, COSINE=cosine, EXCLUDED=excluded is not None, EPS=EPS,
-        ROWS=ROWS, CANDIDATES=CANDIDATES, WIDTH=width, AT_ONCE=AT_ONCE,
+        n,
+        DIM=dim, TEMPERATURE=temperature, COSINE=cosine, EXCLUDED=excluded is not None, EPS=EPS,
+        ROWS=ROWS, CANDIDATES=CANDIDATES_AGAIN, WIDTH=width, AT_ONCE=AT_ONCE,
+        num_warps=WARPS_AGAIN,
     )  # fmt: skip
     return of_views
 

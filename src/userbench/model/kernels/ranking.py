@@ -25,16 +25,16 @@ ROWS, CANDIDATES, WIDTH = 2, 32, 64
 
 
 @jit
-def inverse_lengths(views, rows, n, dim, EPS: tl.constexpr, ROWS: tl.constexpr,
+def inverse_lengths(views, rows, n, DIM: tl.constexpr, EPS: tl.constexpr, ROWS: tl.constexpr,
                     AT_ONCE: tl.constexpr):  # fmt: skip
     """1 / the length of each row."""
-    squares = paired_products(views, rows, rows, n, dim, ROWS, AT_ONCE)
+    squares = paired_products(views, rows, rows, n, DIM, ROWS, AT_ONCE)
     return 1.0 / tl.maximum(tl.sqrt(squares), EPS)
 
 
 @jit
 def forward_kernel(
-    views, losses, pairs, hardest, lengths, n, dim,
+    views, losses, pairs, hardest, lengths, n, DIM: tl.constexpr,
     WEIGHT: tl.constexpr, CLAMPED: tl.constexpr, TEMPERATURE: tl.constexpr, EPS: tl.constexpr,
     ROWS: tl.constexpr, CANDIDATES: tl.constexpr, AT_ONCE: tl.constexpr,
 ):  # fmt: skip
@@ -48,21 +48,21 @@ def forward_kernel(
     explicit = tl.where(known, (1 - anchors // users) * 2 * users + anchors % users, n)
     explicit_twins = tl.where(known, explicit + users, n)
 
-    own = inverse_lengths(views, rows, n, dim, EPS, ROWS, AT_ONCE)
-    twin = inverse_lengths(views, twins, n, dim, EPS, ROWS, AT_ONCE)
-    other = inverse_lengths(views, explicit, n, dim, EPS, ROWS, AT_ONCE)
-    other_twin = inverse_lengths(views, explicit_twins, n, dim, EPS, ROWS, AT_ONCE)
-    implicit = paired_products(views, rows, twins, n, dim, ROWS, AT_ONCE) * own * twin
-    first = paired_products(views, rows, explicit, n, dim, ROWS, AT_ONCE) * own * other
-    second = paired_products(views, rows, explicit_twins, n, dim, ROWS, AT_ONCE)
+    own = inverse_lengths(views, rows, n, DIM, EPS, ROWS, AT_ONCE)
+    twin = inverse_lengths(views, twins, n, DIM, EPS, ROWS, AT_ONCE)
+    other = inverse_lengths(views, explicit, n, DIM, EPS, ROWS, AT_ONCE)
+    other_twin = inverse_lengths(views, explicit_twins, n, DIM, EPS, ROWS, AT_ONCE)
+    implicit = paired_products(views, rows, twins, n, DIM, ROWS, AT_ONCE) * own * twin
+    first = paired_products(views, rows, explicit, n, DIM, ROWS, AT_ONCE) * own * other
+    second = paired_products(views, rows, explicit_twins, n, DIM, ROWS, AT_ONCE)
     second = second * own * other_twin
 
     far = tl.full((ROWS,), -2.0, tl.float64)
     far_row = tl.zeros((ROWS,), tl.int32)
     for start in range(0, n, CANDIDATES):
         others = start + tl.arange(0, CANDIDATES)
-        cosines = products(views, rows, others, n, dim, ROWS, CANDIDATES, AT_ONCE)
-        scale = inverse_lengths(views, others, n, dim, EPS, CANDIDATES, AT_ONCE)
+        cosines = products(views, rows, others, n, DIM, ROWS, CANDIDATES, AT_ONCE)
+        scale = inverse_lengths(views, others, n, DIM, EPS, CANDIDATES, AT_ONCE)
         cosines = cosines * own[:, None] * scale[None, :]
         different = (anchors % users)[:, None] != (others % users)[None, :]
         cosines = tl.where(different & (others < n)[None, :], cosines, -2.0)
@@ -73,8 +73,8 @@ def forward_kernel(
         far = tl.maximum(far, nearest)
 
     if WEIGHT is None:
-        third = paired_products(views, twins, explicit, n, dim, ROWS, AT_ONCE) * twin * other
-        fourth = paired_products(views, twins, explicit_twins, n, dim, ROWS, AT_ONCE)
+        third = paired_products(views, twins, explicit, n, DIM, ROWS, AT_ONCE) * twin * other
+        fourth = paired_products(views, twins, explicit_twins, n, DIM, ROWS, AT_ONCE)
         fourth = fourth * twin * other_twin
         if CLAMPED:
             crossed = tl.maximum(first, 0.0) + tl.maximum(second, 0.0)
@@ -115,15 +115,15 @@ def forward_kernel(
 
 
 @jit
-def unit_rows(views, lengths, rows, columns, n, dim):
+def unit_rows(views, lengths, rows, columns, n, DIM: tl.constexpr):
     """Some columns of rows divided by their lengths."""
     scale = tl.load(lengths + rows, mask=rows < n, other=0.0)
-    return row_values(views, rows, columns, n, dim) * scale[:, None]
+    return row_values(views, rows, columns, n, DIM) * scale[:, None]
 
 
 @jit
 def backward_kernel(
-    of_loss, views, pairs, hardest, lengths, of_views, n, dim,
+    of_loss, views, pairs, hardest, lengths, of_views, n, DIM: tl.constexpr,
     EPS: tl.constexpr, ROWS: tl.constexpr, CANDIDATES: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
     """One program for `ROWS` rows and `WIDTH` columns of their gradients.
@@ -157,11 +157,11 @@ def backward_kernel(
     twin = tl.where(anchor, rows + users, rows - users)
     other = (1 - view // 2) * 2 * users + user
     far = tl.load(hardest + mine, mask=is_anchor, other=0)
-    total = of_twin[:, None] * unit_rows(views, lengths, twin, columns, n, dim)
+    total = of_twin[:, None] * unit_rows(views, lengths, twin, columns, n, DIM)
     crossed = (of_explicit + of_first)[:, None]
-    total += crossed * unit_rows(views, lengths, other, columns, n, dim)
-    total += of_second[:, None] * unit_rows(views, lengths, other + users, columns, n, dim)
-    total += of_far[:, None] * unit_rows(views, lengths, far, columns, n, dim)
+    total += crossed * unit_rows(views, lengths, other, columns, n, DIM)
+    total += of_second[:, None] * unit_rows(views, lengths, other + users, columns, n, DIM)
+    total += of_far[:, None] * unit_rows(views, lengths, far, columns, n, DIM)
 
     parts = tl.zeros((ROWS, CANDIDATES, WIDTH), tl.float64)
     for start in range(0, of_anchors, CANDIDATES):
@@ -173,17 +173,17 @@ def backward_kernel(
         cosine = tl.load(pairs + 7 * of_anchors + anchors, mask=inside, other=0.0)
         along += tl.sum(share * cosine[None, :], 1)
         of_them = tl.where(inside, anchors // users * 2 * users + anchors % users, n)
-        values = unit_rows(views, lengths, of_them, columns, n, dim)
+        values = unit_rows(views, lengths, of_them, columns, n, DIM)
         parts += share[:, :, None] * values[None, :, :]
     total += tl.sum(parts, 1)
 
     scale = tl.load(lengths + rows, mask=known, other=0.0)
     # Along a vector that is only scaled, its length does not count.
     along = tl.where(scale * EPS < 1.0, along, 0.0)
-    total -= along[:, None] * unit_rows(views, lengths, rows, columns, n, dim)
+    total -= along[:, None] * unit_rows(views, lengths, rows, columns, n, DIM)
     total = total * scale[:, None] * (tl.load(of_loss).to(tl.float64) / of_anchors)
-    to = rows.to(tl.int64)[:, None] * dim + columns[None, :]
-    inside = known[:, None] & (columns < dim)[None, :]
+    to = rows.to(tl.int64)[:, None] * DIM + columns[None, :]
+    inside = known[:, None] & (columns < DIM)[None, :]
     tl.store(of_views + to, total.to(tl.float32), mask=inside)
 
 
@@ -210,8 +210,8 @@ def ranking_forward(
     results = results_like(views)
     n, dim = views.shape
     forward_kernel[(triton.cdiv(n // 2, ROWS),)](
-        views, *results, n, dim,
-        WEIGHT=weight, CLAMPED=clamped, TEMPERATURE=temperature, EPS=EPS,
+        views, *results, n,
+        DIM=dim, WEIGHT=weight, CLAMPED=clamped, TEMPERATURE=temperature, EPS=EPS,
         ROWS=ROWS, CANDIDATES=CANDIDATES, AT_ONCE=AT_ONCE,
     )  # fmt: skip
     return results
@@ -231,8 +231,8 @@ def ranking_backward(
     n, dim = views.shape
     width = min(WIDTH, power_of_two(dim))
     backward_kernel[(triton.cdiv(n, ROWS), triton.cdiv(dim, width))](
-        of_loss, views, pairs, hardest, lengths, of_views, n, dim,
-        EPS=EPS, ROWS=ROWS, CANDIDATES=CANDIDATES, WIDTH=width,
+        of_loss, views, pairs, hardest, lengths, of_views, n,
+        DIM=dim, EPS=EPS, ROWS=ROWS, CANDIDATES=CANDIDATES, WIDTH=width,
     )  # fmt: skip
     return of_views
 
