@@ -71,11 +71,8 @@ def adaptssr(views: Sequence[UserVectors], config: Config) -> Objective:
 
     Each is the anchor once (L^ and L~), with the other and its twin as explicit views.
     """
-    if (
-        language.used_for(views[0])
-        and config.pairs == "hardest"
-        and config.coefficient != "released"
-    ):
+    on_gpu = language.used_for(views[0])
+    if on_gpu and config.pairs == "hardest" and config.coefficient != "released":
         return Objective(*ranking.hardest_pairs(views, config.coefficient, config.temperature))
     a, a_again, b, b_again = (F.normalize(view, dim=-1) for view in views)
     crossed = torch.stack([(s * t).sum(-1) for s in (a, a_again) for t in (b, b_again)])
