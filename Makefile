@@ -87,7 +87,7 @@ test: install
 # Our own GPU kernels against their plain versions, on a CPU, in Triton's interpreter (200 MB, which it
 # installs): right or wrong can be seen there, speed cannot.
 test-kernels: install
-	$(VENV)/bin/python -m pip install --quiet "triton==3.9.*"
+	$(VENV)/bin/python -m pip install --quiet "userbench[kernels]"
 	$(RUN) TRITON_INTERPRET=1 OMP_NUM_THREADS=1 pytest --numprocesses auto tests/model/kernels
 
 # The others: whole small workflows, plans of them, and a benchmark.
