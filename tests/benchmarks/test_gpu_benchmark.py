@@ -8,7 +8,14 @@ import pytest
 import torch
 from repository import ROOT
 
-from benchmarks import gpu, gpu_page, gpu_profile, gpu_sharing
+from benchmarks import (
+    gpu,
+    gpu_correctness,
+    gpu_page,
+    gpu_profile,
+    gpu_sharing,
+    gpu_training,
+)
 from userbench.model import losses
 from userbench.model.kernels import language
 
@@ -18,7 +25,8 @@ QUICK = ("machine", "correctness", "methods", "waits", "finetuning")
 
 @pytest.fixture
 def two_methods(monkeypatch):
-    monkeypatch.setattr(gpu, "METHODS", ("adaptssr", "mlm"))
+    for module in (gpu, gpu_correctness):
+        monkeypatch.setattr(module, "METHODS", ("adaptssr", "mlm"))
 
 
 def rows(folder, name):
@@ -64,14 +72,16 @@ def test_candidates_of_the_softmax_are_compared_or_said_to_be_missing(tmp_path):
 def test_ccl_is_given_the_same_fills():
     """Wrong: rows drawn in other blocks take other random numbers, and CCL can't be compared."""
     store = gpu.simulated_store(60, 300, 20, torch.device("cpu"))
-    users, fills = torch.arange(40), gpu.SameFills()
-    first = gpu.drawn_alike(store, "ccl", "fp32", users, fills)
+    users, fills = torch.arange(40), gpu_correctness.SameFills()
+    first = gpu_correctness.drawn_alike(store, "ccl", "fp32", users, fills)
     torch.manual_seed(9)
     with mock.patch.dict(losses.ROWS_AT_ONCE, cpu=7):
-        again = gpu.drawn_alike(store, "ccl", "fp32", users, fills)
-        others = gpu.drawn_alike(store, "ccl", "fp32", users, gpu.SameFills())
-    assert gpu.difference(again, first) == (0, 0)
-    assert gpu.difference(others, first)[1] > 1e-3
+        again = gpu_correctness.drawn_alike(store, "ccl", "fp32", users, fills)
+        others = gpu_correctness.drawn_alike(
+            store, "ccl", "fp32", users, gpu_correctness.SameFills()
+        )
+    assert gpu_correctness.difference(again, first) == (0, 0)
+    assert gpu_correctness.difference(others, first)[1] > 1e-3
 
 
 def test_variants_are_what_they_say(tmp_path, monkeypatch):
@@ -159,8 +169,8 @@ def test_operations_count_the_encodings_of_a_method(name, monkeypatch):
 
     monkeypatch.setattr(type(trained.method.encoder), "by_length", counted)
     trained.step(store.bounded_batch(torch.arange(8)), 0.5)
-    assert sum(encoded) == 8 * gpu.ENCODED.get(name, 2)
-    assert gpu.operations_per_user(name, store) > 0
+    assert sum(encoded) == 8 * gpu_training.ENCODED.get(name, 2)
+    assert gpu_training.operations_per_user(name, store) > 0
 
 
 def test_draws_are_the_cpus():
@@ -168,7 +178,7 @@ def test_draws_are_the_cpus():
     seen = []
     known = (torch.rand, torch.randint, torch.Tensor.exponential_, torch.Tensor.uniform_)
 
-    class Seen(gpu.SameDraws):
+    class Seen(gpu_correctness.SameDraws):
         def __torch_function__(self, func, types, args=(), kwargs=None):
             seen.extend(known.index(one) for one in known if func is one)
             return super().__torch_function__(func, types, args, kwargs)
