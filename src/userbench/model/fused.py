@@ -31,6 +31,16 @@ class Encoded(NamedTuple):
     batch: SideBySide
 
 
+class Weights(NamedTuple):
+    """What the products of a layer multiply by, in the encoder's precision."""
+
+    project: Tensor
+    project_bias: Tensor
+    merge: Tensor
+    widen: Tensor
+    narrow: Tensor
+
+
 class Masks:
     """Dropout of one pass: each place draws masks of its own from one seed."""
 
@@ -52,54 +62,55 @@ def encode(encoder: nn.Module, items: Items, capacity: int) -> Encoded:
     """The Transformer of a `UserEncoder` on right-padded rows of at most `capacity` behaviours."""
     batch = side_by_side(items, capacity)
     masks = Masks(encoder, items.device)
-    weights = iter(rounded(encoder))
     hidden = embedding(
         *(encoder.items(batch.items), batch.positions, batch.starts, encoder.positions.weight),
         *(encoder.norm.weight, encoder.norm.bias),
         *(*masks.at_next_place(encoder.dropout), encoder.bf16),
     )
     states = Twice(hidden, hidden)
-    for layer in encoder.layers:
-        states = layer_of(layer, states, batch, masks, weights, encoder.causal)
+    for layer, weights in zip(encoder.layers, rounded(encoder), strict=True):
+        states = layer_of(layer, weights, states, batch, masks, encoder.causal)
     return Encoded(states.first, batch)
 
 
 def layer_of(
     layer: nn.Module,
+    weights: Weights,
     states: Twice,
     batch: SideBySide,
     masks: Masks,
-    weights: Iterator[Tensor],
     causal: bool,
 ) -> Twice:
-    """A `TransformerLayer` without grafts; `weights` are those of its products, in their order."""
+    """A `TransformerLayer` without grafts."""
     of_attention, norm = layer.attention, layer.attention_norm
-    projected = F.linear(states.first, next(weights), next(weights))
-    masked = masks.at_next_place(of_attention.dropout)
+    projected = F.linear(states.first, weights.project, weights.project_bias)
+    seed, *dropped = masks.at_next_place(of_attention.dropout)
     longest = batch.rows.shape[1]
-    mixed = attention(
-        projected, batch.starts, masked[0], of_attention.heads, longest, *masked[1:], causal
-    )
+    mixed = attention(projected, batch.starts, seed, of_attention.heads, longest, *dropped, causal)
     states = residual_norm(
-        *(F.linear(mixed, next(weights)), of_attention.merge.bias, states.second),
+        *(F.linear(mixed, weights.merge), of_attention.merge.bias, states.second),
         *(norm.weight, norm.bias, *masks.at_next_place(layer.dropout)),
     )
-    widened = bias_gelu(F.linear(states.first, next(weights)), layer.widen.bias)
+    widened = bias_gelu(F.linear(states.first, weights.widen), layer.widen.bias)
     norm = layer.network_norm
     return residual_norm(
-        *(F.linear(widened, next(weights)), layer.narrow.bias, states.second),
+        *(F.linear(widened, weights.narrow), layer.narrow.bias, states.second),
         *(norm.weight, norm.bias, *masks.at_next_place(layer.dropout)),
     )
 
 
-def rounded(encoder: nn.Module) -> tuple[Tensor, ...]:
-    """What the products of all layers multiply by, in the encoder's precision."""
-    weights = []
+def rounded(encoder: nn.Module) -> Iterator[Weights]:
+    """The weights of each layer, all of them rounded by one kernel."""
+    tensors = []
     for layer in encoder.layers:
         project, merge = layer.attention.project, layer.attention.merge
-        weights += [project.weight, project.bias, merge.weight]
-        weights += [layer.widen.weight, layer.narrow.weight]
-    return Rounded.apply(*weights) if encoder.bf16 else tuple(weights)
+        own = project.weight, project.bias, merge.weight, layer.widen.weight, layer.narrow.weight
+        tensors += Weights(*own)
+    if encoder.bf16:
+        tensors = Rounded.apply(*tensors)
+    width = len(Weights._fields)
+    for first in range(0, len(tensors), width):
+        yield Weights(*tensors[first : first + width])
 
 
 class Rounded(torch.autograd.Function):
