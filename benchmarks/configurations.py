@@ -83,3 +83,16 @@ MEMORY_GROWTH = 1.25
 
 QUICK = ("pretrain_4048", "finetune_click", "evaluate_click", "mlm_1024", MEMORY)
 """Enough to run every line of the benchmark once."""
+
+# Steps that are counted for a GPU (`benchmarks.kernels`): users in one, its parts, and the kinds of
+# fine-tuning.
+BATCH = 128
+PARTS = ("views", "encoder", "loss", "backward", "optimizer")
+KINDS = ("classification", "top_n")
+# What a step of 128 users may ask for: kernels, and GB at 645,972 items.
+BUDGETS = {
+    "adaptssr": (150, 1.2),
+    **{name: (120, 1.0) for name in ("cl4srec", "coserec", "duorec", "clue", "idicl")},
+    "ptum": (140, 1.1),
+    **{f"finetune {kind}": (90, 0.9) for kind in KINDS},
+}

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
-from benchmarks.configurations import CANDIDATES, TTL_ITEMS
+from benchmarks.configurations import BATCH, CANDIDATES, KINDS, PARTS, TTL_ITEMS
 from benchmarks.corpus import simulated_store
 from userbench import finetune, pretrain
 from userbench.data.splits import TRAIN
@@ -47,11 +47,9 @@ from userbench.training.optimizer import Adam
 
 METHODS = ("adaptssr", "coserec", "cl4srec", "ptum", "clue", "idicl", "duorec", "ccl", "mlm")
 METHODS += ("peterrec",)
-PARTS = ("views", "encoder", "loss", "backward", "optimizer")
-USERS, LEARNT_FROM, BATCH, CLASSES, MAX_LENGTH = 20_000, 3_000, 128, 8, 150
+USERS, LEARNT_FROM, CLASSES, MAX_LENGTH = 20_000, 3_000, 8, 150
 # Of the batch: its users have as many behaviours as TTL's have in the mean.
 SEED = 0
-KINDS = ("classification", "top_n")
 # Operators that move no data, and those that only make room.
 NO_KERNEL = frozenset(
     (
@@ -64,13 +62,6 @@ NO_KERNEL = frozenset(
 )
 MS_PER_KERNEL, MS_PER_GB = 3.95e-3, 0.623
 MS_PER_OPERATION, MS_PER_EXPONENTIAL = 1e3 / 400e12, 1e3 / 3.75e12
-# What a step of 128 users may ask for: kernels, and GB at 645,972 items.
-BUDGETS = {
-    "adaptssr": (150, 1.2),
-    **{name: (120, 1.0) for name in ("cl4srec", "coserec", "duorec", "clue", "idicl")},
-    "ptum": (140, 1.1),
-    **{f"finetune {kind}": (90, 0.9) for kind in KINDS},
-}
 ADAM_BYTES = 28  # of a parameter: read weight, gradient and two moments, write all but the gradient
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.kernels import BATCH, BUDGETS, PARTS
+from benchmarks.configurations import BATCH, BUDGETS, PARTS
 from benchmarks.page_text import table
 
 KEPT = Path("results/kernels.csv")

@@ -242,7 +242,8 @@ def draw_ratios(axes: pyplot.Axes, compared: pd.DataFrame) -> None:
     wanted = compared["promised"].to_numpy(dtype=float)
     axes.vlines(wanted, places - 0.4, places + 0.4, color=COLOURS["optimizer"], lw=2)
     axes.set_yticks(places, compared["title"])
-    axes.set_xlim(0, 1.25 * np.nanmax(np.concatenate([ratios, wanted, [1.0]])))
+    longest = np.concatenate([compared["ratio_high"].to_numpy(), wanted, [1.0]])
+    axes.set_xlim(0, 1.25 * np.nanmax(longest))
     axes.set_xlabel("times as fast as plain (line: promised)")
 
 

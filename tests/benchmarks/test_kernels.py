@@ -7,6 +7,7 @@ from repository import ROOT
 from torch import nn
 
 from benchmarks import kernels, kernels_page
+from benchmarks.configurations import BUDGETS
 from userbench.model.encoder import EncoderConfig, UserEncoder
 from userbench.model.kernels.item_softmax import item_softmax_parts
 from userbench.model.kernels.residual_norm import residual_norm_forward
@@ -64,11 +65,11 @@ def test_arithmetic_counts_where_every_item_meets_every_prediction():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("step", [*kernels.BUDGETS, *MOST])
+@pytest.mark.parametrize("step", [*BUDGETS, *MOST])
 def test_no_step_has_more_kernels_than_its_budget(step):
     """Wrong: an edit makes a step slower on a GPU, where nobody measures it."""
     parts = kernels.STEPS[step](n_items=ITEMS)
-    most = kernels.BUDGETS[step][0] if step in kernels.BUDGETS else MOST[step]
+    most = BUDGETS[step][0] if step in BUDGETS else MOST[step]
     assert kernels.whole_step(parts).kernels <= most
     assert all(parts[part].kernels > 0 for part in ("encoder", "loss", "backward", "optimizer"))
 
@@ -78,7 +79,7 @@ def test_kept_counts_are_within_the_budgets():
     counts = pd.read_csv(DOCS / kernels_page.KEPT)
     whole = counts[counts["part"] == "step"].set_index("step")
     assert set(whole.index) == set(kernels.STEPS)
-    for step, (most_kernels, most_gigabytes) in kernels.BUDGETS.items():
+    for step, (most_kernels, most_gigabytes) in BUDGETS.items():
         assert whole.loc[step, "kernels"] <= most_kernels
         assert whole.loc[step, "gigabytes"] <= most_gigabytes
 
