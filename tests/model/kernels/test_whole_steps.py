@@ -1,7 +1,7 @@
-"""Whole steps of every method with kernels of our own against the steps of a CPU.
+"""Whole steps of methods with kernels of our own against the steps of a CPU.
 
 Tensors of the CPU say that they are a GPU's, so that every branch for one is taken, and kernels run
-in the interpreter. Dropout is off: its masks are drawn by another generator there.
+in the interpreter. Dropout is off, and CCL is left out: masks and fills are drawn otherwise there.
 """
 
 from contextlib import contextmanager
