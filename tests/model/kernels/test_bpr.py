@@ -45,6 +45,23 @@ def test_loss_and_gradients_are_those_of_a_cpu(protocol, monkeypatch):
         assert_close(one, other, atol=1e-7, rtol=1e-4)
 
 
+def test_a_small_loss_keeps_its_digits(monkeypatch):
+    """Wrong: log(1 + x) rounds a small x away, and the loss of a good order is 0 or coarse."""
+
+    def loss():
+        pairs = examples()
+        stages = torch.zeros(len(pairs.users), dtype=torch.uint8)
+        head = build_head(Task("click", "top_n", 1e-3, 32, 1), pairs, stages, DIM, DIM, seed=0)
+        with torch.no_grad():  # the targets of the first user are far above all others
+            head.head.score.bias[pairs.targets[:1]] = 12.0
+        return head.loss(torch.zeros(1, DIM), torch.tensor([0])).detach()
+
+    expected = loss()
+    monkeypatch.setattr(tasks, "used_for", lambda _: True)
+    assert 0 < expected < 1e-4
+    assert_close(loss(), expected, rtol=1e-5, atol=0)
+
+
 def test_large_margins_do_not_overflow(monkeypatch):
     """Wrong: the loss of a wrong order by far is infinite or NaN."""
     monkeypatch.setattr(tasks, "used_for", lambda _: True)

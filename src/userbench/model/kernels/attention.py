@@ -106,6 +106,18 @@ def attention_kernel(
 
 
 @jit
+def asked(projected, given, mixed, normaliser, of_query, end, head, heads, cols, width):
+    """A block of queries, the gradients of what they took, these along it, and normalisers."""
+    dim, first = heads * width, head * width
+    query = part(projected + first, of_query, end, cols, 3 * dim, width)
+    gradient = part(given + first, of_query, end, cols, dim, width)
+    came_out = part(mixed + first, of_query, end, cols, dim, width)
+    along = tl.sum(gradient.to(tl.float32) * came_out.to(tl.float32), 1)
+    log_sum = tl.load(normaliser + of_query * heads + head, mask=of_query < end, other=0.0)
+    return query, gradient, along, log_sum
+
+
+@jit
 def attention_gradient_kernel(
     given, projected, mixed, normaliser, starts, seed, out, users, capacity, heads, width, longest,
     place, rate, scale,
@@ -133,12 +145,9 @@ def attention_gradient_kernel(
             by_value = tl.zeros((BLOCK, COLS), tl.float32)
             for q0 in range(start, end, BLOCK):
                 of_query = q0 + tl.arange(0, BLOCK)
-                query = part(of_head, of_query, end, cols, 3 * dim, width)
-                gradient = part(given + head * width, of_query, end, cols, dim, width)
-                came_out = part(mixed + head * width, of_query, end, cols, dim, width)
-                along = tl.sum(gradient.to(tl.float32) * came_out.to(tl.float32), 1)
-                real = of_query < end
-                log_sum = tl.load(normaliser + of_query * heads + head, mask=real, other=0.0)
+                query, gradient, along, log_sum = asked(
+                    projected, given, mixed, normaliser, of_query, end, head, heads, cols, width
+                )
                 scores = scores_of(query, key, of_query, of_key, end, scale, CAUSAL, PRECISION)
                 shares = tl.exp(scores - log_sum[:, None])
                 by_share = tl.dot(gradient, tl.trans(value), input_precision=PRECISION)
@@ -158,12 +167,9 @@ def attention_gradient_kernel(
             put(result + 2 * dim, of_key, end, cols, 3 * dim, width, by_value)
         for q0 in range(start, end, BLOCK):
             of_query = q0 + tl.arange(0, BLOCK)
-            query = part(of_head, of_query, end, cols, 3 * dim, width)
-            gradient = part(given + head * width, of_query, end, cols, dim, width)
-            came_out = part(mixed + head * width, of_query, end, cols, dim, width)
-            along = tl.sum(gradient.to(tl.float32) * came_out.to(tl.float32), 1)
-            real = of_query < end
-            log_sum = tl.load(normaliser + of_query * heads + head, mask=real, other=0.0)
+            query, gradient, along, log_sum = asked(
+                projected, given, mixed, normaliser, of_query, end, head, heads, cols, width
+            )
             by_query = tl.zeros((BLOCK, COLS), tl.float32)
             for k0 in range(start, end, BLOCK):
                 of_key = k0 + tl.arange(0, BLOCK)

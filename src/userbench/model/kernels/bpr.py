@@ -11,6 +11,7 @@ from jaxtyping import Float, Float64, Int, UInt8
 from torch import Tensor
 
 from userbench.model.kernels.language import jit, operator, power_of_two, tl, triton
+from userbench.model.kernels.logistic import log1p
 
 Hidden = Float[Tensor, "users dim"]
 Weight = Float[Tensor, "candidates dim"]
@@ -68,7 +69,8 @@ def bpr_kernel(
     margin = tl.sum(values * difference, 0) + tl.load(bias + positive) - tl.load(bias + drawn)
     # -log sigmoid(m) = log(1 + exp(-m)), without an exponential that overflows.
     rest = tl.exp(-tl.abs(margin))
-    tl.store(losses + user, tl.maximum(-margin, 0.0) + tl.log(1.0 + rest))
+    small = log1p(rest.to(tl.float64)).to(tl.float32)
+    tl.store(losses + user, tl.maximum(-margin, 0.0) + small)
     below = tl.where(margin > 0, rest / (1.0 + rest), 1.0 / (1.0 + rest))
     tl.store(slopes + user, -below)
     tl.store(negatives + user, drawn)
