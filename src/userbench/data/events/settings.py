@@ -1,0 +1,106 @@
+"""How event logs are read, and what of them is kept: the settings of a corpus of `format: events`.
+
+The config has the same keys (`experiment/config.py`); commands get them as JSON.
+"""
+
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any, Literal
+
+from userbench.fields import Count, check_fields, check_values
+
+TimeUnit = Literal["s", "ms", "us", "ns"]
+Repeats = Literal["all", "first", "last", "consecutive"]
+Ties = Literal["file", "shuffle"]
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of rows in one or several files, and which of its columns are read."""
+
+    files: list[str]
+    """Files, or folders of them, below the raw folder or inside the raw zip."""
+    user: str
+    """Name of the column with the user's id."""
+    item: str | None = None
+    """Name of the column with the item's id: of events and of targets."""
+    time: str | None = None
+    """Name of the column that orders the events of a user; None: the order of the file."""
+    label: str | None = None
+    """Name of the column with the label of a user."""
+    part: str | None = None
+    """Name of the column with the part of an example: train, validation or test."""
+    columns: list[str] | None = None
+    """Names of all columns of files that have no header line."""
+    separator: str | None = None
+    """Between the columns of a text file; None: the one that its first line shows."""
+    time_unit: TimeUnit | None = None
+    """Of times that are numbers, counted from 1970."""
+    filter: dict[str, str] = field(default_factory=dict)
+    """Condition by column, such as ">= 4"; rows that do not meet all of them are left out."""
+
+    def __post_init__(self) -> None:
+        check_values(self)
+
+
+@dataclass(frozen=True)
+class HoldOut:
+    """Which events are no input, but asked for: everybody's last ones, or those from a date on."""
+
+    last: int | None = None
+    """3: of everybody's last three events the first is a target of training, the second of
+    validation, the third of the test."""
+    train_from: date | None = None
+    validation_from: date | None = None
+    test_from: date | None = None
+
+
+@dataclass(frozen=True)
+class CorpusSettings:
+    """The events of a corpus by kind, and which of them are kept."""
+
+    events: dict[str, Table]
+    """Tables by kind of event; with several kinds, an item is (kind, id)."""
+    min_user_events: Count = 1
+    """Users with fewer events are left out, again and again with `min_item_users` (k-core)."""
+    min_item_users: Count = 1
+    """Items of fewer users are left out."""
+    max_length: Count | None = None
+    """Latest events of a user that are kept; None: all."""
+    repeats: Repeats = "all"
+    """Of a user's events with the same item: all, the first, the last, or the first of each run."""
+    ties: Ties = "file"
+    """Order of a user's events of one time: as in the file, or drawn by `seed`."""
+    seed: int = 0
+    hold_out: HoldOut = HoldOut()
+
+    def __post_init__(self) -> None:
+        check_values(self)
+
+
+def table_of(content: dict[str, Any], of: str) -> Table:
+    """A table as JSON gives it; ValueError, naming it as `of`, for another form."""
+    check_fields(Table, content, of)
+    return Table(**content)
+
+
+def corpus_settings_of(content: dict[str, Any], of: str = "--settings") -> CorpusSettings:
+    """The settings of a corpus as JSON gives them; ValueError, naming them as `of`."""
+    check_fields(CorpusSettings, content, of)
+    tables = {
+        kind: table_of(table, f"{of} events.{kind}") for kind, table in content["events"].items()
+    }
+    return CorpusSettings(
+        **content | {"events": tables, "hold_out": hold_out_of(content.get("hold_out", {}), of)}
+    )
+
+
+def hold_out_of(content: dict[str, Any], of: str) -> HoldOut:
+    """What is held out as JSON gives it, dates as texts like 2015-01-31."""
+    dates = {name: value for name, value in content.items() if name != "last" and value}
+    try:
+        return HoldOut(
+            last=content.get("last"), **{n: date.fromisoformat(d) for n, d in dates.items()}
+        )
+    except (TypeError, ValueError) as problem:
+        raise ValueError(f"{of} hold_out: {problem}. Write `last: 3`, or three dates") from None
