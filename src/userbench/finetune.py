@@ -29,6 +29,7 @@ from tqdm import tqdm
 from userbench import command_line
 from userbench.command_line import at_least, json_object
 from userbench.data.arrays import behaviours_folder
+from userbench.data.ids import given_user_ids
 from userbench.data.labelled import Split, labelled_split
 from userbench.data.splits import check_task_splits, order_of_labelled, task_data
 from userbench.data.store import Batch, BehaviourStore, LabelledExamples, TargetExamples
@@ -252,7 +253,8 @@ def finetune(options: Options, store: BehaviourStore, state: TrainingState) -> N
             if predictions is not None:
                 tested = [predictions_path(out)]
                 columns = {name: column.cpu() for name, column in predictions.items()}
-                write_predictions(predictions_path(out), columns, scores)
+                user_ids = given_user_ids(options.store)
+                write_predictions(predictions_path(out), columns, scores, user_ids)
                 record(predictions_path(out), settings, read)
             write_json(out, scores)
             facts = {**state.facts(), "task_seconds": state.seconds() - progress.task.began}

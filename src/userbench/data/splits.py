@@ -111,12 +111,14 @@ def user_data(store_folder: Path, splits: Path) -> list[Path]:
 
 
 def task_data(store_folder: Path, splits: Path, tasks: Iterable[str]) -> list[Path]:
-    """The folders that hold the examples of these tasks and their splits."""
+    """The folders that hold the examples of these tasks, their splits, and the users' own ids."""
     of_each = [
         [examples_folder(store_folder, task), task_split_folder(splits, task)]
         for task in dict.fromkeys(tasks)
     ]
-    return [folder for folders in of_each for folder in folders]
+    ids = store_folder / "ids"
+    joined_by = [ids] if of_each and ids.exists() else []
+    return [*(folder for folders in of_each for folder in folders), *joined_by]
 
 
 def check_user_split(splits: Path, store_folder: Path) -> None:
