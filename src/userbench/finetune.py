@@ -32,9 +32,10 @@ from userbench.data.arrays import behaviours_folder
 from userbench.data.labelled import Split, labelled_split
 from userbench.data.splits import check_task_splits, order_of_labelled, task_data
 from userbench.data.store import Batch, BehaviourStore, LabelledExamples, TargetExamples
+from userbench.encoders import EncoderOptions, Origin, build_encoder, origins_of
 from userbench.errors import NotANumber, command
 from userbench.method import configure, encoder_sizes, load_method
-from userbench.model.encoder import UserEncoder, pick_device
+from userbench.model.encoder import pick_device
 from userbench.model.evaluation import evaluate, predict
 from userbench.model.losses import finite
 from userbench.model.metrics import metrics_of
@@ -43,8 +44,7 @@ from userbench.results.artifact import fingerprints, record, write_json
 from userbench.results.predictions import COLUMNS, predictions_path, write_predictions
 from userbench.seeds import seed_of
 from userbench.training import acceleration, several_seeds
-from userbench.training.acceleration import accelerate, captured, chosen
-from userbench.training.checkpoint import epoch_of, start_from
+from userbench.training.acceleration import captured, chosen
 from userbench.training.cpu_memory import bound_kernel_cache
 from userbench.training.gpu_share import take_device
 from userbench.training.optimizer import Adam
@@ -59,26 +59,6 @@ class Finetuned(NamedTuple):
 
     scores: dict[str, Any]
     predictions: dict[str, Tensor] | None
-
-
-class Origin(NamedTuple):
-    """Where a candidate begins: at a checkpoint, or at the random weights of one of the starts."""
-
-    init: Path | None
-    start: int = 1
-
-    def seed(self, seed: int) -> int:
-        """The seed of all that is drawn at the beginning; of the first start the run's own."""
-        return seed if self.start == 1 else seed_of(seed, "start", self.start)
-
-    def place(self) -> dict[str, int]:
-        """The keys by which its rows differ from those of other candidates in a score file."""
-        if self.init is None:
-            return {"pretrain_epoch": 0, "start": self.start}
-        return {"pretrain_epoch": epoch_of(self.init)}
-
-    def __str__(self) -> str:
-        return f"random weights, start {self.start}" if self.init is None else str(self.init)
 
 
 class Candidate(NamedTuple):
@@ -119,8 +99,7 @@ class Options:
 
     def origins(self) -> list[Origin]:
         """Where the candidates begin."""
-        checkpoints = [Origin(init) for init in self.init]
-        return checkpoints or [Origin(None, start) for start in range(1, self.starts + 1)]
+        return origins_of(self.init, self.starts)
 
 
 @dataclass
@@ -418,22 +397,12 @@ def build_model(
     """The encoder of a candidate and the head of a task, with their first weights."""
     seed = origin.seed(options.seed)
     torch.manual_seed(seed)
-    encoder = build_encoder(n_items, task.dropout, origin.init, options)
+    built = EncoderOptions(*(getattr(options, name) for name in EncoderOptions._fields))
+    device = pick_device(options.device)
+    encoder, _ = build_encoder(n_items, task.dropout, origin.init, built, device)
     head = build_head(task, examples, stages, encoder.width, encoder.config.dim, seed)
     model = torch.nn.ModuleDict({"encoder": encoder, "head": head})
     return model.to(examples.users.device)
-
-
-def build_encoder(n_items: int, dropout: float, init: Path | None, options: Options) -> UserEncoder:
-    """The encoder as its method wants it fine-tuned, with the weights of a checkpoint if any."""
-    encoder = UserEncoder(encoder_sizes(options.encoder, n_items), dropout)
-    if options.method is not None:
-        module = load_method(options.method)
-        module.Method.adapt(encoder, configure(module, options.set))
-    if init is not None:
-        start_from(encoder, init)
-    accelerate(encoder, options.precision, options.capture, pick_device(options.device))
-    return encoder
 
 
 def left_out(problem: NotANumber, task: Task, place: str, options: Options) -> str:
