@@ -17,6 +17,7 @@ COMMANDS = {
     "Training and testing": {
         "pretrain": "pretrain",
         "finetune": "finetune",
+        "embed": "embed",
         "similarity": "similarity",
         "baselines": "baselines",
     },
