@@ -18,6 +18,7 @@ COMMANDS = {
         "pretrain": "pretrain",
         "finetune": "finetune",
         "embed": "embed",
+        "frozen": "frozen",
         "similarity": "similarity",
         "baselines": "baselines",
     },

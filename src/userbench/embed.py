@@ -211,6 +211,7 @@ def embed(job: Job, options: Options, users: Users, device: torch.device) -> Non
         "seed": seed,
         **origin.place(),
         "width": encoder.width,
+        "behaviours": fingerprint(behaviours_folder(options.store)),
         "checkpoint": None if origin.init is None else sha256(origin.init),
         "untrained": untrained,
         "unknown_events": users.unknown,

@@ -40,25 +40,18 @@ from userbench.model.evaluation import evaluate, predict
 from userbench.model.losses import finite
 from userbench.model.metrics import metrics_of
 from userbench.model.tasks import Task, build_head, check_task, load_examples
-from userbench.results.artifact import fingerprints, record, write_json
-from userbench.results.predictions import COLUMNS, predictions_path, write_predictions
+from userbench.results.artifact import fingerprints
 from userbench.seeds import seed_of
 from userbench.training import acceleration, several_seeds
 from userbench.training.acceleration import captured, chosen
 from userbench.training.cpu_memory import bound_kernel_cache
+from userbench.training.fit_files import FitOf, Tested, write_tested
 from userbench.training.gpu_share import take_device
 from userbench.training.optimizer import Adam
 from userbench.training.several_seeds import SeedErrors, check_outputs, states_of, with_seed
 from userbench.training.state import SavedProgress, TrainingState
 
 log = logging.getLogger("userbench")
-
-
-class Finetuned(NamedTuple):
-    """Content of the score file, and of the file of predictions unless nothing was to be tested."""
-
-    scores: dict[str, Any]
-    predictions: dict[str, Tensor] | None
 
 
 class Candidate(NamedTuple):
@@ -222,22 +215,13 @@ def finetune(options: Options, store: BehaviourStore, state: TrainingState) -> N
         progress = state.restore(Progress)
         for task, out in list(zip(options.tasks, options.outputs, strict=True))[progress.tasks :]:
             progress.task.began = progress.task.began or state.seconds()
-            scores, predictions = finetune_on_task(task, options, store, progress, state)
+            tested = finetune_on_task(task, options, store, progress, state)
 
             settings = asdict(options)
             del settings["tasks"], settings["outputs"]
             settings["task"] = asdict(task)
-            tested = []
-            if predictions is not None:
-                tested = [predictions_path(out)]
-                columns = {name: column.cpu() for name, column in predictions.items()}
-                write_predictions(predictions_path(out), columns, scores)
-                record(predictions_path(out), settings, read)
-            write_json(out, scores)
             facts = {**state.facts(), "task_seconds": state.seconds() - progress.task.began}
-            record(out, settings, read, beside=tested, **facts)
-
-            progress.files += [*tested, out]
+            progress.files += write_tested(out, tested, settings, read, facts)
             progress.tasks, progress.task = progress.tasks + 1, TaskProgress()
             state.follow(progress)
             state.save_if_due()
@@ -246,12 +230,13 @@ def finetune(options: Options, store: BehaviourStore, state: TrainingState) -> N
 
 def finetune_on_task(
     task: Task, options: Options, store: BehaviourStore, progress: Progress, state: TrainingState
-) -> Finetuned:
+) -> Tested:
     """Fine-tune every candidate on one task; test the best epoch on validation.
 
     A candidate that fails is left out, with a warning; without any other there is nothing to test.
     """
     here, device = progress.task, store.items.device
+    fit = FitOf(task, options.run, options.store.name, options.seed)
     examples = load_examples(task, options.store, device)
     share, seed = task.label_share, options.seed
     split, length, stages = labelled_split(task.name, share, examples, options.splits, seed)
@@ -262,7 +247,7 @@ def finetune_on_task(
         try:
             train(model, task, origin, store, split, length, options, progress, state)
         except NotANumber as problem:
-            here.failed.append(left_out(problem, task, f"from {origin}", options))
+            here.failed.append(fit.left_out(problem, f"from {origin}"))
         else:
             here.scores += [{**origin.place(), **point} for point in here.fit.curve]
             if here.best is None or here.fit.best.value > here.best.value:
@@ -277,7 +262,7 @@ def finetune_on_task(
             predictions = predict(model, store, split.test)
             tested = {name: float(value) for name, value in metrics_of(predictions).items()}
         except NotANumber as problem:
-            here.failed.append(left_out(problem, task, "on test", options))
+            here.failed.append(fit.left_out(problem, "on test"))
             here.best = None
         else:
             value = tested[task.metric]
@@ -287,28 +272,10 @@ def finetune_on_task(
                 for metric, value in tested.items()
             ]
     if here.best is None and not options.no_test:
-        predictions = {name: torch.empty(0) for name in ("example", "user", *COLUMNS[task.kind])}
-    return Finetuned(score_file(task, options, here, model["encoder"].width, split), predictions)
-
-
-def score_file(
-    task: Task, options: Options, found: TaskProgress, width: int, split: Split
-) -> dict[str, Any]:
-    """The content of a score file; without scores, and with the reasons, where every fit failed."""
-    failed = found.best is None
-    return {
-        "run": options.run,
-        "task": task.name,
-        "corpus": options.store.name,
-        "seed": options.seed,
-        "kind": task.kind,
-        "metric": task.metric,
-        "width": width,
-        "examples": {part: len(examples) for part, examples in split._asdict().items()},
-        "best": None if failed else found.chosen,
-        "scores": [] if failed else found.scores,
-        **({"failed": "; ".join(found.failed)} if failed else {}),
-    }
+        predictions = fit.no_predictions()
+    chosen = None if here.best is None else here.chosen
+    scores = fit.scores(model["encoder"].width, split, chosen, here.scores, here.failed)
+    return Tested(scores, predictions)
 
 
 def train(
@@ -403,10 +370,3 @@ def build_model(
     head = build_head(task, examples, stages, encoder.width, encoder.config.dim, seed)
     model = torch.nn.ModuleDict({"encoder": encoder, "head": head})
     return model.to(examples.users.device)
-
-
-def left_out(problem: NotANumber, task: Task, place: str, options: Options) -> str:
-    """Warn of a fit that failed: which one, where, and why; returns the reason."""
-    reason = f"task {task.name}, run {options.run}, seed {options.seed}, {place}: {problem}"
-    log.warning("failed: %s", reason)
-    return reason
