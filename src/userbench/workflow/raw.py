@@ -6,11 +6,13 @@ it. Checksums of large files are cached by path, size and time of change.
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from userbench.data.format import RawFile, find_file, is_named_after
 from userbench.data.raw_bytes import checksum
-from userbench.experiment.config import Corpus, Experiment
+from userbench.experiment.config import Experiment
+from userbench.experiment.corpora import Corpus
 from userbench.results.artifact import MANIFEST, write_json
 
 
@@ -25,6 +27,9 @@ def raw_paths(config: Experiment, source: str) -> dict[str, str]:
         if corpus.simulate is not None:
             continue
         path = corpus.raw or os.environ.get(corpus.raw_env or "", "")
+        if path.startswith("~"):
+            with suppress(RuntimeError):  # of a user that there is not: it does not exist
+                path = str(Path(path).expanduser())
         remedy = f"Set corpora.{name}.raw" + (f" or {corpus.raw_env}" if corpus.raw_env else "")
         where = f"{source}: corpora.{name}"
         if not path and not corpus.optional:
