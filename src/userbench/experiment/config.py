@@ -121,6 +121,20 @@ class Task(Part):
         keys = {"labels": self.labels, "targets": self.targets, "next_item": self.next_item}
         return {key: value for key, value in keys.items() if value is not None}
 
+    @property
+    def tables(self) -> list[LabelTable | TargetTable]:
+        """The tables that its examples are read from."""
+        return [
+            part for part in self.examples.values() if isinstance(part, LabelTable | TargetTable)
+        ]
+
+    def settings(self) -> Fields:
+        """Where the examples of a task of an event log are, as its command gets it."""
+        return {
+            key: part.model_dump(mode="json", exclude_none=True)
+            for key, part in self.examples.items()
+        }
+
 
 class Protocol(Part):
     """Switches of the ambiguity ledger, which explains each (docs/ambiguities.md)."""

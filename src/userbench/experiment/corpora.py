@@ -230,7 +230,7 @@ class EventCorpus(Corpus):
         return self.model_dump(
             mode="json",
             include=set(type(self).model_fields) - set(Corpus.model_fields),
-            exclude_defaults=True,
+            exclude_none=True,
         )
 
 
