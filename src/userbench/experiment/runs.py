@@ -3,7 +3,6 @@
 from typing import Any, NamedTuple
 
 from userbench.experiment.config import (
-    Corpus,
     Experiment,
     Fields,
     LabelShare,
@@ -12,6 +11,7 @@ from userbench.experiment.config import (
     Run,
     Task,
 )
+from userbench.experiment.corpora import Corpus
 from userbench.experiment.ledger import MethodSwitch, ProtocolSwitch, read_ledger, switches
 
 NEIGHBOURS = "neighbours"
