@@ -167,8 +167,8 @@ def start_of(config: Experiment, name: str, run: Run, protocol: Protocol) -> str
         )
     if config.runs[start].vectors is not None:
         raise ValueError(
-            f"protocol.warm_start: run {start!r} is one of given vectors, and no run can start from "
-            "those. Name another, or set warm_start: none"
+            f"protocol.warm_start: run {start!r} is one of given vectors, and no run can start "
+            "from those. Name another, or set warm_start: none"
         )
     return start
 
