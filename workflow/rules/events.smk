@@ -42,7 +42,7 @@ rule events_task:
         behaviours=f"{OUT}/data/{{corpus}}/behaviours/checksums.json",
         ids=f"{OUT}/data/{{corpus}}/ids/checksums.json",
         held_out=lambda w: held_out_events(w.corpus, w.task),
-        code=lambda w: code("data.events.task"),
+        code=lambda w: code("data.events.tasks"),
     output:
         f"{OUT}/data/{{corpus}}/tasks/{{task}}/checksums.json",
     log:
