@@ -363,4 +363,4 @@ def write(out: Path, task: Task, tested: Tested, options: Options, device: torch
     settings = asdict(options) | {"task": asdict(task)}
     del settings["task"]["lr"], settings["task"]["dropout"]
     read = fingerprints([*data, *options.vectors])
-    write_tested(out, tested, settings, read, gpu_facts(device))
+    write_tested(out, tested, options.store, settings, read, gpu_facts(device))

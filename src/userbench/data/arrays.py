@@ -6,6 +6,9 @@ STORE/behaviours/
     item_ids.npy   int64 (n_items + 1,)   raw id of each item index; [0] = 0 is padding
 STORE/tasks/<task>/
     users.npy labels.npy classes.npy, or users.npy targets.npy target_offsets.npy target_ids.npy
+    parts.npy      uint8 (examples,)      where the task brings its parts: they are not drawn
+    seen.npy seen_offsets.npy             where a row's earlier items are no candidates: row r has
+                                          seen[seen_offsets[r] : seen_offsets[r + 1]]
 SPLITS/users/
     parts.npy      uint8 (users,)         part of each user in pre-training
 SPLITS/tasks/<task>/
@@ -49,6 +52,7 @@ from userbench.results.artifact import (
 )
 
 PARTS_FILE = "parts.npy"
+SEEN_FILE, SEEN_OFFSETS_FILE = "seen.npy", "seen_offsets.npy"
 
 
 def behaviours_folder(store: Path) -> Path:

@@ -17,6 +17,7 @@ from userbench.experiment.parts import (
     Fields,
     Name,
     Part,
+    Positive,
     Seed,
     Text,
     Texts,
@@ -112,6 +113,10 @@ class Table(Part):
     """Column with the user's id."""
     filter: dict[Text, Text] = {}
     """Condition by column, such as ">= 4"; rows that do not meet all of them are left out."""
+    max_unpacked_gib: Positive = 4.0
+    """A compressed file that unpacks to more, and to 200 times its own size, is refused."""
+    max_rows: Count = 4_000_000_000
+    """More rows are refused."""
 
 
 class EventTable(Table):

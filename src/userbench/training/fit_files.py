@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from userbench.data.ids import given_user_ids
 from userbench.data.labelled import Split
 from userbench.errors import NotANumber
 from userbench.model.tasks import Task
@@ -73,6 +74,7 @@ class FitOf(NamedTuple):
 def write_tested(
     out: Path,
     found: Tested,
+    store: Path,
     settings: dict[str, Any],
     read: dict[Path, str],
     facts: dict[str, Any],
@@ -82,7 +84,7 @@ def write_tested(
     if found.predictions is not None:
         tested = [predictions_path(out)]
         columns = {name: column.cpu() for name, column in found.predictions.items()}
-        write_predictions(predictions_path(out), columns, found.scores)
+        write_predictions(predictions_path(out), columns, found.scores, given_user_ids(store))
         record(predictions_path(out), settings, read)
     write_json(out, found.scores)
     record(out, settings, read, beside=tested, **facts)
