@@ -223,8 +223,8 @@ class TopNTask(nn.Module):
         last, ranking = self.head.score, self.ranking
         uniform = torch.rand(len(picked), device=picked.device, dtype=torch.float64)
         if used_for(users):
-            asked, known = ranking.positives(picked)
             hidden = self.head.hidden(users)
+            asked, known = ranking.positives(picked)
             return bpr(hidden, last.weight, last.bias, uniform, asked, known).mean()
         positive = self.examples.targets[picked]
         known = ranking.known_to(picked)

@@ -176,7 +176,7 @@ class BehaviourManifest(Content):
 class ExampleManifest(Content):
     """The manifest of a task's examples, as far as Table 1 needs it."""
 
-    format: Literal["ttl", "app"]
+    format: Literal["ttl", "app", "events"]
     counts: ExampleCounts
 
 

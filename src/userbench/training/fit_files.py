@@ -74,12 +74,12 @@ class FitOf(NamedTuple):
 def write_tested(
     out: Path,
     found: Tested,
-    store: Path,
     settings: dict[str, Any],
     read: dict[Path, str],
     facts: dict[str, Any],
+    store: Path,
 ) -> list[Path]:
-    """Write the files of a fit, each with its record; returns the files."""
+    """Write the files of a fit on a store, each with its record; returns the files."""
     tested = []
     if found.predictions is not None:
         tested = [predictions_path(out)]
