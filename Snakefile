@@ -34,8 +34,13 @@ include: "workflow/rules/figures.smk"
 include: "workflow/rules/page.smk"
 
 
+if CONFIG.frozen:
+
+    include: "workflow/rules/frozen.smk"
+
+
 rule all:
     """Every table and figure that the config asks for."""
     default_target: True
     input:
-        [f"results/{name}" for name in (*PUBLISHED, *FAIRNESS, *DRAWN)],
+        [f"results/{name}" for name in (*PUBLISHED, *FAIRNESS, *FROZEN_TABLES, *DRAWN)],

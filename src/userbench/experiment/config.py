@@ -5,6 +5,7 @@ switches of `protocol`. Here are names and values only: no path of a result, and
 """
 
 from collections.abc import Iterable
+from string import Formatter
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import (
@@ -48,6 +49,20 @@ def truth(value: Any) -> Any:
     return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
 
 
+def names_vector_files(path: str) -> str:
+    """The path of vector files; ValueError where it has other fields than {corpus} and {seed}."""
+    remedy = "Of what is in braces, {corpus} and {seed} are filled in, and nothing else"
+    try:
+        fields = [part[1:] for part in Formatter().parse(path) if part[1] is not None]
+    except ValueError as problem:
+        raise ValueError(f"{path!r}: {problem}. {remedy}") from None
+    for name, form, conversion in fields:
+        if name not in ("corpus", "seed") or form or conversion:
+            raise ValueError(f"{path!r}: {{{name}}} is not known. {remedy}")
+    return path
+
+
+VectorFiles = Annotated[str, StringConstraints(min_length=1), AfterValidator(names_vector_files)]
 METRICS = {"classification": "accuracy", "binary": "auc", "top_n": "ndcg@10"}
 
 
@@ -165,6 +180,9 @@ class Run(Part):
     """Run whose last checkpoint it starts from, or none; default: protocol.warm_start."""
     encoder_of: Name | None = None
     """Run whose checkpoints are fine-tuned; then nothing is pre-trained here."""
+    vectors: VectorFiles | None = None
+    """Files of given user vectors instead of a method: a row of `frozen` alone. {corpus} and {seed}
+    are filled in; a file without {seed} is that of all seeds."""
     overrides: Fields = {}
     """Fields of the method's Config that deviate from its defaults."""
     batch_size: BatchSize | None = None
@@ -183,6 +201,17 @@ class Run(Part):
         """What takes the encoder of another run starts from nothing itself."""
         if self.init_from is not None and self.encoder_of is not None:
             raise ValueError("init_from and encoder_of at once: leave one of them out")
+        return self
+
+    @model_validator(mode="after")
+    def is_given_or_made(self) -> "Run":
+        """Given vectors have no method, and nothing that could change them."""
+        others = sorted(self.model_fields_set - {"vectors", "label"})
+        if self.vectors is not None and others:
+            raise ValueError(
+                f"vectors and {others[0]} at once: given vectors have a label and no other key. "
+                "Leave one of both out"
+            )
         return self
 
     @field_validator("overrides")
@@ -222,6 +251,21 @@ class Table2(Part):
     def figure(self) -> Figure:
         """The learning curves of its rows."""
         return Figure(rows=self.rows)
+
+
+class Frozen(Part):
+    """The table of the frozen protocol: encoders stay as they are, and a head alone learns."""
+
+    rows: Names
+    """Runs, also those of given `vectors`; one without a method is the untrained encoder."""
+    compared_with: Name
+    """Row over which improvements are counted."""
+    head: Literal["linear", "mlp", "boosted"] = "linear"
+    """What learns on the vectors, the same for all rows. mlp: as in fine-tuning; boosted: trees of
+    scikit-learn, for labels (top-N tasks then have the linear head)."""
+    epochs: Count = 30
+    """Of the linear head and of mlp. Their learning rates are the same for all rows, and validation
+    chooses among them."""
 
 
 class Fairness(Part):
@@ -371,6 +415,7 @@ class Experiment(Part):
     protocol: Protocol = Protocol()
 
     table2: Table2 | None = None
+    frozen: Frozen | None = None
     fairness: Fairness | None = None
     verify: Verify | None = None
     ablation: Ablation | None = None

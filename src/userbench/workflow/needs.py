@@ -32,6 +32,9 @@ UNPLANNED = {
     "pretrain": Needs(24 * 60, 8_000),
     "finetune": Needs(24 * 60, 8_000),
     "similarity": Needs(60, 8_000),
+    "embed": Needs(120, 8_000),
+    "counts": Needs(60, 8_000),
+    "frozen": Needs(12 * 60, 16_000),
 }
 Plan = dict[tuple[str, str, str], Needs]
 
