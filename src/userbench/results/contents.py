@@ -169,7 +169,7 @@ class BehaviourCounts(Content):
 class BehaviourManifest(Content):
     """The manifest of a corpus's behaviours, as far as Table 1 needs it."""
 
-    format: Literal["ttl", "app"]
+    format: Literal["ttl", "app", "events"]
     counts: BehaviourCounts
 
 
