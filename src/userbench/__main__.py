@@ -17,6 +17,8 @@ COMMANDS = {
     "Training and testing": {
         "pretrain": "pretrain",
         "finetune": "finetune",
+        "embed": "embed",
+        "frozen": "frozen",
         "similarity": "similarity",
         "baselines": "baselines",
     },

@@ -63,6 +63,7 @@ def test_top_n_loss_is_bpr_of_the_head():
 
 def test_label_task_scores():
     from userbench.data.store import LabelledExamples
+    from userbench.model.heads import TwoLayerHead
     from userbench.model.metrics import accuracy, auc
     from userbench.model.tasks import LabelTask
 
@@ -70,24 +71,25 @@ def test_label_task_scores():
     labels = torch.randint(2, (50,))
     examples = LabelledExamples(torch.arange(50), labels, 2)
     users, picked = torch.randn(30, 8), torch.randperm(50)[:30]
-    binary = LabelTask(examples, 8, 8, "binary")
+    binary = LabelTask(examples, TwoLayerHead(8, 8, 2), "binary")
     logits = binary.head(users)
     expected = auc(logits.softmax(-1)[:, 1].double(), labels[picked] == 1)
     assert_close(binary.evaluate(users, picked)["auc"], expected)
-    classes = LabelTask(examples, 8, 8, "classification")
+    classes = LabelTask(examples, TwoLayerHead(8, 8, 2), "classification")
     expected = accuracy(classes.head(users), labels[picked])
     assert_close(classes.evaluate(users, picked)["accuracy"], expected)
 
 
 def test_errors_are_refused():
     from userbench.data.store import LabelledExamples
+    from userbench.model.heads import TwoLayerHead
     from userbench.model.tasks import LabelTask, Task
 
     with pytest.raises(ValueError, match="top_m"):
         Task("click", "top_m", 1e-3, 128, 5)
     three = LabelledExamples(torch.arange(3), torch.arange(3), 3)
     with pytest.raises(ValueError, match="2 classes"):
-        LabelTask(three, 8, 8, "binary")
+        LabelTask(three, TwoLayerHead(8, 8, 3), "binary")
 
 
 @pytest.mark.parametrize(("name", "kind"), [("age", "classification"), ("click", "top_n")])

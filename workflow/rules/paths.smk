@@ -44,6 +44,19 @@ def raw_content(corpus, source, made):
     return or_stop(content_of, corpus, CORPORA[corpus], RAW[corpus], source, made, REMEMBERED)
 
 
+def tables_content(corpus, tables, made):
+    """The content of the real files of some tables of a corpus, as of a raw file above."""
+    if not workflow.is_main_process:
+        return ""
+    asked = (corpus, CORPORA[corpus], RAW[corpus], list(tables))
+    return or_stop(content_of_tables, *asked, Path(f"{OUT}/data/{corpus}", made), REMEMBERED)
+
+
+def held_out_events(corpus, task):
+    """The held-out events of a corpus, where a task asks for them."""
+    return [f"{OUT}/data/{corpus}/held_out/checksums.json"] if TASKS[task].next_item else []
+
+
 def splits_of(run, corpus):
     """Folder of the splits that a run is trained and tested by."""
     return f"{OUT}/splits/{RUNS[run].protocol.split}/{corpus}"

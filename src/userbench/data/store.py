@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Int, UInt64
+from jaxtyping import Int, Int32, Int64, UInt64
 from torch import Tensor
 
 from userbench.data.arrays import (
@@ -63,7 +63,24 @@ class BehaviourStore:
     def open(cls, folder: Path, max_length: int, device: str | torch.device) -> "BehaviourStore":
         """Load the users of a store to a device; ValueError when a file is not as written."""
         behaviours = behaviours_folder(folder)
-        items, offsets = (read_array(behaviours, name) for name in ("items.npy", "offsets.npy"))
+        return cls.of_arrays(
+            read_array(behaviours, "items.npy"),
+            read_array(behaviours, "offsets.npy"),
+            read_checksums(behaviours)["items"],
+            max_length,
+            device,
+        )
+
+    @classmethod
+    def of_arrays(
+        cls,
+        items: Int32[np.ndarray, " interactions"],
+        offsets: Int64[np.ndarray, " bounds"],
+        n_items: int,
+        max_length: int,
+        device: str | torch.device,
+    ) -> "BehaviourStore":
+        """Users whose items lie one after another, on a device."""
         lengths = np.diff(offsets)
         if lengths.max() > max_length:
             from_end = np.repeat(offsets[1:], lengths) - np.arange(len(items))
@@ -74,7 +91,7 @@ class BehaviourStore:
             items=torch.from_numpy(items).to(device),
             offsets=torch.from_numpy(offsets).to(device),
             lengths=torch.from_numpy(lengths).to(device),
-            n_items=read_checksums(behaviours)["items"],
+            n_items=n_items,
             max_length=max_length,
         )
 

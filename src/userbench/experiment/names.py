@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from userbench.experiment.config import KEYS_OF_FIGURES, Experiment
+from userbench.experiment.corpora import EventCorpus, FixedCorpus
 from userbench.experiment.figures import read_figure_file
 from userbench.experiment.runs import NEIGHBOURS
 
@@ -16,6 +17,7 @@ def check_names(config: Experiment) -> None:
 def problems(config: Experiment) -> Iterator[str]:
     """Everything that is wrong with the names of a config, a line each."""
     yield from problems_of_corpora(config)
+    yield from problems_of_examples(config)
     yield from problems_of_runs(config)
     for where, names in named_runs(config).items():
         for name in names:
@@ -39,6 +41,38 @@ def problems_of_corpora(config: Experiment) -> Iterator[str]:
             yield f"tasks.{name}.corpus: no corpus {task.corpus!r}; known: {known}"
     for name in config.corpora.keys() - {task.corpus for task in config.tasks.values()}:
         yield f"corpora.{name}: no task is of it. Add one, or leave the corpus out"
+
+
+def problems_of_examples(config: Experiment) -> Iterator[str]:
+    """Tasks that do not say where their examples are, or that their corpus cannot have."""
+    for name, task in config.tasks.items():
+        where, given = f"tasks.{name}", list(task.examples)
+        corpus = config.corpora.get(task.corpus)
+        if isinstance(corpus, FixedCorpus) and given:
+            yield (
+                f"{where}.{given[0]}: only tasks of a corpus of format events have it. Leave it "
+                "out, and name the task's file as `source`"
+            )
+        if not isinstance(corpus, EventCorpus):
+            continue
+        if task.source is not None:
+            yield f"{where}.source: {task.corpus!r} is a log of events. Leave it out"
+        if len(given) != 1:
+            found = f" and has {' and '.join(given)}" if given else ""
+            yield (
+                f"{where}: needs one of labels, targets and next_item, as {task.corpus!r} is a "
+                f"log of events{found}. Write one of them"
+            )
+            continue
+        (key,) = given
+        kinds = ("classification", "binary") if key == "labels" else ("top_n",)
+        if task.kind not in kinds:
+            yield f"{where}.kind: {task.kind!r} does not fit {key}. Write {' or '.join(kinds)}"
+        if key == "next_item" and corpus.hold_out is None:
+            yield (
+                f"{where}.next_item: corpus {task.corpus!r} holds no events out. Add hold_out: "
+                f"{{last: 3}} to corpora.{task.corpus}"
+            )
 
 
 def problems_of_runs(config: Experiment) -> Iterator[str]:

@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 from pydantic import Field
 
 from userbench.experiment.config import (
-    Corpus,
     Experiment,
     Fields,
     LabelShare,
@@ -14,6 +13,7 @@ from userbench.experiment.config import (
     Run,
     Task,
 )
+from userbench.experiment.corpora import Corpus
 from userbench.experiment.ledger import MethodSwitch, ProtocolSwitch, read_ledger, switches
 
 NEIGHBOURS = "neighbours"

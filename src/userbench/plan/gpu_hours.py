@@ -14,7 +14,8 @@ import pandas as pd
 from userbench.data.simulation.world import CLICK_COUNTS, LIKE_COUNTS
 from userbench.experiment import settings
 from userbench.experiment.check import read_experiment
-from userbench.experiment.config import Corpus, Task
+from userbench.experiment.config import Task
+from userbench.experiment.corpora import Corpus
 from userbench.experiment.files import read_configs
 from userbench.experiment.layouts import runs_behind
 from userbench.experiment.runs import ResolvedExperiment, resolve

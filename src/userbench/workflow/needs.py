@@ -23,6 +23,8 @@ UNPLANNED = {
     "simulate": Needs(60, 8_000),
     "behaviours": Needs(60, 8_000),
     "task": Needs(60, 8_000),
+    "events_corpus": Needs(60, 8_000),
+    "events_task": Needs(60, 8_000),
     "user_split": Needs(60, 8_000),
     "task_split": Needs(60, 8_000),
     "neighbours": Needs(120, 8_000),

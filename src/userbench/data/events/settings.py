@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Literal
 
-from userbench.fields import Count, check_fields, check_values
+from userbench.fields import Count, Positive, check_fields, check_values
 
 TimeUnit = Literal["s", "ms", "us", "ns"]
 Repeats = Literal["all", "first", "last", "consecutive"]
@@ -38,6 +38,10 @@ class Table:
     """Of times that are numbers, counted from 1970."""
     filter: dict[str, str] = field(default_factory=dict)
     """Condition by column, such as ">= 4"; rows that do not meet all of them are left out."""
+    max_unpacked_gib: Positive = 4.0
+    """A compressed file that unpacks to more, and to 200 times its own size, is refused."""
+    max_rows: Count = 4_000_000_000
+    """More rows are refused."""
 
     def __post_init__(self) -> None:
         check_values(self)

@@ -1,0 +1,282 @@
+"""Where the files of a table are, and their bytes: folders, zips and compressed files.
+
+What a file is follows from its first bytes, not from its name. Nothing is unpacked to the disk.
+"""
+
+import hashlib
+import io
+import lzma
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pyarrow as pa
+
+from userbench.data.raw_bytes import open_raw
+
+CHUNK = 4 << 20  # bytes read at once; larger blocks of text leave the cache
+COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bz2"}
+PARQUET = b"PAR1"
+# What a table is often kept in, and nothing here reads.
+OTHER_KINDS = {
+    **{b"PK\x03\x04": "a zip", b"\xfd7zXZ": "an xz file", b"\x04\x22\x4d\x18": "an lz4 file"},
+    **{b"7z\xbc\xaf": "a 7z archive", b"Rar!": "a RAR archive", b"\x89HDF": "an HDF5 file"},
+    **{b"ARROW1": "an Arrow file", b"FEA1": "a Feather file", b"ORC": "an ORC file"},
+    **{b"Obj\x01": "an Avro file", b"\x80\x04": "a pickle", b"\x80\x05": "a pickle"},
+    **{b"\xd0\xcf\x11\xe0": "an Excel file", b"SQLite format 3": "a SQLite database"},
+    **{b"%PDF": "a PDF", b'{"': "JSON", b"[{": "JSON", b"<!": "HTML", b"<h": "HTML"},
+}
+# Above both bounds a file is taken for one that was made to fill the machine.
+EXPANSION_LIMIT = 200
+UNREADABLE = (
+    *(pa.ArrowException, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
+    *(EOFError, RuntimeError, OverflowError, LookupError, NotImplementedError, UnicodeError),
+)
+
+
+@dataclass(eq=False)
+class TableFile:
+    """A file of a table, plain or a member of a zip; reading it fills in what is found."""
+
+    path: Path
+    member: str = ""  # name inside the zip `path`; empty for a plain file
+    size: int = 0
+    sha256: str = ""
+    modified: int = 0  # nanoseconds since 1970
+    rows: int = 0
+    """Good rows that were read."""
+    filtered: int = 0
+    """Rows that did not meet the filter."""
+
+    @property
+    def name(self) -> str:
+        """File name without folders."""
+        return Path(self.member or self.path).name
+
+    def described(self) -> dict[str, Any]:
+        """The entry of this file in a manifest, after it was read."""
+        return {
+            "name": self.name,
+            "path": str(self.path),
+            "member": self.member,
+            "modified": self.modified,
+            "size": self.size,
+            "sha256": self.sha256,
+            "rows": self.rows,
+            "filtered": self.filtered,
+        }
+
+    def __str__(self) -> str:
+        """Path, that of the zip included; characters that do not print are escaped."""
+        return printable(f"{self.path}/{self.member}" if self.member else str(self.path))
+
+
+def printable(text: str) -> str:
+    """The text in one line, with characters that do not print escaped."""
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
+
+
+def find_files(raw: Path, names: list[str]) -> list[TableFile]:
+    """The files of a table in the order of `names`, those of a folder in the order of their names.
+
+    A name may leave out the folders above it, where only one file has it.
+
+    Raises:
+        ValueError: `raw` does not exist, or a name is that of no file, of several, or there twice.
+    """
+    if raw.is_dir():
+        known = {name: TableFile(path) for name, path in files_below(raw)}
+    elif zipfile.is_zipfile(raw):
+        known = members(raw)
+    elif raw.exists():
+        known = {raw.name: TableFile(raw)}
+    else:
+        raise ValueError(f"{raw}: does not exist. Name the folder, zip or file of the events")
+    found: dict[str, TableFile] = {}
+    for name in names:
+        for place in places_of(raw, name, known):
+            if place in found:
+                raise ValueError(f"{raw}: {printable(place)} is named twice. Name each file once")
+            found[place] = known[place]
+    if not found:
+        raise ValueError(f"{raw}: no file is named. Name at least one in `files`")
+    opened = []
+    for file in found.values():
+        is_zip = not file.member and zipfile.is_zipfile(file.path) and first_bytes(file) == b"PK"
+        opened += members(file.path).values() if is_zip else [file]
+    return opened
+
+
+def files_below(folder: Path) -> list[tuple[str, Path]]:
+    """Files at any depth by the order of their names; not those that begin with a dot or `_`."""
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    below = [(path.relative_to(folder).as_posix(), path) for path in paths]
+    return sorted((name, path) for name, path in below if not is_hidden(name))
+
+
+def members(path: Path) -> dict[str, TableFile]:
+    """The files inside a zip by their names, in the order of these."""
+    with readable(path), zipfile.ZipFile(path) as archive:
+        names = sorted({info.filename for info in archive.infolist() if not info.is_dir()})
+    return {name: TableFile(path, name) for name in names if not is_hidden(name)}
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or a folder above it is one of those that programs leave beside tables."""
+    return any(part.startswith((".", "_")) for part in PurePosixPath(name).parts if part != "..")
+
+
+def places_of(raw: Path, name: str, known: dict[str, TableFile]) -> list[str]:
+    """Which of the known files a name means: one, or those of a folder."""
+    asked = name.strip("/")
+    if asked in known:
+        return [asked]
+    if below := [place for place in known if place.startswith(f"{asked}/") or asked in ("", ".")]:
+        return below
+    deep = [place for place in known if place.endswith(f"/{asked}")]
+    if len(deep) == 1:
+        return deep
+    if len(deep) > 1:
+        some = " and ".join(printable(place) for place in deep[:2])
+        raise ValueError(f"{raw}: more than one file is named {name}: {some}. Name its folder, too")
+    holds = ", ".join(printable(place) for place in list(known)[:8]) or "no file"
+    holds += ", .." if len(known) > 8 else ""
+    raise ValueError(f"{raw}: holds no file {printable(name)}; it holds: {holds}. Name one of them")
+
+
+def first_bytes(file: TableFile) -> bytes:
+    """The first two bytes of a file."""
+    with readable(file), open_raw(file.path, file.member) as stream:
+        return stream.read(2)
+
+
+def packed_size(file: TableFile) -> int:
+    """Bytes of a file as it is kept, those of a member within its zip."""
+    if not file.member:
+        return file.path.stat().st_size
+    with zipfile.ZipFile(file.path) as archive:
+        return archive.getinfo(file.member).compress_size
+
+
+class Tap(io.RawIOBase):
+    """The raw bytes of a file as they are read, with their number and SHA-256."""
+
+    def __init__(self, stream: io.BufferedIOBase) -> None:
+        self.stream, self.size, self.digest = stream, 0, hashlib.sha256()
+
+    def readable(self) -> bool:
+        """Whether it can be read: always."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read the next bytes into a buffer."""
+        chunk = self.stream.read(len(buffer))
+        buffer[: len(chunk)] = chunk
+        self.digest.update(chunk)
+        self.size += len(chunk)
+        return len(chunk)
+
+
+def kind_of(start: bytes) -> str:
+    """What the first bytes of a file show: `parquet`, `text` or what cannot be read."""
+    if start.startswith(PARQUET):
+        return "parquet"
+    if start[257:262] == b"ustar":
+        return "a tar archive"
+    known = (kind for magic, kind in OTHER_KINDS.items() if start.startswith(magic))
+    return next(known, "text")
+
+
+class Content:
+    """The unpacked bytes of a file: their kind, and chunks of them."""
+
+    def __init__(self, file: TableFile, stream: io.BufferedIOBase, limit: int) -> None:
+        self.file, self.limit = file, max(limit, EXPANSION_LIMIT * packed_size(file))
+        self.tap = Tap(stream)
+        self.raw = io.BufferedReader(self.tap, CHUNK)
+        start = self.raw.peek(512)[:512]
+        codec = next((name for magic, name in COMPRESSED.items() if start.startswith(magic)), None)
+        self.is_plain = codec is None and not file.member
+        self.unpacked = self.raw
+        if codec:
+            self.unpacked = io.BufferedReader(Unpacked(self.raw, codec), CHUNK)
+            start = self.unpacked.peek(512)[:512]
+        self.kind = kind_of(start)
+        self.is_empty = not start
+
+    def chunks(self) -> Iterator[bytes]:
+        """All bytes, some MiB at a time; at their end the file knows its size and checksum."""
+        size = 0
+        while chunk := self.next_chunk():
+            size += len(chunk)
+            if not self.is_plain and size > self.limit:
+                raise ValueError(
+                    f"{self.file}: unpacks to more than {size - 1:,} bytes and {EXPANSION_LIMIT} "
+                    "times its size. Raise max_unpacked_gib if the file is what it should be"
+                )
+            yield chunk
+        self.file.size, self.file.sha256 = self.tap.size, self.tap.digest.hexdigest()
+
+    def next_chunk(self) -> bytes:
+        """The next bytes; ValueError where they cannot be read."""
+        with readable(self.file):
+            return self.unpacked.read(CHUNK)
+
+
+class Unpacked(io.RawIOBase):
+    """The content of a compressed stream."""
+
+    def __init__(self, stream: io.BufferedIOBase, codec: str) -> None:
+        self.stream = pa.CompressedInputStream(pa.PythonFile(stream, mode="r"), codec)
+
+    def readable(self) -> bool:
+        """Whether it can be read: always."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read the next bytes into a buffer."""
+        chunk = self.stream.read(len(buffer))
+        buffer[: len(chunk)] = chunk
+        return len(chunk)
+
+
+@contextmanager
+def opened(file: TableFile, limit: int) -> Iterator[Content]:
+    """The content of a file that is to be read; `limit` bounds its unpacked bytes.
+
+    Raises:
+        ValueError: the file is empty, of a kind that is not read here, or damaged.
+    """
+    with ExitStack() as stack:
+        with readable(file):
+            file.modified = file.path.stat().st_mtime_ns
+            content = Content(file, stack.enter_context(open_raw(file.path, file.member)), limit)
+        if content.is_empty:
+            raise ValueError(f"{file}:1: the file is empty. Fetch it again")
+        if content.kind not in ("parquet", "text"):
+            raise ValueError(f"{file}: is {content.kind}. Save it as Parquet or CSV")
+        yield content
+
+
+@contextmanager
+def readable(name: object) -> Iterator[None]:
+    """Turn what an unreadable file raises into a ValueError that begins with its name."""
+    try:
+        yield
+    except pa.ArrowMemoryError as error:
+        raise MemoryError(f"{name}: {error}") from error
+    except UNREADABLE as error:
+        reason = printable(" ".join(str(error).split()))[:120].rstrip(". ") or type(error).__name__
+        raise ValueError(f"{name}: damaged or cut off ({reason}). Fetch it again") from error
+    except OSError as error:
+        if error.errno is not None:
+            raise ValueError(
+                f"{name}: cannot be read ({error.strerror}). Check the file"
+            ) from error
+        reason = printable(" ".join(str(error).split()))[:120].rstrip(". ")
+        raise ValueError(f"{name}: damaged or cut off ({reason}). Fetch it again") from error
