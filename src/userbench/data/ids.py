@@ -58,7 +58,11 @@ def typed(ids: pa.Array) -> pa.Array:
 def item_keys(items: pa.Table) -> pa.Array:
     """A text for each item that no other has: of its kind, if there are several, and its id."""
     ids = items["id"].cast(pa.string())
-    keys = pc.binary_join_element_wise(items["kind"], ids, "\n") if "kind" in items.column_names else ids
+    keys = (
+        pc.binary_join_element_wise(items["kind"], ids, "\n")
+        if "kind" in items.column_names
+        else ids
+    )
     return keys.combine_chunks()
 
 

@@ -25,7 +25,9 @@ def main(argv: list[str] | None = None) -> None:
     commands = parser.add_subparsers(dest="what", required=True)
     corpus = commands.add_parser("corpus", help="behaviours, her ids, and what is held out")
     corpus.add_argument("--raw", type=Path, required=True, help="folder, zip or file of the events")
-    corpus.add_argument("--settings", type=json_object, required=True, help="JSON, as in the config")
+    corpus.add_argument(
+        "--settings", type=json_object, required=True, help="JSON, as in the config"
+    )
     corpus.add_argument("--max-bad-rows", type=at_least(0), default=0, help="rows left out at most")
     corpus.add_argument("--sha256", default="{}", help="JSON: raw file name -> expected SHA-256")
     corpus.add_argument("--threads", type=at_least(1), help="of the engine; by default, all cores")
@@ -35,5 +37,8 @@ def main(argv: list[str] | None = None) -> None:
     if args.what == "task":
         tasks.run(args)
     else:
-        settings, checksums = corpus_settings_of(args.settings), string_mapping("--sha256", args.sha256)
+        settings, checksums = (
+            corpus_settings_of(args.settings),
+            string_mapping("--sha256", args.sha256),
+        )
         write_corpus(args.raw, settings, args.out, args.max_bad_rows, checksums, args.threads)

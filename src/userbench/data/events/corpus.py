@@ -13,7 +13,6 @@ Users are numbered by first appearance among the rows that were read, items by a
 """
 
 import io
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -21,6 +20,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -131,6 +131,7 @@ def facts_of(numbered: Numbered, settings: CorpusSettings) -> dict[str, Any]:
     return {
         "order": "file" if log.time is None else "time",
         "ties": settings.ties,
+        "engine": f"duckdb {duckdb.__version__}",
         "share_of_ties": tied / log.rows,
         "earliest": log.earliest,
         "latest": log.latest,
@@ -182,9 +183,7 @@ def write_store(
     )
     held = {"users.npy": held_out.users, "items.npy": held_out.items, "parts.npy": held_out.parts}
     counts = {"events": len(held_out.users)}
-    on_disk.write_arrays(
-        held_out_folder(store), held, {}, {**manifest, "counts": counts}, **made
-    )
+    on_disk.write_arrays(held_out_folder(store), held, {}, {**manifest, "counts": counts}, **made)
 
 
 def parquet(table: pa.Table) -> bytes:

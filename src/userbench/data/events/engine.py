@@ -49,6 +49,8 @@ def engine(beside: Path, threads: int) -> Iterator[duckdb.DuckDBPyConnection]:
     except duckdb.OutOfMemoryException as problem:
         raise MemoryError(f"{beside}: {problem}") from problem
     except duckdb.IOException as problem:  # most likely the disk is full
-        raise OSError(f"{beside}: {problem}. Free space on that disk, and run it again") from problem
+        raise OSError(
+            f"{beside}: {problem}. Free space on that disk, and run it again"
+        ) from problem
     finally:
         delete(folder)

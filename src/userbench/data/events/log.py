@@ -5,7 +5,6 @@ Results depend on the files alone, not on threads: users are numbered by first a
 last key of the order is the place among the rows that were read, or a number drawn for it.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 

@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Int32, Int64
 
-from userbench.data import ragged
 from userbench.data.events.core import k_core
 from userbench.data.events.cut import INPUT, PART_NAMES, last_three
 from userbench.data.events.sequences import Events, latest_left, repeats_left
@@ -94,8 +93,13 @@ def check_left(steps: list[dict[str, Any]]) -> None:
     last = steps[-1]
     for what in ("users", "items"):
         if last[what] < 2:
-            counts = ("{events:,} events of {users:,} users and {items:,} items".format(**one) for one in steps)
-            story = "; ".join(f"{one['step']}: {text}" for one, text in zip(steps, counts, strict=True))
+            counts = (
+                "{events:,} events of {users:,} users and {items:,} items".format(**one)
+                for one in steps
+            )
+            story = "; ".join(
+                f"{one['step']}: {text}" for one, text in zip(steps, counts, strict=True)
+            )
             remedy = "Give more events" if len(steps) == 1 else "Loosen the last of these settings"
             raise ValueError(f"too few {what} are left ({story}). {remedy}")
 

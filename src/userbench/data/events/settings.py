@@ -104,11 +104,15 @@ class CorpusSettings:
             if table.item is None:
                 raise ValueError(f"events {name}: no `item`. Name the column of the items' ids")
         if len({table.time is None for table in tables}) > 1:
-            raise ValueError("events: some have a `time`, others none. Name it for all, or for none")
+            raise ValueError(
+                "events: some have a `time`, others none. Name it for all, or for none"
+            )
         if len({table.time_unit for table in tables}) > 1:
             raise ValueError("events: their `time_unit` differs. Write all times in one unit")
         if self.ties == "shuffle" and next(iter(tables)).time is None:
-            raise ValueError("ties: shuffle: without a `time` there are no ties. Name it, or write file")
+            raise ValueError(
+                "ties: shuffle: without a `time` there are no ties. Name it, or write file"
+            )
         if self.seed < 0:
             raise ValueError(f"seed {self.seed} is negative. Give 0 or more")
 
