@@ -188,6 +188,8 @@ def kind_of(start: bytes) -> str:
         return "parquet"
     if start[257:262] == b"ustar":
         return "a tar archive"
+    if start.startswith(tuple(COMPRESSED)):
+        return "compressed twice"
     known = (kind for magic, kind in OTHER_KINDS.items() if start.startswith(magic))
     return next(known, "text")
 
@@ -259,7 +261,7 @@ def opened(file: TableFile, limit: int) -> Iterator[Content]:
         if content.is_empty:
             raise ValueError(f"{file}:1: the file is empty. Fetch it again")
         if content.kind not in ("parquet", "text"):
-            raise ValueError(f"{file}: is {content.kind}. Save it as Parquet or CSV")
+            raise ValueError(f"{file}: is {content.kind}. Make it Parquet, CSV or TSV")
         yield content
 
 
