@@ -24,6 +24,7 @@ include: "workflow/rules/code.smk"
 include: "workflow/rules/resources.smk"
 include: "workflow/rules/alone.smk"
 include: "workflow/rules/data.smk"
+include: "workflow/rules/events.smk"
 include: "workflow/rules/pretrain.smk"
 include: "workflow/rules/finetune.smk"
 include: "workflow/rules/similarity.smk"
@@ -33,8 +34,13 @@ include: "workflow/rules/figures.smk"
 include: "workflow/rules/page.smk"
 
 
+if CONFIG.frozen:
+
+    include: "workflow/rules/frozen.smk"
+
+
 rule all:
     """Every table and figure that the config asks for."""
     default_target: True
     input:
-        [f"results/{name}" for name in (*PUBLISHED, *FAIRNESS, *DRAWN)],
+        [f"results/{name}" for name in (*PUBLISHED, *FAIRNESS, *FROZEN_TABLES, *DRAWN)],

@@ -48,9 +48,11 @@ def test_label_tasks_predict_no_class_of_nan(kind):
     """Wrong: the highest of logits that are NaN is the first class."""
     from userbench.data.store import LabelledExamples
     from userbench.errors import NotANumber
+    from userbench.model.heads import TwoLayerHead
     from userbench.model.tasks import LabelTask
 
-    task = LabelTask(LabelledExamples(torch.arange(3), torch.tensor([0, 1, 0]), 2), 4, 4, kind)
+    examples = LabelledExamples(torch.arange(3), torch.tensor([0, 1, 0]), 2)
+    task = LabelTask(examples, TwoLayerHead(4, 4, 2), kind)
     users = torch.randn(3, 4)
     users[1] = NAN
     with pytest.raises(NotANumber, match="a score is not a number"):
@@ -111,7 +113,7 @@ def test_a_fit_that_diverges_has_failed(tiny, tmp_path, caplog):
 
 def test_scores_that_are_no_numbers_fail_a_fit(tiny, tmp_path, monkeypatch):
     """Wrong: with finite losses and weights, NaN on validation is the best epoch of all."""
-    from userbench.model.tasks import Head
+    from userbench.model.heads import Head
 
     original = Head.forward
     monkeypatch.setattr(

@@ -17,7 +17,10 @@ COMMANDS = {
     "Training and testing": {
         "pretrain": "pretrain",
         "finetune": "finetune",
+        "embed": "embed",
+        "frozen": "frozen",
         "similarity": "similarity",
+        "counts": "data.item_counts",
         "baselines": "baselines",
     },
     "Configs and methods": {

@@ -59,6 +59,11 @@ def has_type(value: Any, hint: Any) -> bool:
     """Whether a value read from JSON suits a field of this type: 1 a float, a dict a dataclass."""
     if get_origin(hint) is Literal:
         return True  # `check_value` reports the choices
+    if get_origin(hint) is list:
+        return isinstance(value, list) and all(has_type(v, *get_args(hint)) for v in value)
+    if get_origin(hint) is dict:
+        below = get_args(hint)[1]
+        return isinstance(value, dict) and all(has_type(v, below) for v in value.values())
     if parts := get_args(hint):
         return any(has_type(value, part) for part in parts)
     if isinstance(value, bool):

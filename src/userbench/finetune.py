@@ -32,53 +32,26 @@ from userbench.data.arrays import behaviours_folder
 from userbench.data.labelled import Split, labelled_split
 from userbench.data.splits import check_task_splits, order_of_labelled, task_data
 from userbench.data.store import Batch, BehaviourStore, LabelledExamples, TargetExamples
+from userbench.encoders import EncoderOptions, Origin, build_encoder, origins_of
 from userbench.errors import NotANumber, command
 from userbench.method import configure, encoder_sizes, load_method
-from userbench.model.encoder import UserEncoder, pick_device
+from userbench.model.encoder import pick_device
 from userbench.model.evaluation import evaluate, predict
 from userbench.model.losses import finite
 from userbench.model.metrics import metrics_of
 from userbench.model.tasks import Task, build_head, check_task, load_examples
-from userbench.results.artifact import fingerprints, record, write_json
-from userbench.results.predictions import COLUMNS, predictions_path, write_predictions
+from userbench.results.artifact import fingerprints
 from userbench.seeds import seed_of
 from userbench.training import acceleration, several_seeds
-from userbench.training.acceleration import accelerate, captured, chosen
-from userbench.training.checkpoint import epoch_of, start_from
+from userbench.training.acceleration import captured, chosen
 from userbench.training.cpu_memory import bound_kernel_cache
+from userbench.training.fit_files import FitOf, Tested, write_tested
 from userbench.training.gpu_share import take_device
 from userbench.training.optimizer import Adam
 from userbench.training.several_seeds import SeedErrors, check_outputs, states_of, with_seed
 from userbench.training.state import SavedProgress, TrainingState
 
 log = logging.getLogger("userbench")
-
-
-class Finetuned(NamedTuple):
-    """Content of the score file, and of the file of predictions unless nothing was to be tested."""
-
-    scores: dict[str, Any]
-    predictions: dict[str, Tensor] | None
-
-
-class Origin(NamedTuple):
-    """Where a candidate begins: at a checkpoint, or at the random weights of one of the starts."""
-
-    init: Path | None
-    start: int = 1
-
-    def seed(self, seed: int) -> int:
-        """The seed of all that is drawn at the beginning; of the first start the run's own."""
-        return seed if self.start == 1 else seed_of(seed, "start", self.start)
-
-    def place(self) -> dict[str, int]:
-        """The keys by which its rows differ from those of other candidates in a score file."""
-        if self.init is None:
-            return {"pretrain_epoch": 0, "start": self.start}
-        return {"pretrain_epoch": epoch_of(self.init)}
-
-    def __str__(self) -> str:
-        return f"random weights, start {self.start}" if self.init is None else str(self.init)
 
 
 class Candidate(NamedTuple):
@@ -119,8 +92,7 @@ class Options:
 
     def origins(self) -> list[Origin]:
         """Where the candidates begin."""
-        checkpoints = [Origin(init) for init in self.init]
-        return checkpoints or [Origin(None, start) for start in range(1, self.starts + 1)]
+        return origins_of(self.init, self.starts)
 
 
 @dataclass
@@ -243,22 +215,13 @@ def finetune(options: Options, store: BehaviourStore, state: TrainingState) -> N
         progress = state.restore(Progress)
         for task, out in list(zip(options.tasks, options.outputs, strict=True))[progress.tasks :]:
             progress.task.began = progress.task.began or state.seconds()
-            scores, predictions = finetune_on_task(task, options, store, progress, state)
+            tested = finetune_on_task(task, options, store, progress, state)
 
             settings = asdict(options)
             del settings["tasks"], settings["outputs"]
             settings["task"] = asdict(task)
-            tested = []
-            if predictions is not None:
-                tested = [predictions_path(out)]
-                columns = {name: column.cpu() for name, column in predictions.items()}
-                write_predictions(predictions_path(out), columns, scores)
-                record(predictions_path(out), settings, read)
-            write_json(out, scores)
             facts = {**state.facts(), "task_seconds": state.seconds() - progress.task.began}
-            record(out, settings, read, beside=tested, **facts)
-
-            progress.files += [*tested, out]
+            progress.files += write_tested(out, tested, settings, read, facts, options.store)
             progress.tasks, progress.task = progress.tasks + 1, TaskProgress()
             state.follow(progress)
             state.save_if_due()
@@ -267,12 +230,13 @@ def finetune(options: Options, store: BehaviourStore, state: TrainingState) -> N
 
 def finetune_on_task(
     task: Task, options: Options, store: BehaviourStore, progress: Progress, state: TrainingState
-) -> Finetuned:
+) -> Tested:
     """Fine-tune every candidate on one task; test the best epoch on validation.
 
     A candidate that fails is left out, with a warning; without any other there is nothing to test.
     """
     here, device = progress.task, store.items.device
+    fit = FitOf(task, options.run, options.store.name, options.seed)
     examples = load_examples(task, options.store, device)
     share, seed = task.label_share, options.seed
     split, length, stages = labelled_split(task.name, share, examples, options.splits, seed)
@@ -283,7 +247,7 @@ def finetune_on_task(
         try:
             train(model, task, origin, store, split, length, options, progress, state)
         except NotANumber as problem:
-            here.failed.append(left_out(problem, task, f"from {origin}", options))
+            here.failed.append(fit.left_out(problem, f"from {origin}"))
         else:
             here.scores += [{**origin.place(), **point} for point in here.fit.curve]
             if here.best is None or here.fit.best.value > here.best.value:
@@ -298,7 +262,7 @@ def finetune_on_task(
             predictions = predict(model, store, split.test)
             tested = {name: float(value) for name, value in metrics_of(predictions).items()}
         except NotANumber as problem:
-            here.failed.append(left_out(problem, task, "on test", options))
+            here.failed.append(fit.left_out(problem, "on test"))
             here.best = None
         else:
             value = tested[task.metric]
@@ -308,28 +272,10 @@ def finetune_on_task(
                 for metric, value in tested.items()
             ]
     if here.best is None and not options.no_test:
-        predictions = {name: torch.empty(0) for name in ("example", "user", *COLUMNS[task.kind])}
-    return Finetuned(score_file(task, options, here, model["encoder"].width, split), predictions)
-
-
-def score_file(
-    task: Task, options: Options, found: TaskProgress, width: int, split: Split
-) -> dict[str, Any]:
-    """The content of a score file; without scores, and with the reasons, where every fit failed."""
-    failed = found.best is None
-    return {
-        "run": options.run,
-        "task": task.name,
-        "corpus": options.store.name,
-        "seed": options.seed,
-        "kind": task.kind,
-        "metric": task.metric,
-        "width": width,
-        "examples": {part: len(examples) for part, examples in split._asdict().items()},
-        "best": None if failed else found.chosen,
-        "scores": [] if failed else found.scores,
-        **({"failed": "; ".join(found.failed)} if failed else {}),
-    }
+        predictions = fit.no_predictions()
+    chosen = None if here.best is None else here.chosen
+    scores = fit.scores(model["encoder"].width, split, chosen, here.scores, here.failed)
+    return Tested(scores, predictions)
 
 
 def train(
@@ -418,26 +364,9 @@ def build_model(
     """The encoder of a candidate and the head of a task, with their first weights."""
     seed = origin.seed(options.seed)
     torch.manual_seed(seed)
-    encoder = build_encoder(n_items, task.dropout, origin.init, options)
+    built = EncoderOptions(*(getattr(options, name) for name in EncoderOptions._fields))
+    device = pick_device(options.device)
+    encoder, _ = build_encoder(n_items, task.dropout, origin.init, built, device)
     head = build_head(task, examples, stages, encoder.width, encoder.config.dim, seed)
     model = torch.nn.ModuleDict({"encoder": encoder, "head": head})
     return model.to(examples.users.device)
-
-
-def build_encoder(n_items: int, dropout: float, init: Path | None, options: Options) -> UserEncoder:
-    """The encoder as its method wants it fine-tuned, with the weights of a checkpoint if any."""
-    encoder = UserEncoder(encoder_sizes(options.encoder, n_items), dropout)
-    if options.method is not None:
-        module = load_method(options.method)
-        module.Method.adapt(encoder, configure(module, options.set))
-    if init is not None:
-        start_from(encoder, init)
-    accelerate(encoder, options.precision, options.capture, pick_device(options.device))
-    return encoder
-
-
-def left_out(problem: NotANumber, task: Task, place: str, options: Options) -> str:
-    """Warn of a fit that failed: which one, where, and why; returns the reason."""
-    reason = f"task {task.name}, run {options.run}, seed {options.seed}, {place}: {problem}"
-    log.warning("failed: %s", reason)
-    return reason

@@ -19,7 +19,7 @@ reorder, mask (explicit augmentations), other.
 import argparse
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +33,13 @@ from userbench import command_line
 from userbench.command_line import at_least, json_object
 from userbench.data.splits import VALIDATION, check_user_split, load_user_split, user_data
 from userbench.data.store import BehaviourStore
+from userbench.encoders import adapted_encoder
 from userbench.errors import command
 from userbench.fields import check_fields
 from userbench.method import TrainingConfig, configure, encoder_sizes, load_method
 from userbench.model.augment import crop, mask, reorder
 from userbench.model.encoder import Items, UserEncoder, UserVectors
-from userbench.model.evaluation import ENCODED_AT_ONCE
+from userbench.model.user_vectors import ENCODED_AT_ONCE
 from userbench.results.artifact import atomic, fingerprints, record
 from userbench.training.checkpoint import start_from
 from userbench.training.gpu_share import gpu_facts, take_device
@@ -155,12 +156,10 @@ def measure(options: Options) -> None:
 
 def untrained_encoder(n_items: int, options: Options) -> UserEncoder:
     """The encoder as its method reads it, with the dropout that the flags ask for."""
-    module = load_method(options.method)
-    config = configure(module, options.set)
-    config = replace(config, dropout=dropout_rate(options, config.dropout))
-    encoder = UserEncoder(encoder_sizes(options.encoder, n_items), config.dropout)
-    module.Method.adapt(encoder, config)
-    return encoder
+    of_pretraining = configure(load_method(options.method), options.set).dropout
+    rate = dropout_rate(options, of_pretraining)
+    changes = {**options.set, "dropout": rate}
+    return adapted_encoder(n_items, rate, options.method, changes, options.encoder)
 
 
 def dropout_rate(options: Options, of_pretraining: float) -> float:

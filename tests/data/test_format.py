@@ -30,7 +30,7 @@ def test_a_new_file_is_a_format(tmp_path, monkeypatch):
 
 def test_a_config_accepts_every_format():
     """If wrong: a config refuses a format that can be read, or takes one that cannot."""
-    from userbench.experiment.config import FORMATS
+    from userbench.experiment.corpora import FORMATS
 
     assert format_names() == FORMATS
 

@@ -17,9 +17,11 @@ if spec is None or not Path(spec.origin).is_relative_to(workflow.basedir):
 from userbench.experiment import settings
 from userbench.experiment.check import read_experiment, resolve_checked
 from userbench.experiment.figures import figures
-from userbench.experiment.layouts import controls_of, runs_behind
+from userbench.experiment.layouts import ITEM_COUNTS, controls_of, encoders_of, runs_behind
 from userbench.experiment.runs import NEIGHBOURS, with_inputs
-from userbench.workflow.raw import content_of, raw_paths
+from userbench.experiment.corpora import EVENTS
+from userbench.workflow.raw import content_of, content_of_tables, raw_paths
+from userbench.workflow.vectors import check_given, given_paths, vectors_content
 
 SOURCE = ", ".join(map(str, workflow.configfiles)) or "the config"
 
@@ -32,22 +34,30 @@ def or_stop(ask, *words):
         raise WorkflowError(str(problem))
 
 
+def either(names):
+    """The regular expression of these names; of none, one that nothing matches."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
 # Why: a config file is named as seen from where snakemake was called, before --directory.
 FILES = [Path(workflow.workdir_init, path) for path in workflow.configfiles]
 CONFIG = or_stop(read_experiment, config, SOURCE, FILES)
 RAW = or_stop(raw_paths, CONFIG, SOURCE)
 ABSENT = [name for name, path in RAW.items() if not path]
 EXPERIMENT, NOTES = or_stop(resolve_checked, CONFIG, SOURCE, ABSENT, workflow.is_main_process)
+or_stop(check_given, EXPERIMENT, SOURCE)
 
 SEEDS, CORPORA, TASKS, RUNS = CONFIG.seeds, EXPERIMENT.corpora, EXPERIMENT.tasks, EXPERIMENT.runs
+FIXED = [name for name, corpus in CORPORA.items() if corpus.format != EVENTS]
+LOGS = [name for name, corpus in CORPORA.items() if corpus.format == EVENTS]
 for name in ABSENT:
     empty = ", ".join(task for task, of in CONFIG.tasks.items() if of.corpus == name)
     print(f"Corpus {name} is absent (no folder set): {empty} stay empty.", file=sys.stderr)
 
 
 wildcard_constraints:
-    corpus="|".join(CORPORA),
-    run="|".join(map(re.escape, RUNS)),
+    corpus=either(CORPORA),
+    run=either(RUNS),
     by="interaction|user",
     seed="[0-9]+",
-    task="|".join(map(re.escape, TASKS)),
+    task=either(TASKS),

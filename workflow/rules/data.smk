@@ -46,6 +46,8 @@ rule behaviours:
         f"{OUT}/logs/data/{{corpus}}/behaviours.log",
     benchmark:
         f"{OUT}/benchmarks/data/{{corpus}}/behaviours.tsv"
+    wildcard_constraints:
+        corpus=either(FIXED),
     conda:
         "../../environment.yml"
     resources:
@@ -77,6 +79,8 @@ rule task:
         f"{OUT}/logs/data/{{corpus}}/tasks/{{task}}.log",
     benchmark:
         f"{OUT}/benchmarks/data/{{corpus}}/tasks/{{task}}.tsv"
+    wildcard_constraints:
+        corpus=either(FIXED),
     conda:
         "../../environment.yml"
     resources:

@@ -11,7 +11,7 @@ NOTEBOOKS = {
         if Path(workflow.basedir, "notebooks", f"{name}.ipynb").exists()
     },
 }
-REPORTED = [*PUBLISHED, *FAIRNESS, *DRAWN]
+REPORTED = [*PUBLISHED, *FAIRNESS, *FROZEN_TABLES, *DRAWN]
 CONFIG_FILES = [os.path.relpath(path) for path in workflow.configfiles]
 
 

@@ -13,6 +13,10 @@ EPOCH = f"{OUT}/pretrain/{{run}}/{{corpus}}/seed{{seed}}/epoch{{epoch}}.safetens
 CURVE = f"{OUT}/pretrain/{{run}}/{{corpus}}/seed{{seed}}/curve.json"
 SCORE = f"{OUT}/finetune/{{run}}/{{task}}/seed{{seed}}.json"
 PREDICTIONS = f"{OUT}/finetune/{{run}}/{{task}}/seed{{seed}}.predictions.parquet"
+VECTORS = f"{OUT}/vectors/{{run}}/{{corpus}}/seed{{seed}}/{{candidate}}.parquet"
+COUNTS = f"{OUT}/vectors/{ITEM_COUNTS}/{{corpus}}/counts.parquet"
+FROZEN_SCORE = f"{OUT}/frozen/{{run}}/{{task}}/seed{{seed}}.json"
+FROZEN_PREDICTIONS = f"{OUT}/frozen/{{run}}/{{task}}/seed{{seed}}.predictions.parquet"
 COSINES = f"{OUT}/similarity/{{run}}/{{corpus}}/seed{{seed}}.parquet"
 FIGURE_SCORES = f"{OUT}/{{figure}}_scores.csv"
 # Of real data, what is known of large files; not a result, so not in results/.
@@ -38,6 +42,20 @@ def raw_content(corpus, source, made):
         return ""
     made = Path(f"{OUT}/data/{corpus}", made)
     return or_stop(content_of, corpus, CORPORA[corpus], RAW[corpus], source, made, REMEMBERED)
+
+
+def tables_content(corpus, tables, made):
+    """The content of the real files of some tables of a corpus, as of a raw file above."""
+    if not workflow.is_main_process:
+        return ""
+    asked = (corpus, CORPORA[corpus], RAW[corpus], list(tables))
+    return or_stop(content_of_tables, *asked, Path(f"{OUT}/data/{corpus}", made), REMEMBERED)
+
+
+def joined_to(corpus, task):
+    """What of a log its examples are made from: the users' own ids, or the held-out events."""
+    part = "held_out" if TASKS[task].next_item else "ids"
+    return f"{OUT}/data/{corpus}/{part}/checksums.json"
 
 
 def splits_of(run, corpus):
@@ -151,6 +169,48 @@ def of_runs(pattern, runs):
 def curves_behind(rows):
     """The learning curves of all pre-training that these rows are due to."""
     return expand(CURVE, run=runs_behind(EXPERIMENT, rows), corpus=CORPORA, seed=SEEDS)
+
+
+def made_vectors(run, corpus, seed):
+    """The vector files that `embed` writes of a run, a candidate each; none of given vectors."""
+    found = {"corpus": corpus, "seed": seed, "candidate": settings.candidate_names(EXPERIMENT, run)}
+    return expand(VECTORS, run=run, **found) if RUNS[run].vectors is None else []
+
+
+def vector_files(run, corpus, seed):
+    """The vector files of a run: those that are made, or those that are given."""
+    given = RUNS[run].vectors
+    return made_vectors(run, corpus, seed) if given is None else given_paths(given, corpus, seed)
+
+
+def given_content(run, corpus):
+    """The content of given vector files, wherever they lie: a param, as that of raw files."""
+    if RUNS[run].vectors is None or not workflow.is_main_process:
+        return ""
+    paths = given_paths(RUNS[run].vectors, corpus, SEEDS)
+    return or_stop(vectors_content, f"runs.{run}.vectors", paths, REMEMBERED)
+
+
+def checkpoints_flag(run, corpus):
+    """The checkpoints whose user vectors `embed` writes, for every seed of a process."""
+    found = candidates(run, corpus, "{seed}")
+    return ["--checkpoint", *found] if found else []
+
+
+def frozen_tasks(run, corpus, seed):
+    """Every task of a corpus, as a head learns it on the vectors of a run."""
+    return settings.task_flags(
+        {"name": name}
+        | settings.frozen_settings(EXPERIMENT, run, task)
+        | {"out": FROZEN_SCORE.format(run=run, task=name, seed=seed)}
+        for name, task in EXPERIMENT.tasks_of(corpus).items()
+    )
+
+
+def frozen_files(pattern):
+    """What the heads write on all rows, of all tasks and seeds; item counts have one seed."""
+    counts = expand(pattern, run=ITEM_COUNTS, task=TASKS, seed=SEEDS[0])
+    return of_runs(pattern, CONFIG.frozen.rows) + counts
 
 
 def of_figure(pattern, figure):

@@ -14,8 +14,14 @@ PUBLISHED = [name for key in TABLES if getattr(CONFIG, key) for name in TABLES[k
 PUBLISHED = list(dict.fromkeys(PUBLISHED))
 RECORDED = (".csv", "headline.md", "experiment.json")
 PUBLISHED += [f"{name}.provenance.json" for name in PUBLISHED if name.endswith(RECORDED)]
-# Apart from the others: Table 2 does not wait for control runs.
+# Apart from the others: Table 2 waits neither for control runs nor for the frozen table.
 FAIRNESS = ["fairness.csv", "fairness.md", "fairness.csv.provenance.json"] if CONFIG.table2 else []
+FROZEN_TABLES = (
+    "frozen_scores.csv frozen.csv frozen.md frozen.tex frozen.html frozen_headline.md"
+    " frozen_statistics.csv frozen_statistics.md frozen_aggregate.csv frozen_aggregate.md"
+).split()
+FROZEN_TABLES += [f"{name}.provenance.json" for name in FROZEN_TABLES if name.endswith(RECORDED)]
+FROZEN_TABLES = FROZEN_TABLES if CONFIG.frozen else []
 ROWS = CONFIG.table2.rows if CONFIG.table2 else []
 STUDIED = [CONFIG.sensitivity, *EXPERIMENT.alternatives] if CONFIG.sensitivity else []
 SPECIFICATION = f"{OUT}/experiment.json"

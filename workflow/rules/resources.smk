@@ -6,7 +6,7 @@ import shutil
 from userbench.workflow.needs import needs as needs_of
 from userbench.workflow.needs import read_plan
 
-ON_GPU = ("pretrain", "finetune", "similarity")
+ON_GPU = ("pretrain", "finetune", "similarity", "embed", "frozen")
 PLAN = or_stop(read_plan, Path(OUT, "plan.json"), SOURCE)
 
 # A job takes one of the places that a GPU has; `--resources gpu=N` counts GPUs. Which one is free,
@@ -27,7 +27,11 @@ shell.prefix(
 
 def needs(stage, corpus=None):
     """Resources of a job; more time and memory in each attempt."""
-    seeds = len(SEEDS) if CONFIG.seeds_together and stage in ("pretrain", "finetune") else 1
+    seeds = (
+        len(SEEDS)
+        if CONFIG.seeds_together and stage in ("pretrain", "finetune", "embed", "frozen")
+        else 1
+    )
 
     def asked(wildcards, attempt):
         where = corpus or wildcards.corpus

@@ -7,10 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Int, UInt64
+from jaxtyping import Int, Int32, Int64, UInt64
 from torch import Tensor
 
 from userbench.data.arrays import (
+    SEEN_FILE,
+    SEEN_OFFSETS_FILE,
     behaviours_folder,
     examples_folder,
     read_array,
@@ -63,7 +65,24 @@ class BehaviourStore:
     def open(cls, folder: Path, max_length: int, device: str | torch.device) -> "BehaviourStore":
         """Load the users of a store to a device; ValueError when a file is not as written."""
         behaviours = behaviours_folder(folder)
-        items, offsets = (read_array(behaviours, name) for name in ("items.npy", "offsets.npy"))
+        return cls.of_arrays(
+            read_array(behaviours, "items.npy"),
+            read_array(behaviours, "offsets.npy"),
+            read_checksums(behaviours)["items"],
+            max_length,
+            device,
+        )
+
+    @classmethod
+    def of_arrays(
+        cls,
+        items: Int32[np.ndarray, " interactions"],
+        offsets: Int64[np.ndarray, " bounds"],
+        n_items: int,
+        max_length: int,
+        device: str | torch.device,
+    ) -> "BehaviourStore":
+        """Users whose items lie one after another, on a device."""
         lengths = np.diff(offsets)
         if lengths.max() > max_length:
             from_end = np.repeat(offsets[1:], lengths) - np.arange(len(items))
@@ -74,7 +93,7 @@ class BehaviourStore:
             items=torch.from_numpy(items).to(device),
             offsets=torch.from_numpy(offsets).to(device),
             lengths=torch.from_numpy(lengths).to(device),
-            n_items=read_checksums(behaviours)["items"],
+            n_items=n_items,
             max_length=max_length,
         )
 
@@ -152,6 +171,8 @@ class TargetExamples(NamedTuple):
     """A whole recommendation task: one example per (user, target) pair.
 
     All targets of the user in row r: known_targets[known_offsets[r] : known_offsets[r + 1]].
+    `seen` likewise, where there is any: candidates that are neither asked for nor ranked, at no
+    stage, as they are among the user's behaviours.
     """
 
     users: Int[Tensor, " examples"]
@@ -160,6 +181,8 @@ class TargetExamples(NamedTuple):
     n_candidates: int
     known_targets: Int[Tensor, " examples"]
     known_offsets: Int[Tensor, " bounds"]
+    seen: Int[Tensor, " seen"] | None = None
+    seen_offsets: Int[Tensor, " bounds"] | None = None
 
 
 def load_labels(store: Path, task: str, device: str | torch.device) -> LabelledExamples:
@@ -179,6 +202,10 @@ def load_targets(store: Path, task: str, device: str | torch.device) -> TargetEx
     targets = torch.from_numpy(read_array(folder, "targets.npy")).long().to(device)
     offsets = torch.from_numpy(read_array(folder, "target_offsets.npy"))
     rows = torch.repeat_interleave(torch.arange(len(users)), offsets.diff())
+    seen = {}
+    if SEEN_FILE in read_checksums(folder)["arrays"]:
+        files = {"seen": SEEN_FILE, "seen_offsets": SEEN_OFFSETS_FILE}
+        seen = {n: torch.from_numpy(read_array(folder, file)) for n, file in files.items()}
     return TargetExamples(
         users=users[rows].to(device),
         targets=targets,
@@ -186,4 +213,5 @@ def load_targets(store: Path, task: str, device: str | torch.device) -> TargetEx
         n_candidates=len(read_array(folder, "target_ids.npy")),
         known_targets=targets,
         known_offsets=offsets.to(device),
+        **{name: values.to(device) for name, values in seen.items()},
     )

@@ -4,16 +4,13 @@
 switches of `protocol`. Here are names and values only: no path of a result, and no torch.
 """
 
-from collections import Counter
 from collections.abc import Iterable
-from pathlib import Path
+from string import Formatter
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     StringConstraints,
     TypeAdapter,
@@ -22,13 +19,24 @@ from pydantic import (
     model_validator,
 )
 
-
-def each_once(values: list[Any]) -> list[Any]:
-    """The values; ValueError where one is there twice."""
-    for value, count in Counter(values).items():
-        if count > 1:
-            raise ValueError(f"{value!r} is there twice. Leave it out once")
-    return values
+from userbench.experiment.corpora import AnyCorpus, LabelTable, NextItem, TargetTable
+from userbench.experiment.parts import (
+    BatchSize,
+    Count,
+    DottedName,
+    Epochs,
+    Fields,
+    FileName,
+    Name,
+    Names,
+    Pair,
+    Part,
+    Positive,
+    Rate,
+    Seed,
+    Share,
+    each_once,
+)
 
 
 def each_run_once(runs: Iterable[str]) -> list[str]:
@@ -41,82 +49,21 @@ def truth(value: Any) -> Any:
     return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
 
 
-# Names become folders and words of commands: nothing that a path or a shell could misread.
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
-DottedName = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)*$")]
-Checksum = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Seed = Annotated[int, Field(ge=0)]
-Count = Annotated[int, Field(ge=1)]
-BatchSize = Annotated[int, Field(ge=2)]
-Positive = Annotated[float, Field(gt=0)]
-Rate = Annotated[float, Field(ge=0, lt=1)]
-Share = Annotated[float, Field(ge=0.001, le=1)]
-Names = Annotated[list[Name], Field(min_length=1), AfterValidator(each_once)]
-Epochs = Annotated[list[Count], Field(min_length=1), AfterValidator(each_once)]
-Pair = Annotated[list[Name], Field(min_length=2, max_length=2)]
-FileName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
-Fields = dict[str, Any]
-FORMATS = sorted(
-    path.stem
-    for path in Path(__file__).parents[1].glob("data/formats/*.py")
-    if path.stem != "__init__"
-)
+def names_vector_files(path: str) -> str:
+    """The path of vector files; ValueError where it has other fields than {corpus} and {seed}."""
+    remedy = "Of what is in braces, {corpus} and {seed} are filled in, and nothing else"
+    try:
+        fields = [part[1:] for part in Formatter().parse(path) if part[1] is not None]
+    except ValueError as problem:
+        raise ValueError(f"{path!r}: {problem}. {remedy}") from None
+    for name, form, conversion in fields:
+        if name not in ("corpus", "seed") or form or conversion:
+            raise ValueError(f"{path!r}: {{{name}}} is not known. {remedy}")
+    return path
 
+
+VectorFiles = Annotated[str, StringConstraints(min_length=1), AfterValidator(names_vector_files)]
 METRICS = {"classification": "accuracy", "binary": "auc", "top_n": "ndcg@10"}
-
-
-class Part(BaseModel):
-    """A part of a config: unknown keys are refused, and no value is converted to another type."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True
-    )
-
-
-class Simulation(Part):
-    """A simulated world (docs/simulated-world.md)."""
-
-    users: Annotated[int, Field(ge=100)]
-    items: Annotated[int, Field(ge=100)]
-    seed: Seed
-    overrides: Fields = {}
-    """Parameters of the world that deviate from its defaults."""
-
-
-class CorpusPretrain(Part):
-    """What differs from the experiment's `pretrain` on one corpus, for every method."""
-
-    batch_size: BatchSize | None = None
-
-
-class Corpus(Part):
-    """Behaviour data: simulated, or real files that `raw` or the environment variable names."""
-
-    format: Literal[*FORMATS]
-    """File in data/formats/."""
-    label: str | None = None
-    """Name of real data in the table."""
-    raw: str | None = None
-    """Folder or zip of the real files."""
-    raw_env: Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]*$")] | None = None
-    """Environment variable that names that folder or zip; `raw` wins."""
-    optional: bool = False
-    """Leave its tasks empty where the data is absent."""
-    max_bad_rows: Seed = 0
-    """Lines of a raw file that may be left out because they cannot be read."""
-    pretrain: CorpusPretrain = CorpusPretrain()
-    sha256: dict[str, Checksum] = {}
-    """Expected checksums of raw files, by file name."""
-    simulate: Simulation | None = None
-
-    @model_validator(mode="after")
-    def has_one_source(self) -> "Corpus":
-        """Data is simulated or real, and not both."""
-        if self.simulate is None and self.raw is None and self.raw_env is None:
-            raise ValueError("no data: add `simulate`, or the real files' `raw` or `raw_env`")
-        if self.simulate is not None and (self.raw is not None or self.raw_env is not None):
-            raise ValueError("simulated and real at once: leave out `simulate` or `raw`, `raw_env`")
-        return self
 
 
 class Splits(Part):
@@ -160,7 +107,14 @@ class Task(Part):
 
     corpus: Name
     source: Name | None = None
-    """Raw file of the task; default: the task's own name."""
+    """Raw file of the task; default: the task's own name. A task of an event log has, instead, one
+    of the next three."""
+    labels: LabelTable | None = None
+    """Table of a label for each user: of classification and binary tasks."""
+    targets: TargetTable | None = None
+    """Table of targets with a catalogue of their own: of top_n tasks."""
+    next_item: NextItem | None = None
+    """The held-out events of the corpus are the targets: of top_n tasks."""
     kind: Literal["classification", "binary", "top_n"]
     label: str
     paper: Literal["T1", "T2", "T3", "T4", "T5", "T6"] | None = None
@@ -175,6 +129,26 @@ class Task(Part):
     def metric(self) -> str:
         """What the task is measured by."""
         return METRICS[self.kind]
+
+    @property
+    def examples(self) -> dict[str, LabelTable | TargetTable | NextItem]:
+        """Where the examples of a task of an event log are, by the key that says it."""
+        keys = {"labels": self.labels, "targets": self.targets, "next_item": self.next_item}
+        return {key: value for key, value in keys.items() if value is not None}
+
+    @property
+    def tables(self) -> list[LabelTable | TargetTable]:
+        """The tables that its examples are read from."""
+        return [
+            part for part in self.examples.values() if isinstance(part, LabelTable | TargetTable)
+        ]
+
+    def settings(self) -> Fields:
+        """Where the examples of a task of an event log are, as its command gets it."""
+        return {
+            key: part.model_dump(mode="json", exclude_none=True)
+            for key, part in self.examples.items()
+        }
 
 
 class Protocol(Part):
@@ -206,6 +180,9 @@ class Run(Part):
     """Run whose last checkpoint it starts from, or none; default: protocol.warm_start."""
     encoder_of: Name | None = None
     """Run whose checkpoints are fine-tuned; then nothing is pre-trained here."""
+    vectors: VectorFiles | None = None
+    """Files of given user vectors instead of a method: a row of `frozen` alone. {corpus} and {seed}
+    are filled in; a file without {seed} is that of all seeds."""
     overrides: Fields = {}
     """Fields of the method's Config that deviate from its defaults."""
     batch_size: BatchSize | None = None
@@ -224,6 +201,17 @@ class Run(Part):
         """What takes the encoder of another run starts from nothing itself."""
         if self.init_from is not None and self.encoder_of is not None:
             raise ValueError("init_from and encoder_of at once: leave one of them out")
+        return self
+
+    @model_validator(mode="after")
+    def is_given_or_made(self) -> "Run":
+        """Given vectors have no method, and nothing that could change them."""
+        others = sorted(self.model_fields_set - {"vectors", "label"})
+        if self.vectors is not None and others:
+            raise ValueError(
+                f"vectors and {others[0]} at once: given vectors have a label and no other key. "
+                "Leave one of both out"
+            )
         return self
 
     @field_validator("overrides")
@@ -263,6 +251,21 @@ class Table2(Part):
     def figure(self) -> Figure:
         """The learning curves of its rows."""
         return Figure(rows=self.rows)
+
+
+class Frozen(Part):
+    """The table of the frozen protocol: encoders stay as they are, and a head alone learns."""
+
+    rows: Names
+    """Runs, also those of given `vectors`; one without a method is the untrained encoder."""
+    compared_with: Name
+    """Row over which improvements are counted."""
+    head: Literal["linear", "mlp", "boosted"] = "linear"
+    """What learns on the vectors, the same for all rows. mlp: as in fine-tuning; boosted: trees of
+    scikit-learn, for labels (top-N tasks then have the linear head)."""
+    epochs: Count = 30
+    """Of the linear head and of mlp. Their learning rates are the same for all rows, and validation
+    chooses among them."""
 
 
 class Fairness(Part):
@@ -402,7 +405,7 @@ class Experiment(Part):
     code); auto: graph on a GPU, none on a CPU."""
     seeds: Annotated[list[Seed], Field(min_length=1), AfterValidator(each_once)]
     """One pre-training and fine-tuning each; splits and data do not change with them."""
-    corpora: Annotated[dict[Name, Corpus], Field(min_length=1)]
+    corpora: Annotated[dict[Name, AnyCorpus], Field(min_length=1)]
     splits: Splits
     encoder: EncoderSizes
     pretrain: Pretrain
@@ -412,6 +415,7 @@ class Experiment(Part):
     protocol: Protocol = Protocol()
 
     table2: Table2 | None = None
+    frozen: Frozen | None = None
     fairness: Fairness | None = None
     verify: Verify | None = None
     ablation: Ablation | None = None

@@ -19,6 +19,8 @@ from userbench.experiment.columns import (
     is_simulated,
 )
 from userbench.experiment.config import Fields, Margins, Part
+from userbench.experiment.corpora import EventCorpus
+from userbench.experiment.cuts import cut_notes
 from userbench.experiment.figures import FigureLayout, figure_layout, figures
 from userbench.experiment.runs import NEIGHBOURS, ResolvedExperiment, ResolvedRun
 
@@ -33,6 +35,8 @@ BASELINE_LABELS = {
     "bag-of-items-long": "bag-of-items (whole history)",
     "popularity": "popularity",
 }
+# Counts of items as user vectors: a baseline of the frozen protocol, under the head of its rows.
+ITEM_COUNTS = "item-counts"
 
 
 class TableTask(Part):
@@ -65,11 +69,27 @@ class Table2Layout(Part):
     notes: list[str] = []
 
 
+class FrozenLayout(Table2Layout):
+    """The table of the frozen protocol."""
+
+    folder: str = "frozen"
+    """Of the experiment's, the one of its score files."""
+    head: str
+    epochs: int
+    untrained: list[str]
+    """Labels of the rows without pre-training."""
+    given: list[str]
+    """Labels of the rows of given vectors."""
+    notes: list[str] = []
+
+
 class CorpusTask(Part):
     """A task of Table 1."""
 
     corpus: str
     paper: str | None
+    label: str | None = Field(None, exclude_if=lambda label: label is None)
+    """How it is called there, where its corpus is an event log."""
 
 
 class Table1Layout(Part):
@@ -77,6 +97,8 @@ class Table1Layout(Part):
 
     tasks: dict[str, CorpusTask]
     simulated: list[str]
+    logs: dict[str, str] = Field({}, exclude_if=lambda logs: not logs)
+    """The corpora that are event logs, and their names in the table."""
 
 
 class TrainedRun(Part):
@@ -145,7 +167,9 @@ class Layouts(Part):
     verify: Margins | None = None
     table1: Table1Layout | None = None
     table2: Table2Layout | None = None
+    frozen: FrozenLayout | None = Field(None, exclude_if=lambda part: part is None)
     training: TrainingLayout | None = None
+    frozen_training: TrainingLayout | None = Field(None, exclude_if=lambda part: part is None)
     tuning: TuningLayout | None = None
     effects: EffectsLayout | None = None
     figures: dict[str, FigureLayout] = {}
@@ -178,7 +202,9 @@ def layouts(resolved: ResolvedExperiment, notes: Sequence[str] = ()) -> Layouts:
         verify=config.verify.margin if config.verify else None,
         table1=table1(resolved),
         table2=table2(resolved, notes) if config.table2 else None,
-        training=training(resolved) if config.table2 else None,
+        training=training(resolved, config.table2.rows) if config.table2 else None,
+        frozen=frozen(resolved) if config.frozen else None,
+        frozen_training=training(resolved, encoders_of(resolved)) if config.frozen else None,
         tuning=tuning(resolved) if resolved.trials else None,
         effects=effects(resolved) if config.sensitivity else None,
         figures={
@@ -189,10 +215,18 @@ def layouts(resolved: ResolvedExperiment, notes: Sequence[str] = ()) -> Layouts:
 
 def table1(resolved: ResolvedExperiment) -> Table1Layout:
     """Table 1."""
-    tasks = resolved.config.tasks
+    logs = {n: of.label or n for n, of in resolved.corpora.items() if isinstance(of, EventCorpus)}
     return Table1Layout(
-        tasks={n: CorpusTask(corpus=t.corpus, paper=t.paper) for n, t in tasks.items()},
+        tasks={
+            name: CorpusTask(
+                corpus=task.corpus,
+                paper=task.paper,
+                label=task.label if task.corpus in logs else None,
+            )
+            for name, task in resolved.config.tasks.items()
+        },
         simulated=[name for name in resolved.corpora if is_simulated(resolved, name)],
+        logs=logs,
     )
 
 
@@ -202,26 +236,56 @@ def table2(resolved: ResolvedExperiment, notes: Sequence[str]) -> Table2Layout:
     return Table2Layout(
         caption_data=caption(resolved, resolved.corpora),
         simulated=any_simulated(resolved, resolved.corpora),
-        tasks=[
-            TableTask(
-                task=name,
-                label=task.label,
-                metric=task.metric,
-                paper=task.paper,
-                simulated=is_simulated(resolved, task.corpus),
-            )
-            for name, task in resolved.config.tasks.items()
-        ],
+        tasks=table_tasks(resolved),
         rows=[TableRow(run=n, label=runs[n].label, paper=runs[n].paper) for n in asked.rows],
         baselines=[TableRow(run=run, label=label) for run, label in BASELINE_LABELS.items()],
         compared_with=asked.compared_with,
-        notes=list(notes),
+        notes=[*cut_notes(resolved), *notes],
     )
 
 
-def training(resolved: ResolvedExperiment) -> TrainingLayout:
-    """The pre-training behind the rows of Table 2 and behind the controls of the fairness table."""
-    config, runs = resolved.config, resolved.runs
+def frozen(resolved: ResolvedExperiment) -> FrozenLayout:
+    """The table of the frozen protocol: the tasks of Table 2, and nothing of the paper."""
+    asked = resolved.config.frozen
+    rows = {name: resolved.runs[name] for name in asked.rows}
+    labels = {ITEM_COUNTS: "item counts, the same head", **BASELINE_LABELS}
+    return FrozenLayout(
+        caption_data=caption(resolved, resolved.corpora),
+        simulated=any_simulated(resolved, resolved.corpora),
+        tasks=[task.model_copy(update={"paper": None}) for task in table_tasks(resolved)],
+        rows=[TableRow(run=name, label=run.label) for name, run in rows.items()],
+        baselines=[TableRow(run=run, label=label) for run, label in labels.items()],
+        compared_with=asked.compared_with,
+        head=asked.head,
+        epochs=asked.epochs,
+        untrained=[r.label for r in rows.values() if r.encoder is None and r.vectors is None],
+        given=[run.label for run in rows.values() if run.vectors is not None],
+    )
+
+
+def table_tasks(resolved: ResolvedExperiment) -> list[TableTask]:
+    """A column for each task of the config, those whose data is absent too."""
+    return [
+        TableTask(
+            task=name,
+            label=task.label,
+            metric=task.metric,
+            paper=task.paper,
+            simulated=is_simulated(resolved, task.corpus),
+        )
+        for name, task in resolved.config.tasks.items()
+    ]
+
+
+def encoders_of(resolved: ResolvedExperiment) -> list[str]:
+    """The rows of the frozen table that are encoders, and no given vectors."""
+    frozen = resolved.config.frozen
+    return [row for row in frozen.rows if resolved.runs[row].vectors is None]
+
+
+def training(resolved: ResolvedExperiment, rows: Sequence[str]) -> TrainingLayout:
+    """The pre-training behind the rows of a table and behind the controls of the fairness table."""
+    runs = resolved.runs
 
     def row(name: str) -> TrainedRow:
         run = runs[name]
@@ -240,9 +304,9 @@ def training(resolved: ResolvedExperiment) -> TrainingLayout:
                 given=checkpoints_read(resolved, name),
                 epochs=resolved.last_epoch,
             )
-            for name in runs_behind(resolved, [*config.table2.rows, *controls])
+            for name in runs_behind(resolved, [*rows, *controls])
         },
-        rows=[row(name) for name in config.table2.rows],
+        rows=[row(name) for name in rows],
         controls=[row(name) for name in controls],
     )
 

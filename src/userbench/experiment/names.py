@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from userbench.experiment.config import KEYS_OF_FIGURES, Experiment
+from userbench.experiment.corpora import EventCorpus, FixedCorpus
 from userbench.experiment.figures import read_figure_file
 from userbench.experiment.runs import NEIGHBOURS
 
@@ -16,11 +17,17 @@ def check_names(config: Experiment) -> None:
 def problems(config: Experiment) -> Iterator[str]:
     """Everything that is wrong with the names of a config, a line each."""
     yield from problems_of_corpora(config)
+    yield from problems_of_examples(config)
     yield from problems_of_runs(config)
     for where, names in named_runs(config).items():
         for name in names:
             if name not in config.runs:
                 yield f"{where}: no run {name!r}; known: {', '.join(config.runs)}"
+            elif config.runs[name].vectors is not None and not where.startswith("frozen."):
+                yield (
+                    f"{where}: run {name!r} is one of given vectors, which nothing trains. Name it "
+                    "in frozen.rows alone"
+                )
     yield from problems_of_studies(config)
     yield from problems_of_figures(config)
     yield from problems_of_numbers(config)
@@ -36,6 +43,38 @@ def problems_of_corpora(config: Experiment) -> Iterator[str]:
         yield f"corpora.{name}: no task is of it. Add one, or leave the corpus out"
 
 
+def problems_of_examples(config: Experiment) -> Iterator[str]:
+    """Tasks that do not say where their examples are, or that their corpus cannot have."""
+    for name, task in config.tasks.items():
+        where, given = f"tasks.{name}", list(task.examples)
+        corpus = config.corpora.get(task.corpus)
+        if isinstance(corpus, FixedCorpus) and given:
+            yield (
+                f"{where}.{given[0]}: only tasks of a corpus of format events have it. Leave it "
+                "out, and name the task's file as `source`"
+            )
+        if not isinstance(corpus, EventCorpus):
+            continue
+        if task.source is not None:
+            yield f"{where}.source: {task.corpus!r} is a log of events. Leave it out"
+        if len(given) != 1:
+            found = f" and has {' and '.join(given)}" if given else ""
+            yield (
+                f"{where}: needs one of labels, targets and next_item, as {task.corpus!r} is a "
+                f"log of events{found}. Write one of them"
+            )
+            continue
+        (key,) = given
+        kinds = ("classification", "binary") if key == "labels" else ("top_n",)
+        if task.kind not in kinds:
+            yield f"{where}.kind: {task.kind!r} does not fit {key}. Write {' or '.join(kinds)}"
+        if key == "next_item" and corpus.hold_out is None:
+            yield (
+                f"{where}.next_item: corpus {task.corpus!r} holds no events out. Add hold_out: "
+                f"{{last: 3}} to corpora.{task.corpus}"
+            )
+
+
 def problems_of_runs(config: Experiment) -> Iterator[str]:
     """Runs that start from, or are given, what is not pre-trained above them."""
     pretrained: list[str] = []
@@ -49,6 +88,11 @@ def problems_of_runs(config: Experiment) -> Iterator[str]:
         if run.encoder_of is not None:
             sources["encoder_of"] = run.encoder_of
         for key, source in sources.items():
+            if source in config.runs and config.runs[source].vectors is not None:
+                yield (
+                    f"runs.{name}.{key}: run {source!r} is one of given vectors, and has no "
+                    "checkpoint. Name a run with a method"
+                )
             free = {"init_from": "none", "encoder_of": None}.get(key, NEIGHBOURS)
             if source not in (*above, free):
                 known = ", ".join([*above, *([free] if free else [])])
@@ -66,6 +110,9 @@ def named_runs(config: Experiment) -> dict[str, list[str]]:
     if config.table2:
         found["table2.rows"] = config.table2.rows
         found["table2.compared_with"] = [config.table2.compared_with]
+    if config.frozen:
+        found["frozen.rows"] = config.frozen.rows
+        found["frozen.compared_with"] = [config.frozen.compared_with]
     if config.fairness:
         found["fairness.controls"] = config.fairness.controls
     if config.sensitivity:
@@ -90,8 +137,11 @@ def problems_of_studies(config: Experiment) -> Iterator[str]:
     for key in ("verify", "fairness"):
         if getattr(config, key) is not None and config.table2 is None:
             yield f"{key}: needs table2. Add it, or leave {key} out"
-    if config.table2 and config.table2.compared_with not in config.table2.rows:
-        yield f"table2.compared_with: {config.table2.compared_with!r} is no row of table2"
+    for key in ("table2", "frozen"):
+        table = getattr(config, key)
+        if table is not None and table.compared_with not in table.rows:
+            yield f"{key}.compared_with: {table.compared_with!r} is no row of {key}"
+    yield from problems_of_frozen(config)
     for run in config.fairness.controls if config.fairness and config.table2 else []:
         if run in config.table2.rows:
             yield f"fairness.controls: {run!r} is a row of table2. Leave it out here"
@@ -108,6 +158,16 @@ def problems_of_studies(config: Experiment) -> Iterator[str]:
                     f"corpora.{name}: simulate.overrides has no number as {parameter!r}, which "
                     "worlds compares"
                 )
+
+
+def problems_of_frozen(config: Experiment) -> Iterator[str]:
+    """Given vectors that no table reads, and a table that is to read no test split."""
+    rows = config.frozen.rows if config.frozen else []
+    for name, run in config.runs.items():
+        if run.vectors is not None and name not in rows:
+            yield f"runs.{name}: no table has these vectors. Name {name!r} in frozen.rows"
+    if config.frozen and not config.finetune.test:
+        yield "frozen: needs test scores. Leave out finetune.test: false, or frozen"
 
 
 def problems_of_similarity(config: Experiment) -> Iterator[str]:

@@ -2,8 +2,9 @@
 
 from typing import Any, NamedTuple
 
+from pydantic import Field
+
 from userbench.experiment.config import (
-    Corpus,
     Experiment,
     Fields,
     LabelShare,
@@ -12,6 +13,7 @@ from userbench.experiment.config import (
     Run,
     Task,
 )
+from userbench.experiment.corpora import Corpus
 from userbench.experiment.ledger import MethodSwitch, ProtocolSwitch, read_ledger, switches
 
 NEIGHBOURS = "neighbours"
@@ -33,6 +35,8 @@ class ResolvedRun(Part):
     protocol: Protocol
     candidates: list[int]
     """Epochs whose checkpoints validation chooses from."""
+    vectors: str | None = Field(None, exclude_if=lambda vectors: vectors is None)
+    """Files of given user vectors, instead of an encoder."""
 
 
 class Trial(NamedTuple):
@@ -138,6 +142,7 @@ def resolve_run(config: Experiment, name: str, run: Run, label: str | None = Non
         batch_size=run.batch_size,
         protocol=protocol,
         candidates=candidates,
+        vectors=run.vectors,
     )
 
 
@@ -159,6 +164,11 @@ def start_of(config: Experiment, name: str, run: Run, protocol: Protocol) -> str
         raise ValueError(
             f"protocol.warm_start: run {name!r} would start from a run {start!r}, which is not "
             "there. Add it to runs, or set warm_start: none"
+        )
+    if config.runs[start].vectors is not None:
+        raise ValueError(
+            f"protocol.warm_start: run {start!r} is one of given vectors, and no run can start "
+            "from those. Name another, or set warm_start: none"
         )
     return start
 

@@ -73,7 +73,8 @@ def starts_flag(resolved: ResolvedExperiment, run: str) -> str:
 
 def finetune_settings(resolved: ResolvedExperiment, run: str, task: Task) -> Fields:
     """How a task is fine-tuned: the same for every run, but for the protocol it may override."""
-    protocol = resolved.runs[run].protocol
+    # Item counts are no run of a config, and have the protocol of all.
+    protocol = (resolved.runs.get(run) or resolved.config).protocol
     return {
         "kind": task.kind,
         "lr": task.lr,
@@ -82,6 +83,27 @@ def finetune_settings(resolved: ResolvedExperiment, run: str, task: Task) -> Fie
         "dropout": protocol.finetune_dropout,
         **{key: getattr(protocol, key) for key in OF_FINETUNING},
     }
+
+
+def candidate_names(resolved: ResolvedExperiment, run: str) -> list[str]:
+    """Names of the vector files of a run: its candidate checkpoints or, without any, its starts."""
+    asked = resolved.runs[run]
+    if asked.encoder:
+        return [f"epoch{epoch}" for epoch in asked.candidates]
+    return [f"start{number}" for number in range(1, len(asked.candidates) + 1)]
+
+
+def frozen_settings(resolved: ResolvedExperiment, run: str, task: Task) -> Fields:
+    """How a head learns a task on frozen vectors: as in fine-tuning, but for rates and epochs."""
+    changed = {"epochs": resolved.config.frozen.epochs}
+    settings = finetune_settings(resolved, run, task) | changed
+    return {name: value for name, value in settings.items() if name not in ("lr", "dropout")}
+
+
+def head_flags(resolved: ResolvedExperiment) -> str:
+    """The head of the frozen protocol; that of fine-tuning is as wide as its encoder."""
+    head = resolved.config.frozen.head
+    return f"--head {head}" + (f" --hidden {resolved.config.encoder.dim}" if head == "mlp" else "")
 
 
 def baselines_of(resolved: ResolvedExperiment, corpus: str) -> list[tuple[str, str]]:

@@ -6,7 +6,7 @@ A line names the place, what is wrong there and, where it is known, the remedy.
 import difflib
 import json
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from types import NoneType, UnionType
@@ -78,16 +78,22 @@ def first_problem(errors: ValidationError, kind: Any) -> str:
     """
     found = errors.errors(include_url=False)
     first = min(found, key=lambda error: error["type"] != "extra_forbidden")
-    place = [part for part in first["loc"] if not is_type_name(part)]
+    place = keys(first["loc"], kind)
     where, above = dotted(place), dotted(place[:-1])
     value = reprlib.repr(first["input"])
     if first["type"] == "extra_forbidden":
-        return unknown_key(place, kind)
+        return unknown_key(place, known_keys(first["loc"][:-1], kind))
     if first["type"] == "missing":
         return f"{above}: {place[-1]!r} is missing"
+    if first["type"] == "union_tag_not_found":
+        return f"{where}: {first['ctx']['discriminator']} is missing"
+    if first["type"] == "union_tag_invalid":
+        key = first["ctx"]["discriminator"].strip("'")
+        found = reprlib.repr(first["input"][key])
+        return f"{where}.{key}: {found} should be one of {first['ctx']['expected_tags']}"
     if first["type"] == "value_error":
         return f"{where}: {first['ctx']['error']}"
-    if first["type"] in ("model_type", "dict_type"):
+    if first["type"] in ("model_type", "model_attributes_type", "dict_type"):
         return f"{where}: {value} is no mapping of keys to values"
     if place[-1:] == ["[key]"]:
         return f"{above}: {value} is no name of small letters, digits, _ and -"
@@ -104,7 +110,9 @@ def dotted(place: Iterable[Any]) -> str:
 
 
 def hint(value: Any, wanted: str) -> str:
-    """How to write a number that YAML or the model takes for something else; mostly empty."""
+    """How to write what YAML or the model takes for something else; mostly empty."""
+    if "list" in wanted and isinstance(value, str):
+        return f": write [{value}]"
     if "number" not in wanted and "integer" not in wanted:
         return ""
     try:
@@ -122,10 +130,10 @@ def is_type_name(part: Any) -> bool:
     return isinstance(part, str) and (part == "constrained-int" or part.startswith("literal["))
 
 
-def unknown_key(place: list[Any], kind: Any) -> str:
-    """A key that does not exist, and one that may have been meant."""
+def unknown_key(place: list[Any], known: list[str]) -> str:
+    """A key that does not exist, and one of the known ones that may have been meant."""
     *above, unknown = place
-    where, known = dotted(above), known_keys(above, kind)
+    where = dotted(above)
     if RENAMED.get(unknown) in known:
         return f"{where}: {unknown!r} is now called {RENAMED[unknown]!r}. Rename it"
     if unknown in REMOVED and not above:
@@ -135,18 +143,47 @@ def unknown_key(place: list[Any], kind: Any) -> str:
     return f"{where}: unknown key {unknown!r}" + (f"; known: {', '.join(known)}" if known else "")
 
 
+def keys(place: Iterable[Any], kind: Any) -> list[Any]:
+    """The keys of a place that pydantic names, without the names of types among them."""
+    return [key for key, _ in steps(place, kind) if key is not None]
+
+
 def known_keys(place: Iterable[Any], kind: Any) -> list[str]:
     """The keys of the model at a place of this kind; none where its type depends on the value."""
-    for part in place:
-        kind = without_none(kind)
-        if is_model(kind):
-            kind = kind.model_fields[part].annotation
-        elif get_origin(kind) in (list, dict):
-            kind = get_args(kind)[-1]  # of the entries
-        else:
-            return []
+    for _, there in steps(place, kind):
+        kind = there
     kind = without_none(kind)
     return list(kind.model_fields) if is_model(kind) else []
+
+
+def steps(place: Iterable[Any], kind: Any) -> Iterator[tuple[Any, Any]]:
+    """Each key of a place with the type of what is there; the tag of a union of models is none."""
+    for part in place:
+        if part in (models := models_by_tag(kind)):
+            kind = models[part]
+            yield None, kind
+        elif not is_type_name(part):
+            kind = type_below(without_none(kind), part)
+            yield part, kind
+
+
+def type_below(kind: Any, key: Any) -> Any:
+    """The type of what a model or a container of this type has at a key; None if it is unknown."""
+    if is_model(kind):
+        return kind.model_fields[key].annotation if key in kind.model_fields else None
+    return get_args(kind)[-1] if get_origin(kind) in (list, dict) else None
+
+
+def models_by_tag(kind: Any) -> dict[str, Any]:
+    """The models of a union that are told apart by the value of a field; none of another type."""
+    union, *about = get_args(kind) if get_origin(kind) is Annotated else (kind,)
+    fields = [of.discriminator for of in about if getattr(of, "discriminator", None)]
+    return {
+        tag: model
+        for field in fields
+        for model in get_args(union)
+        for tag in get_args(model.model_fields[field].annotation)
+    }
 
 
 def without_none(kind: Any) -> Any:

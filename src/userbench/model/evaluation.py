@@ -7,9 +7,7 @@ from torch import Tensor
 from userbench.data.store import BehaviourStore
 from userbench.model.encoder import UserVectors
 from userbench.model.tasks import LabelTask, TopNTask
-
-# Why: evaluation keeps no activations, so its batches may be larger than those of training.
-ENCODED_AT_ONCE = 512
+from userbench.model.user_vectors import user_vectors
 
 
 @torch.no_grad()
@@ -37,8 +35,5 @@ def encode(
     """User vectors of the picked examples, every user encoded once."""
     model.eval()
     unique, place = model["head"].examples.users[picked].unique(return_inverse=True)
-    batches = map(store.batch, unique.cpu().split(ENCODED_AT_ONCE))
-    users: UserVectors = torch.cat(
-        [model["encoder"](batch.items, batch.bounds) for batch in batches]
-    )
+    users: UserVectors = torch.cat([*user_vectors(model["encoder"], store, unique)])
     return users[place]

@@ -1,4 +1,4 @@
-"""The downstream tasks: a head on the user vector, its loss, and its scores on a whole split.
+"""The downstream tasks: the loss of a head on user vectors, and its scores on a whole split.
 
 Three kinds: classification (accuracy), binary (AUC), top-N recommendation (NDCG@10).
 """
@@ -17,12 +17,12 @@ from torch import Tensor, nn
 from userbench.data.splits import TEST, TRAIN
 from userbench.data.store import LabelledExamples, TargetExamples, load_labels, load_targets
 from userbench.fields import check_fields
-from userbench.model.encoder import UserVectors, initialise
+from userbench.model.encoder import UserVectors
+from userbench.model.heads import Head, TwoLayerHead
 from userbench.model.kernels.bpr import Positives, bpr
 from userbench.model.kernels.language import used_for
-from userbench.model.losses import BiasStart, log_frequency
+from userbench.model.losses import BiasStart
 from userbench.model.metrics import TIES, metrics_of, numbers, ranks
-from userbench.seeds import generator_of
 
 SELECTION_METRIC = {"classification": "accuracy", "binary": "auc", "top_n": "ndcg@10"}
 LEGAL = {
@@ -95,42 +95,16 @@ def check_task(given: dict[str, Any]) -> None:
         raise ValueError(f"--task {json.dumps(given)}: without {', '.join(missing)}")
 
 
-class Head(nn.Module):
-    """Linear, ReLU, Linear: user vector -> one score per class or candidate.
-
-    A user vector wider than the encoder's `dim` (several interests) meets a wider first layer.
-    """
-
-    def __init__(self, width: int, dim: int, outputs: int):
-        super().__init__()
-        self.widen = nn.Linear(width, dim)
-        self.score = nn.Linear(dim, outputs)
-
-    def start(self, *of: int | str) -> None:
-        """Draw the weights `of` a seed and names: of equal layers, the same for every method."""
-        for name, layer in self.named_children():
-            initialise(layer, generator_of(*of, name))
-
-    def forward(self, users: UserVectors) -> Float[Tensor, "users outputs"]:
-        """Scores of all classes or candidates."""
-        return self.score(F.relu(self.widen(users)))
-
-    def start_at_frequencies(self, outputs: Int[Tensor, " examples"]) -> None:
-        """Set the last bias to the log frequency of each class or candidate in `outputs`."""
-        counts = outputs.bincount(minlength=len(self.score.bias))
-        self.score.bias.data.copy_(log_frequency(counts))
-
-
 class LabelTask(nn.Module):
     """Classification and binary tasks: softmax cross-entropy; accuracy, or AUC of class 1."""
 
-    def __init__(self, examples: LabelledExamples, width: int, dim: int, kind: str):
+    def __init__(self, examples: LabelledExamples, head: Head, kind: str):
         super().__init__()
         if kind == "binary" and examples.n_classes != 2:
             raise ValueError(f"a binary task needs 2 classes, the data has {examples.n_classes}")
         self.examples = examples
         self.kind = kind
-        self.head = Head(width, dim, examples.n_classes)
+        self.head = head
 
     def loss(self, users: UserVectors, picked: Int[Tensor, " users"]) -> Float[Tensor, ""]:
         """Cross-entropy of the picked examples, whose user vectors are given."""
@@ -167,15 +141,45 @@ class Ranking:
     ):
         self.examples, self.ties, self.average = examples, ties, average
         self.known, self.known_from = padded_targets(examples, stages)
+        # Most seen candidates of a row: on the host, so that no step waits for it.
+        self.most_seen = 0 if examples.seen is None else int(examples.seen_offsets.diff().max())
         last = {"all": TEST, "train": TRAIN}.get(known_targets)
         # Of each example the last split whose positives are known where it is asked for.
         self.last = stages if last is None else torch.full_like(stages, last)
 
     def known_to(self, picked: Int[Tensor, " some"]) -> Int[Tensor, "some known"]:
-        """The user's known positives for each picked example: ascending, padding anywhere."""
+        """The user's known positives for each picked example: ascending, padding anywhere.
+
+        What the user has seen is among them, where the task excludes it.
+        """
         rows = self.examples.rows[picked]
         later = self.known_from[rows] > self.last[picked, None]
-        return self.known[rows].masked_fill(later, self.examples.n_candidates)
+        known = self.known[rows].masked_fill(later, self.examples.n_candidates)
+        if self.examples.seen is None:
+            return known
+        return torch.cat([known, self.seen_by(rows)], dim=1).sort(1).values
+
+    def seen_by(self, rows: Int[Tensor, " some"]) -> Int[Tensor, "some seen"]:
+        """The seen candidates of some rows, padded with `n_candidates`."""
+        # Why not one padded matrix of all rows: it would be 1.4 GB for 1.5 million users of up to
+        # 100 items, in 64 bits. These arrays are at most half of that.
+        seen, offsets = self.examples.seen, self.examples.seen_offsets
+        places = offsets[rows, None] + torch.arange(self.most_seen, device=rows.device)
+        there = places < offsets[rows + 1, None]
+        found = seen[places.where(there, 0)].long()
+        return found.where(there, self.examples.n_candidates)
+
+    def positives(self, picked: Int[Tensor, " some"]) -> tuple[Int[Tensor, " some"], Positives]:
+        """What the kernel of BPR draws negatives by: the examples' numbers, and what is known."""
+        examples = self.examples
+        if examples.seen is None:
+            known = self.known, self.known_from
+            return picked, Positives(examples.targets, examples.rows, self.last, *known)
+        # The kernel reads rows of a padded matrix: that of this batch alone.
+        each, known = torch.arange(len(picked), device=picked.device), self.known_to(picked)
+        never_later = torch.zeros_like(known, dtype=torch.uint8)
+        batch = examples.targets[picked], each, self.last[picked], known, never_later
+        return each, Positives(*batch)
 
     def predict(
         self,
@@ -208,10 +212,10 @@ class TopNTask(nn.Module):
     BPR: Rendle et al., UAI 2009. Negatives and evaluation leave out the user's known positives.
     """
 
-    def __init__(self, examples: TargetExamples, width: int, dim: int, ranking: Ranking):
+    def __init__(self, examples: TargetExamples, head: Head, ranking: Ranking):
         super().__init__()
         self.examples = examples
-        self.head = Head(width, dim, examples.n_candidates)
+        self.head = head
         self.ranking = ranking
 
     def loss(self, users: UserVectors, picked: Int[Tensor, " users"]) -> Float[Tensor, ""]:
@@ -219,17 +223,15 @@ class TopNTask(nn.Module):
         last, ranking = self.head.score, self.ranking
         uniform = torch.rand(len(picked), device=picked.device, dtype=torch.float64)
         if used_for(users):
-            hidden = F.relu(self.head.widen(users))
-            known = Positives(
-                *(self.examples.targets, self.examples.rows),
-                *(ranking.last, ranking.known, ranking.known_from),
-            )
-            return bpr(hidden, last.weight, last.bias, uniform, picked, known).mean()
+            hidden = self.head.hidden(users)
+            asked, known = ranking.positives(picked)
+            return bpr(hidden, last.weight, last.bias, uniform, asked, known).mean()
         positive = self.examples.targets[picked]
         known = ranking.known_to(picked)
         negative = unknown_candidates(known, self.examples.n_candidates, uniform)
+        negative = negative.where(negative >= 0, positive)
         weight = last.weight[positive] - last.weight[negative]
-        hidden = F.relu(self.head.widen(users))
+        hidden = self.head.hidden(users)
         margin = (hidden * weight).sum(-1) + last.bias[positive] - last.bias[negative]
         return -F.logsigmoid(margin).mean()
 
@@ -262,7 +264,7 @@ def padded_targets(
 def unknown_candidates(
     known: Int[Tensor, "users known"], n_candidates: int, uniform: Float64[Tensor, " users"]
 ) -> Int[Tensor, " users"]:
-    """One candidate per user, drawn by `uniform` among those not in `known`.
+    """One candidate per user, drawn by `uniform` among those not in `known`; -1 for none.
 
     Exact without rejection: draw among n - |known| and step over each known candidate in order.
     Those ascend; `n_candidates`, which pads them, may be anywhere between, as no draw is so
@@ -291,15 +293,33 @@ def build_head(
     dim: int,
     seed: int,
 ) -> LabelTask | TopNTask:
-    """A new head for user vectors of `width`; `stages` of its examples as in `Ranking`."""
+    """The task with fine-tuning's head for user vectors of `width`, as in `with_head`."""
+    head = TwoLayerHead(width, dim, outputs_of(examples))
+    return with_head(task, examples, stages, head, seed)
+
+
+def outputs_of(examples: LabelledExamples | TargetExamples) -> int:
+    """The number of classes or candidates."""
+    ranked = isinstance(examples, TargetExamples)
+    return examples.n_candidates if ranked else examples.n_classes
+
+
+def with_head(
+    task: Task,
+    examples: LabelledExamples | TargetExamples,
+    stages: UInt8[Tensor, " examples"],
+    head: Head,
+    seed: int,
+) -> LabelTask | TopNTask:
+    """The task with a new head, its weights drawn; `stages` of its examples as in `Ranking`."""
     if isinstance(examples, TargetExamples):
         protocol = task.known_targets, task.ties, task.average
-        built = TopNTask(examples, width, dim, Ranking(examples, stages, *protocol))
+        built = TopNTask(examples, head, Ranking(examples, stages, *protocol))
         outputs = examples.targets
     else:
-        built = LabelTask(examples, width, dim, task.kind)
+        built = LabelTask(examples, head, task.kind)
         outputs = examples.labels
-    built.head.start(seed, task.name, "head")
+    head.start(seed, task.name, "head")
     if task.bias_start == "frequency":
-        built.head.start_at_frequencies(outputs[stages == TRAIN])
+        head.start_at_frequencies(outputs[stages == TRAIN])
     return built.to(stages.device)

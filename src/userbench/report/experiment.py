@@ -29,6 +29,8 @@ ASKED_BY = {
     "table1": "corpora",
     "table2": "table2",
     "training": "table2",
+    "frozen": "frozen",
+    "frozen_training": "frozen",
     "tuning": "tuning",
     "effects": "sensitivity",
 }

@@ -23,6 +23,8 @@ UNPLANNED = {
     "simulate": Needs(60, 8_000),
     "behaviours": Needs(60, 8_000),
     "task": Needs(60, 8_000),
+    "events_corpus": Needs(60, 8_000),
+    "events_task": Needs(60, 8_000),
     "user_split": Needs(60, 8_000),
     "task_split": Needs(60, 8_000),
     "neighbours": Needs(120, 8_000),
@@ -30,6 +32,9 @@ UNPLANNED = {
     "pretrain": Needs(24 * 60, 8_000),
     "finetune": Needs(24 * 60, 8_000),
     "similarity": Needs(60, 8_000),
+    "embed": Needs(120, 8_000),
+    "counts": Needs(60, 8_000),
+    "frozen": Needs(12 * 60, 16_000),
 }
 Plan = dict[tuple[str, str, str], Needs]
 

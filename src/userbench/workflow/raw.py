@@ -4,13 +4,18 @@ A job that reads a raw file depends on its content, not on its path, its time or
 it. Checksums of large files are cached by path, size and time of change.
 """
 
+import hashlib
 import json
 import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from userbench.data.events.containers import TableFile, find_files
 from userbench.data.format import RawFile, find_file, is_named_after
 from userbench.data.raw_bytes import checksum
-from userbench.experiment.config import Corpus, Experiment
+from userbench.experiment.config import Experiment
+from userbench.experiment.corpora import Corpus, Table
 from userbench.results.artifact import MANIFEST, write_json
 
 
@@ -25,6 +30,9 @@ def raw_paths(config: Experiment, source: str) -> dict[str, str]:
         if corpus.simulate is not None:
             continue
         path = corpus.raw or os.environ.get(corpus.raw_env or "", "")
+        if path.startswith("~"):
+            with suppress(RuntimeError):  # of a user that there is not: it does not exist
+                path = str(Path(path).expanduser())
         remedy = f"Set corpora.{name}.raw" + (f" or {corpus.raw_env}" if corpus.raw_env else "")
         where = f"{source}: corpora.{name}"
         if not path and not corpus.optional:
@@ -44,21 +52,55 @@ def content_of(name: str, corpus: Corpus, raw: str, source: str, made: Path, cac
     Raises:
         ValueError: there is no such file, or more than one.
     """
-    try:
+    with of_corpus(name):
         file = find_file(Path(raw), corpus.format, source)
         content = cached_checksum(file, cache)
-    except ValueError as problem:
-        raise ValueError(f"corpora.{name}: {problem}") from None
     names = [name for name in corpus.sha256 if is_named_after(file.source, name)]
     expected = {corpus.sha256[name].lower() for name in names}
-    if expected - {content}:
+    return marked(content, corpus, is_expected=not expected - {content}, made=made)
+
+
+def content_of_tables(
+    name: str, corpus: Corpus, raw: str, tables: Sequence[Table], made: Path, cache: Path
+) -> str:
+    """SHA-256 of the files of some tables of events or examples; as in `content_of`.
+
+    Of several files it is that of their checksums, in the order in which they are read.
+    """
+    with of_corpus(name):
+        files = [file for table in tables for file in find_files(Path(raw), table.files)]
+        contents = [cached_checksum(file, cache) for file in files]
+    expected = [corpus.sha256.get(file.name, "").lower() for file in files]
+    is_expected = all(e in ("", c) for e, c in zip(expected, contents, strict=True))
+    return marked(together(contents), corpus, is_expected, made)
+
+
+@contextmanager
+def of_corpus(name: str) -> Iterator[None]:
+    """Let a ValueError of the block name the corpus."""
+    try:
+        yield
+    except ValueError as problem:
+        raise ValueError(f"corpora.{name}: {problem}") from None
+
+
+def marked(content: str, corpus: Corpus, is_expected: bool, made: Path) -> str:
+    """A checksum, with the reason why what has it would be refused now, if it would."""
+    if not is_expected:
         return f"{content}, another one is expected"
     if bad_rows_of(made, content) > corpus.max_bad_rows:
         return f"{content}, too many bad lines"
     return content
 
 
-def cached_checksum(file: RawFile, cache: Path) -> str:
+def together(checksums: Sequence[str]) -> str:
+    """The checksum of several files in their order; of one, its own."""
+    if len(checksums) == 1:
+        return checksums[0]
+    return hashlib.sha256("\n".join(checksums).encode()).hexdigest()
+
+
+def cached_checksum(file: RawFile | TableFile, cache: Path) -> str:
     """SHA-256 of a raw file; computed only if the file has changed since it was cached."""
     path = file.path.absolute()
     name = f"{path}/{file.member}" if file.member else str(path)
@@ -84,7 +126,7 @@ def bad_rows_of(made: Path, content: str) -> int:
     """Number of lines left out of a folder of arrays that was made of this content, else 0."""
     try:
         manifest = json.loads((made / MANIFEST).read_bytes())
-        (file,) = manifest["raw"].values()
-        return manifest["bad_rows"] if file["sha256"] == content else 0
+        read = together([file["sha256"] for file in manifest["raw"].values()])
+        return manifest["bad_rows"] if read == content else 0
     except (OSError, ValueError, KeyError, TypeError):
         return 0

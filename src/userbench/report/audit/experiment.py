@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from userbench.experiment.layouts import ITEM_COUNTS
 from userbench.experiment.validation import read_json, validated
 from userbench.report.audit.tables import CLOSE, command_of, differences, is_table, run_again
 from userbench.report.statistics.resampling import weighted_metric
@@ -92,13 +93,12 @@ class Audit:
                 self.fail(path, "no provenance record")
         self.looked_at["files"] += len(files)
         scores = [path for path in files if is_scores(self.folder, path)]
-        cells: dict[tuple[str, str], dict[int, Path]] = defaultdict(dict)
+        cells: dict[Path, dict[int, Path]] = defaultdict(dict)
         for path in tqdm(scores, f"{self.folder}: scores", disable=None, leave=False):
             with self.errors_found(path):
                 content = self.check_scores(path)
-                # A baseline has no epoch, and needs no seeds.
-                if "failed" in content or content["best"]["epoch"]:
-                    cells[content["run"], content["task"]][content["seed"]] = path
+                if needs_seeds(content):
+                    cells[path.parent][content["seed"]] = path
         self.check_commands()
         # Why by command: one may have made several tables, and makes all of them again.
         made = {
@@ -237,7 +237,7 @@ class Audit:
 
     # ---------------------------------------------------------------------------------------- notes
 
-    def compare_seeds(self, cells: dict[tuple[str, str], dict[int, Path]]) -> None:
+    def compare_seeds(self, cells: dict[Path, dict[int, Path]]) -> None:
         """Note seeds that are missing, and cells whose seeds were made in different ways."""
         seeds = sorted(set().union(*cells.values()))
         unlike: dict[str, list[Path]] = defaultdict(list)
@@ -284,12 +284,18 @@ def within(path: Path, name: str) -> Path:
     return Path(os.path.normpath(path.parent / name))
 
 
+def needs_seeds(content: dict[str, Any]) -> bool:
+    """Whether every seed has a score file like this one; baselines have one for all."""
+    trained = "failed" in content or content["best"]["epoch"] > 0
+    return trained and content["run"] != ITEM_COUNTS
+
+
 def is_scores(folder: Path, path: Path) -> bool:
-    """Whether a file is finetune/<run>/<task>/seed<k>.json."""
+    """Whether a file is finetune/<run>/<task>/seed<k>.json, or the same of frozen/."""
     parts = path.relative_to(folder).parts
     return (
         len(parts) == 4
-        and parts[0] == "finetune"
+        and parts[0] in ("finetune", "frozen")
         and path.suffix == ".json"
         and (not path.name.endswith(RECORD))
     )

@@ -33,6 +33,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "verdict": verdict.main,
 }
 CALL = ["-m", "userbench"]  # after the name of Python
+CHOSEN = {"--table"}
 READ = {
     *("--experiment", "--scores", "--store", "--examples", "--predictions", "--table1"),
     *("--agreement", "--cosines", "--baselines", "--statistics", "--curves", "--controls"),
@@ -74,7 +75,7 @@ def run_again(command: Sequence[str], path: Path, folder: Path) -> list[Path]:
     for number, word in enumerate(words):
         if word.startswith("--"):
             flag = word
-            if flag not in READ | WRITTEN:
+            if flag not in READ | WRITTEN | CHOSEN:
                 raise ValueError(f"its record has a command with {flag}, which is not run again")
         elif flag in WRITTEN:
             if Path(word).name == path.name:

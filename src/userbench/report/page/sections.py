@@ -11,6 +11,7 @@ from userbench.experiment.figures import read_figure_file
 from userbench.report.experiment import read_layouts
 from userbench.report.page.shown import read_table, shown
 from userbench.report.tables import fairness
+from userbench.report.tables.cells import score_text
 from userbench.report.verdict.page import refusals
 from userbench.report.verdict.table import NOT_COMPARED
 
@@ -29,6 +30,12 @@ class Section(NamedTuple):
     prepare: Callable[[pd.DataFrame], pd.DataFrame] | None = None  # what of a table is shown
 
 
+STATISTICS_SHOWN = (
+    *("row", "label", "mean", "low", "high", "test_std", "baseline.verdict"),
+    *("baseline.difference", "baseline.low", "baseline.high", "baseline.p_holm"),
+    *("baseline.p_table", "best_other.run", "best_other.verdict"),
+    *("best_other.difference", "best_other.p_holm", "note"),
+)
 GUESS = (
     "Seeds needed are a guess, in brackets its 90% interval; who adds seeds until a difference "
     "shows is wrong more often than in 5%."
@@ -51,7 +58,33 @@ def compared(verdicts: pd.DataFrame) -> pd.DataFrame:
     return verdicts[verdicts["verdict"] != NOT_COMPARED]
 
 
+def frozen_cells(table: pd.DataFrame) -> pd.DataFrame:
+    """The frozen table as shown: mean±std of each task, baselines last."""
+    kinds = table["ranked"].map({True: "row", False: "reference"})
+    shown_table = pd.DataFrame({"user vectors": table["label"], "kind": kinds})
+    for name in table.columns[table.columns.str.endswith(".mean")]:
+        task = name.removesuffix(".mean")
+        pairs = zip(table[name], table[f"{task}.std"], strict=True)
+        shown_table[task] = [score_text(*pair) for pair in pairs]
+    return shown_table.assign(data=table["data"])
+
+
 BEFORE_FIGURES = (
+    Section(
+        "frozen",
+        "Frozen encoders",
+        "The frozen protocol: encoders stay as pre-training left them, or user vectors are given, "
+        "and the same head learns on all of them. Test scores in percent, mean±std over seeds; "
+        "references are not ranked (frozen.md has the notes).",
+        {"frozen.csv": ()},
+        prepare=frozen_cells,
+    ),
+    Section(
+        "frozen_statistics",
+        "Frozen encoders: significance",
+        "The comparisons of the frozen table, as those of Table 2 are made. " + GUESS,
+        {"frozen_statistics.csv": STATISTICS_SHOWN},
+    ),
     Section(
         "verdict",
         "Verdicts",
@@ -75,14 +108,7 @@ BEFORE_FIGURES = (
         "Means with 95% intervals over seeds and test users, tests of each row against the "
         "baseline, and against all other rows at once. Paired by seed and by test user; p values "
         "corrected over the tasks of a row, p_table over the whole table. " + GUESS,
-        {
-            "statistics.csv": (
-                *("row", "label", "mean", "low", "high", "test_std", "baseline.verdict"),
-                *("baseline.difference", "baseline.low", "baseline.high", "baseline.p_holm"),
-                *("baseline.p_table", "best_other.run", "best_other.verdict"),
-                *("best_other.difference", "best_other.p_holm", "note"),
-            )
-        },
+        {"statistics.csv": STATISTICS_SHOWN},
     ),
     Section(
         "aggregate",

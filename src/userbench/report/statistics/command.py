@@ -4,9 +4,10 @@ userbench statistics --scores scores.csv --predictions FILE...
     --experiment experiment.json --csv statistics.csv --md statistics.md
     --aggregate-csv aggregate.csv --aggregate-md aggregate.md
 
-The rows and tasks are those of Table 2. Every comparison of rows counts two kinds of noise: that of
-the seeds, and that of the test users (`inference`, docs/statistics.md). The first pair of files
-compares rows task by task, the second over all tasks.
+The rows and tasks are those of Table 2 or, with `--table frozen`, of the table of the frozen
+protocol. Every comparison of rows counts two kinds of noise: that of the seeds, and that of the
+test users (`inference`, docs/statistics.md). The first pair of files compares rows task by task,
+the second over all tasks.
 """
 
 from collections.abc import Iterable
@@ -34,7 +35,7 @@ from userbench.report.statistics.row_differences import Guess, decision, differe
 from userbench.report.tables.cells import interval, number
 from userbench.report.tables.data_origin import SIMULATED, data_statement
 from userbench.report.tables.headline import sentences
-from userbench.report.tables.table2_layout import read_table2_layout
+from userbench.report.tables.table2_layout import add_table_flag, read_table2_layout
 from userbench.results import artifact
 from userbench.results.scores import read_scores
 from userbench.results.tables import resolved, write_csv
@@ -215,10 +216,11 @@ def main(argv: list[str] | None = None) -> None:
         help="of test users",
     )
     parser.add_argument("--experiment", type=Path, required=True, help="experiment.json")
+    add_table_flag(parser)
     for name in ("csv", "md", "aggregate-csv", "aggregate-md"):
         parser.add_argument(f"--{name}", type=Path, required=True, help="file to write")
     args = parser.parse_args(argv)
-    layout = read_table2_layout(args.experiment)
+    layout = read_table2_layout(args.experiment, args.table)
     # Why one command for both: it draws the test users of every prediction again.
     found = collect(read_scores(args.scores), layout, args.predictions)
     read = artifact.fingerprints([args.scores, args.experiment, *args.predictions])

@@ -10,6 +10,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from userbench.report.statistics.resampling import RESAMPLES, describe_seeds, resample
+from userbench.report.tables.notes import folder_of
 from userbench.report.tables.summary import check_comparable
 
 
@@ -55,7 +56,7 @@ def collect(
     names = [task["task"] for task in tasks]
     for cell in product(names, rows, seeds):
         if cell not in present:
-            raise ValueError(missing_seed(*cell))
+            raise ValueError(missing_seed(*cell, folder_of(layout)))
     found = resample(test, tasks, predictions)
     shape = (len(tasks), len(rows) + len(baselines), len(seeds))
     values, notes = np.full(shape, np.nan), np.full(shape[:2], "", dtype=object)
@@ -84,10 +85,10 @@ def collect(
     )
 
 
-def missing_seed(task: str, run: str, seed: int) -> str:
+def missing_seed(task: str, run: str, seed: int, folder: str) -> str:
     """What to do where a row has no score of a seed that others have."""
     return (
         f"task {task!r}: run {run!r} has no score of seed {seed}, though others have. Give "
-        f"finetune/{run}/{task}/seed{seed}.json to the command `scores`, too, or put the seed "
+        f"{folder}/{run}/{task}/seed{seed}.json to the command `scores`, too, or put the seed "
         "into the config's `seeds` and run the workflow: scores are paired by seed."
     )

@@ -2,6 +2,8 @@
 
 userbench headline --statistics statistics.csv --agreement agreement.csv
     --experiment experiment.json --md headline.md
+
+Of the table of the frozen protocol: `--table frozen`, its own statistics, and no agreement.
 """
 
 from collections.abc import Sequence
@@ -18,7 +20,7 @@ from userbench.report.statistics.inference import LEVEL
 from userbench.report.statistics.multiple_tests import holm
 from userbench.report.statistics.over_tasks import average_rank
 from userbench.report.tables.cells import number, signed
-from userbench.report.tables.table2_layout import read_table2_layout
+from userbench.report.tables.table2_layout import add_table_flag, read_table2_layout
 from userbench.results import artifact
 from userbench.results.tables import read_table, resolved
 
@@ -271,13 +273,15 @@ def listed(texts: Sequence[str]) -> str:
 def main(argv: list[str] | None = None) -> None:
     """Write what Table 2 says as Markdown; an error in the input is reported in one line."""
     parser = command_line.parser("headline", __doc__)
-    for name in ("statistics", "agreement"):
-        parser.add_argument(f"--{name}", type=Path, required=True, help=f"{name}.csv")
+    parser.add_argument("--statistics", type=Path, required=True, help="statistics.csv")
+    parser.add_argument("--agreement", type=Path, help="agreement.csv: a sentence")
+    add_table_flag(parser)
     parser.add_argument("--experiment", type=Path, required=True, help="experiment.json")
     parser.add_argument("--md", type=Path, required=True, help="file to write")
     args = parser.parse_args(argv)
-    layout = read_table2_layout(args.experiment)
-    found = sentences(read_cells(args.statistics), layout, read_order(args.agreement))
+    layout = read_table2_layout(args.experiment, args.table)
+    order = read_order(args.agreement) if args.agreement else None
+    found = sentences(read_cells(args.statistics), layout, order)
     artifact.write_text(args.md, render("headline.md", sentences=found))
-    read = artifact.fingerprints([args.experiment, args.statistics, args.agreement])
+    read = artifact.fingerprints(filter(None, [args.experiment, args.statistics, args.agreement]))
     artifact.record(args.md, resolved(args), read)

@@ -7,6 +7,7 @@ import pandas as pd
 
 from userbench.report.tables.cells import number
 from userbench.report.tables.data_origin import SIMULATED
+from userbench.report.tables.frozen import is_frozen
 
 FILES_NAMED = 6
 """At most so many missing files are named below a table."""
@@ -28,12 +29,19 @@ def measurement_notes(
         *example_notes(scores, tasks),
     ]
     if layout["baselines"]:
-        notes.append("References are not ranked and do not depend on the seed.")
+        frozen = "; item counts have the head of the rows, and one seed"
+        seeds = frozen if is_frozen(layout) else " and do not depend on the seed"
+        notes.append(f"References are not ranked{seeds}.")
     if any("@" in task["metric"] for task in tasks):
         notes.append(
             "NDCG, HR and MRR rank the full catalogue, without the user's other known positives."
         )
     return notes
+
+
+def folder_of(layout: dict[str, Any]) -> str:
+    """The folder of the experiment that has the score files of a table."""
+    return layout.get("folder", "finetune")
 
 
 def simulated_notes(tasks: Sequence[dict[str, Any]]) -> list[str]:
@@ -74,7 +82,7 @@ def failed_notes(scores: pd.DataFrame, layout: dict[str, Any]) -> list[str]:
             own = (failed["run"] == row["run"]) & (failed["task"] == task["task"])
             if seeds := list(map(str, failed.loc[own, "seed"])):
                 which = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {', '.join(seeds)}"
-                why = f"finetune/{row['run']}/{task['task']}/seed{seeds[0]}.json"
+                why = f"{folder_of(layout)}/{row['run']}/{task['task']}/seed{seeds[0]}.json"
                 notes.append(
                     f"{row['label']} on {task['label']} has no score: {which} failed ({why} says "
                     "why)."
@@ -90,7 +98,7 @@ def missing_seeds(scores: pd.DataFrame, layout: dict[str, Any]) -> list[str]:
     there = set(zip(test["run"], test["task"], test["seed"], strict=True))
     tasks = [task["task"] for task in layout["tasks"] if task["task"] in set(test["task"])]
     missing = [
-        f"seed {seed} of {label} (finetune/{run}/{task}/seed{seed}.json)"
+        f"seed {seed} of {label} ({folder_of(layout)}/{run}/{task}/seed{seed}.json)"
         for run, label in runs.items()
         for task in tasks
         for seed in seeds

@@ -4,7 +4,8 @@ userbench table2 --scores scores.csv --experiment experiment.json --csv ..
     --md .. --tex .. --html .. [--statistics statistics.csv [--agreement agreement.csv]]
     [--baselines FILE...] [--curves pretrain/<run>/<corpus>/seed<k>/curve.json...]
 
-`--baselines` are the score files of the baselines.
+`--baselines` are the score files of the baselines. With `--table frozen` it is the table of the
+frozen protocol: the same form, of other scores.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,10 +22,11 @@ from userbench.report.statistics.significance import UNTESTED, Significance, rea
 from userbench.report.tables.cells import metric_name, number, score_text
 from userbench.report.tables.computation import computation_notes, scored_files
 from userbench.report.tables.data_origin import SIMULATED, data_statement
+from userbench.report.tables.frozen import is_frozen, protocol_notes
 from userbench.report.tables.notes import fact_notes, measurement_notes
 from userbench.report.tables.published import keys, published_table2
 from userbench.report.tables.summary import summarise
-from userbench.report.tables.table2_layout import read_table2_layout
+from userbench.report.tables.table2_layout import add_table_flag, read_table2_layout
 from userbench.report.tables.training import (
     describe,
     popularity_notes,
@@ -69,6 +71,10 @@ class Table(NamedTuple):
     metrics: list[str]
     blocks: list[Block]
     notes: list[str]
+    name: str = "table2"
+    title: str = "Table 2"
+    header: str = "Pre-training"
+    """Of the column of rows."""
 
 
 def arrange(
@@ -79,12 +85,13 @@ def arrange(
     significance: Significance = UNTESTED,
     training: dict[str, Any] | None = None,
     computed: Sequence[str] = (),
+    protocol: Sequence[str] = (),
 ) -> Table:
     """Table 2 as shown: measured runs, baselines and published values, one block each.
 
     The notes contain the `facts` of tasks, as `read_facts` gives them, the `training` of
-    `read_training`, and the `computation_notes`. Measured cells are bold by `significance` alone,
-    never by their score.
+    `read_training`, the `computation_notes`, and of the frozen table the `protocol_notes`. Measured
+    cells are bold by `significance` alone, never by their score.
     """
     tasks = layout["tasks"]
     columns = []
@@ -103,12 +110,15 @@ def arrange(
         ),
     ]
     other = next(row["label"] for row in layout["rows"] if row["run"] == layout["compared_with"])
+    tested = "frozen_statistics.md" if is_frozen(layout) else "statistics.md"
     legend = (
         "Test scores in percent, mean±std over seeds; Impr.% is the relative improvement over "
         f"{other}. Bold among the measured: better than every other row over "
-        "seeds and test users (statistics.md). Of the published the best is bold, the second "
-        "underlined."
+        f"seeds and test users ({tested})."
     )
+    if not is_frozen(layout):
+        legend += " Of the published the best is bold, the second underlined."
+    names = {"name": "frozen", "title": "Frozen encoders", "header": "User vectors"}
     return Table(
         headline=list(significance.headline),
         caption=f"{data_statement(layout)}. {legend}",
@@ -116,6 +126,7 @@ def arrange(
         metrics=[metric_name(task["metric"]) for task in tasks],
         blocks=[block for block in blocks if block.rows],
         notes=[
+            *protocol,
             *measurement_notes(summary, scores, layout),
             *significance.doubts,
             *fact_notes(facts or {}, layout),
@@ -123,6 +134,7 @@ def arrange(
             *computed,
             *layout["notes"],
         ],
+        **(names if is_frozen(layout) else {}),
     )
 
 
@@ -164,22 +176,26 @@ def main(argv: list[str] | None = None) -> None:
         "--curves", type=Path, nargs="*", default=[], metavar="FILE", help="of pre-training: notes"
     )
     parser.add_argument("--experiment", type=Path, required=True, help="experiment.json")
+    add_table_flag(parser)
     for markup in ("csv", "md", "tex", "html"):
         parser.add_argument(f"--{markup}", type=Path, required=True, help="file to write")
     args = parser.parse_args(argv)
     if args.agreement and not args.statistics:
         raise ValueError("--agreement: give --statistics, too, which the sentences begin with")
-    layout, scores = read_table2_layout(args.experiment), read_scores(args.scores)
+    layout = read_table2_layout(args.experiment, args.table)
+    scores = read_scores(args.scores)
     summary = summarise(scores, layout)
     significance = UNTESTED
     if args.statistics:
         significance = read_significance(args.statistics, layout, args.agreement)
     training = None
-    if read_layouts(args.experiment).training is not None:
-        training = read_training_of_rows(args.experiment, args.curves)
-    facts = read_facts(args.baselines)
-    computed = computation_notes([*args.curves, *scored_files(args.scores)])
-    table = arrange(summary, scores, layout, facts, significance, training, computed)
+    part = "frozen_training" if is_frozen(layout) else "training"
+    if getattr(read_layouts(args.experiment), part) is not None:
+        training = read_training_of_rows(args.experiment, args.curves, part)
+    facts, scored = read_facts(args.baselines), scored_files(args.scores)
+    computed = computation_notes([*args.curves, *scored])
+    protocol = protocol_notes(layout, scored) if is_frozen(layout) else []
+    table = arrange(summary, scores, layout, facts, significance, training, computed, protocol)
     write_csv(args.csv, summary)
     for path, template in ((args.md, "md"), (args.tex, "tex"), (args.html, "html")):
         artifact.write_text(path, render(f"table2.{template}", table=table))

@@ -1,5 +1,6 @@
-"""What Table 2 compares: its layout in experiment.json, checked."""
+"""What Table 2, or the table of the frozen protocol, compares: its layout, checked."""
 
+import argparse
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,20 @@ from userbench.report.experiment import check_once, layout_of
 from userbench.report.tables.published import PUBLISHED_TABLE2
 
 
-def read_table2_layout(path: Path) -> dict[str, Any]:
-    """Layout of Table 2 of experiment.json; its `baselines` are the baselines.
+def add_table_flag(parser: argparse.ArgumentParser) -> None:
+    """Add the flag that says which of the two tables a command is about."""
+    parser.add_argument(
+        "--table", choices=("table2", "frozen"), default="table2", help="default: table2"
+    )
+
+
+def read_table2_layout(path: Path, table: str = "table2") -> dict[str, Any]:
+    """Layout of Table 2, or of `frozen`, in experiment.json; its `baselines` are the baselines.
 
     Raises:
-        ValueError: the experiment has no Table 2, or a name is unknown or occurs twice.
+        ValueError: the experiment has no such table, or a name is unknown or occurs twice.
     """
-    layout = layout_of(path, "table2")
+    layout = layout_of(path, table)
     check_once((row["run"] for row in layout["rows"] + layout["baselines"]), str(path))
     check_once((task["task"] for task in layout["tasks"]), str(path))
     compared_with = layout["compared_with"]

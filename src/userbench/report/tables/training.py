@@ -28,9 +28,11 @@ def read_training(path: Path, curves: Sequence[Path]) -> dict[str, Any]:
     return with_curves(training, curves)
 
 
-def read_training_of_rows(path: Path, curves: Sequence[Path]) -> dict[str, Any]:
-    """The same, of the rows alone: Table 2 does not wait for controls."""
-    training = named_once(layout_of(path, "training"), str(path))
+def read_training_of_rows(
+    path: Path, curves: Sequence[Path], part: str = "training"
+) -> dict[str, Any]:
+    """The same, of the rows alone: a table does not wait for controls."""
+    training = named_once(layout_of(path, part), str(path))
     encoders = filter(None, (line["encoder"] for line in training["rows"]))
     needed = {name for encoder in encoders for name in behind(encoder, training["runs"])}
     runs = {name: run for name, run in training["runs"].items() if name in needed}
