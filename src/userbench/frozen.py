@@ -31,7 +31,7 @@ from userbench import command_line
 from userbench.command_line import at_least, json_object
 from userbench.data.arrays import behaviours_folder
 from userbench.data.features import features_of
-from userbench.data.ids import ids_folder, user_ids
+from userbench.data.ids import user_ids
 from userbench.data.labelled import LabelledSplit, labelled_split
 from userbench.data.splits import check_task_splits, order_of_labelled, task_data
 from userbench.data.store import LabelledExamples, TargetExamples
@@ -94,6 +94,8 @@ class Data(NamedTuple):
     """Features of the users that have examples."""
     rows: Int[Tensor, " examples"]
     """Among them, the user of each example."""
+    missing: int
+    """How many of these users had no vector."""
 
     def of(self, picked: Int[Tensor, " some"]) -> UserVectors:
         """Features of the users of these examples."""
@@ -207,9 +209,10 @@ def fit_task(
     examples = load_examples(task, options.store, device)
     labelled = labelled_split(task.name, task.label_share, examples, options.splits, options.seed)
     head = "linear" if options.head == "boosted" and task.kind == "top_n" else options.head
-    best, chosen, scores, failed = None, None, [], []
+    best, chosen, scores, failed, missing = None, None, [], [], 0
     for candidate in candidates:
         data = data_of(task, examples, labelled, candidate, ids, options.max_bad_rows, device)
+        missing = max(missing, data.missing)
         fits = []
         for fit_one in fits_of(head, data, options):
             try:
@@ -245,7 +248,14 @@ def fit_task(
         predictions = of.no_predictions()
     width = candidates[0].vectors.values.shape[1]
     content = of.scores(width, labelled.split, chosen, scores, failed)
-    return Tested({**content, "head": head}, predictions)
+    about = {"head": head, "untrained": untrained_of(candidates), "without_vector": missing}
+    return Tested({**content, **about}, predictions)
+
+
+def untrained_of(candidates: list[Candidate]) -> list[str]:
+    """Parts of encoders that pre-training did not reach, by their files; none of random weights."""
+    trained = [one.vectors.about for one in candidates if one.place["pretrain_epoch"] > 0]
+    return sorted({name for about in trained for name in about.get("untrained", [])})
 
 
 def data_of(
@@ -267,7 +277,8 @@ def data_of(
     if features.missing:
         log.warning("%s: %d users without a vector have the mean", where, features.missing)
     values = torch.from_numpy(features.values).to(device)
-    return Data(task, examples, labelled, values, torch.from_numpy(rows).to(device))
+    rows = torch.from_numpy(rows).to(device)
+    return Data(task, examples, labelled, values, rows, features.missing)
 
 
 def fits_of(head: str, data: Data, options: Options) -> Iterator[Callable[[], Fit]]:
@@ -356,13 +367,8 @@ def point(epoch: int, metric: str, value: float, about: dict[str, float]) -> dic
 
 def write(out: Path, task: Task, tested: Tested, options: Options, device: torch.device) -> None:
     """Write the score file of a task, and its predictions."""
-    data = [
-        behaviours_folder(options.store),
-        *task_data(options.store, options.splits, [task.name]),
-    ]
-    if ids_folder(options.store).is_dir():
-        data.append(ids_folder(options.store))
+    data = task_data(options.store, options.splits, [task.name])
     settings = asdict(options) | {"task": asdict(task)}
     del settings["task"]["lr"], settings["task"]["dropout"]
-    read = fingerprints([*data, *options.vectors])
-    write_tested(out, tested, settings, read, gpu_facts(device))
+    read = fingerprints([behaviours_folder(options.store), *data, *options.vectors])
+    write_tested(out, tested, settings, read, gpu_facts(device), options.store)

@@ -56,7 +56,7 @@ rule counts:
     """Count the items of every user of {wildcards.corpus}, as a user vector."""
     input:
         behaviours=BEHAVIOURS,
-        code=code("counts"),
+        code=code("data.item_counts"),
     output:
         COUNTS,
     log:
