@@ -21,7 +21,7 @@ COMMANDS = {
         "embed": "embed",
         "frozen": "frozen",
         "similarity": "similarity",
-        "counts": "data.item_counts",
+        "counts": "counts",
         "baselines": "baselines",
     },
     "Configs and methods": {
