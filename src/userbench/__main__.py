@@ -20,6 +20,7 @@ COMMANDS = {
         "embed": "embed",
         "frozen": "frozen",
         "similarity": "similarity",
+        "counts": "data.item_counts",
         "baselines": "baselines",
     },
     "Configs and methods": {

@@ -29,6 +29,7 @@ from torch import Tensor
 from userbench import command_line
 from userbench.command_line import at_least, json_object
 from userbench.data.arrays import behaviours_folder, read_array
+from userbench.data.ids import given_user_ids
 from userbench.data.splits import TEST, TRAIN, VALIDATION, check_task_splits, load_split, task_data
 from userbench.data.store import (
     BehaviourStore,
@@ -316,7 +317,8 @@ def write_scores(
     out, chosen = Path(task.out), {"task": task._asdict(), **baseline.settings}
     config = {**asdict(options), **chosen}
     columns = {"example": picked["test"], **predictions["test"]}
-    write_predictions(predictions_path(out), columns, content)
+    user_ids = given_user_ids(options.store)
+    write_predictions(predictions_path(out), columns, content, user_ids)
     data = task_data(options.store, options.splits, [task.name])
     inputs = fingerprints([behaviours_folder(options.store), *data])
     record(predictions_path(out), config, inputs)

@@ -221,7 +221,7 @@ def finetune(options: Options, store: BehaviourStore, state: TrainingState) -> N
             del settings["tasks"], settings["outputs"]
             settings["task"] = asdict(task)
             facts = {**state.facts(), "task_seconds": state.seconds() - progress.task.began}
-            progress.files += write_tested(out, tested, settings, read, facts)
+            progress.files += write_tested(out, tested, settings, read, facts, options.store)
             progress.tasks, progress.task = progress.tasks + 1, TaskProgress()
             state.follow(progress)
             state.save_if_due()

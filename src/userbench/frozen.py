@@ -31,7 +31,7 @@ from userbench import command_line
 from userbench.command_line import at_least, json_object
 from userbench.data.arrays import behaviours_folder
 from userbench.data.features import features_of
-from userbench.data.ids import ids_folder, user_ids
+from userbench.data.ids import user_ids
 from userbench.data.labelled import LabelledSplit, labelled_split
 from userbench.data.splits import check_task_splits, order_of_labelled, task_data
 from userbench.data.store import LabelledExamples, TargetExamples
@@ -365,13 +365,8 @@ def point(epoch: int, metric: str, value: float, about: dict[str, float]) -> dic
 
 def write(out: Path, task: Task, tested: Tested, options: Options, device: torch.device) -> None:
     """Write the score file of a task, and its predictions."""
-    data = [
-        behaviours_folder(options.store),
-        *task_data(options.store, options.splits, [task.name]),
-    ]
-    if ids_folder(options.store).is_dir():
-        data.append(ids_folder(options.store))
+    data = task_data(options.store, options.splits, [task.name])
     settings = asdict(options) | {"task": asdict(task)}
     del settings["task"]["lr"], settings["task"]["dropout"]
-    read = fingerprints([*data, *options.vectors])
-    write_tested(out, tested, settings, read, gpu_facts(device))
+    read = fingerprints([behaviours_folder(options.store), *data, *options.vectors])
+    write_tested(out, tested, settings, read, gpu_facts(device), options.store)

@@ -278,3 +278,56 @@ def test_few_labels_are_repeated_until_an_epoch_is_as_long_as_ever(order):
     for of in ((1, "age", 1), (0, "gender", 1), (0, "age", 2)):  # seed, task, epoch
         other = order_of_labelled(train[:30], 100, order, *of)
         assert torch.equal(other, epoch) == (order == "fixed")
+
+
+def with_parts(corpus: Path, folder: Path, parts: list[int]) -> Path:
+    """The age task again, with parts of its own for its first rows."""
+    examples = folder / "tasks/age"
+    own = {n: arrays.read_array(corpus / "tasks/age", n) for n in ("users.npy", "labels.npy")}
+    n = len(parts)
+    given = {"users.npy": own["users.npy"][:n], "labels.npy": own["labels.npy"][:n]}
+    given |= {"classes.npy": np.arange(8), "parts.npy": np.array(parts, np.uint8)}
+    arrays.write_arrays(examples, given, {}, {"counts": {}})
+    return examples
+
+
+@pytest.mark.parametrize("by", ["interaction", "user"])
+def test_given_parts_are_copied(corpus, tmp_path, by):
+    """If wrong: the test set that the data brings is mixed into training."""
+    parts = [0, 2, 2, 1, 0, 0, 1]
+    examples = with_parts(corpus, tmp_path, parts)
+    draw_splits.write_task_split(examples, by, 7, tmp_path / "splits/tasks/age")
+    assert load_split(tmp_path / "splits", "age").tolist() == parts
+    manifest = arrays.read_manifest(tmp_path / "splits/tasks/age")
+    assert manifest["counts"] == {"train": 3, "validation": 2, "test": 2}
+    assert manifest["parts"] == "given" and "seed" not in manifest
+
+
+@pytest.mark.parametrize("empty", range(3))
+def test_an_empty_given_part_is_refused(corpus, tmp_path, empty):
+    """If wrong: a fine-tuning fails later, or reports scores of no example."""
+    examples = with_parts(corpus, tmp_path, [part for part in (0, 1, 2, 2) if part != empty])
+    name = ("train", "validation", "test")[empty]
+    with pytest.raises(ValueError, match=f"tasks/age: none of its . examples is in {name}"):
+        draw_splits.write_task_split(examples, "user", 7, tmp_path / "splits/tasks/age")
+    assert not (tmp_path / "splits").exists()
+
+
+@pytest.mark.parametrize("key", ["ids", "held_out"])
+def test_examples_of_other_ids_or_held_out_events_are_noticed(corpus, tmp_path, key):
+    """If wrong: labels joined by one map of ids are used with another one."""
+    copy = tmp_path / "store"
+    shutil.copytree(corpus, copy)
+    users = {"users.npy": np.arange(3)}
+    arrays.write_arrays(copy / key, users, {}, {"counts": {}})
+    own = {
+        name: arrays.read_array(copy / "tasks/age", name)
+        for name in ("users.npy", "labels.npy", "classes.npy")
+    }
+    meaning = {n: arrays.identity(copy / n) for n in ("behaviours", key)}
+    arrays.write_arrays(copy / "tasks/age", own, meaning, {"counts": {}})
+    draw_splits.write_task_split(copy / "tasks/age", "user", 7, tmp_path / "splits/tasks/age")
+    check_task_splits(tmp_path / "splits", copy, ["age"])
+    arrays.write_arrays(copy / key, {"users.npy": np.arange(4)}, {}, {"counts": {}})
+    with pytest.raises(ValueError, match="tasks/age: drawn for another store"):
+        check_task_splits(tmp_path / "splits", copy, ["age"])

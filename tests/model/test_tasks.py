@@ -221,3 +221,50 @@ def test_head_of_a_wider_user_vector():
     built = build_head(task, target_examples(), stages, 24, 8, seed=0)
     assert built.head.widen.weight.shape == (8, 24)
     assert built.head.score.weight.shape == (6, 8)
+
+
+SEEN = [[0, 4], [], [5]]  # of the rows of `target_examples`
+
+
+def seen_examples():
+    """`target_examples` with what each row has seen, which is no target of it."""
+    seen = torch.tensor([c for own in SEEN for c in own], dtype=torch.int32)
+    return target_examples()._replace(seen=seen, seen_offsets=torch.tensor([0, 2, 2, 3]))
+
+
+@pytest.mark.parametrize("protocol", ["by_stage", "all", "train"])
+@pytest.mark.parametrize("ties", ["pessimistic", "stable"])
+def test_what_was_seen_is_no_rival_at_any_stage(protocol, ties):
+    """Wrong: seen items are ranked beside the target, or drawn as negatives, at some stage."""
+    from userbench.model.tasks import Task, build_head, unknown_candidates
+
+    torch.manual_seed(0)
+    task = Task("next", "top_n", 1e-3, 32, 1, known_targets=protocol, ties=ties)
+    built = build_head(task, seen_examples(), torch.tensor(STAGES).byte(), 8, 8, seed=0)
+    scores = torch.randint(3, (6, 6)).float()  # many ties
+    found = built.ranking.predict(torch.arange(6), lambda some: scores[some])["rank"].tolist()
+    for example in range(6):
+        own, target = scores[example].tolist(), int(seen_examples().targets[example])
+        row = int(seen_examples().rows[example])
+        rivals = set(range(6)) - known_by_the_book(protocol, example) - set(SEEN[row]) - {target}
+        above = [c for c in rivals if own[c] > own[target]]
+        level = [c for c in rivals if own[c] == own[target]]
+        before = level if ties == "pessimistic" else [c for c in level if c < target]
+        assert found[example] == 1 + len(above) + len(before)
+        known = built.ranking.known_to(torch.full((300,), example))
+        drawn = unknown_candidates(known, 6, torch.rand(300, dtype=torch.float64))
+        free = set(range(6)) - known_by_the_book(protocol, example) - set(SEEN[row])
+        assert set(drawn.tolist()) == free
+
+
+def test_nothing_seen_is_no_exclusion():
+    """Wrong: a task whose users have seen nothing but their targets fails, or ranks otherwise."""
+    from userbench.model.tasks import Ranking
+
+    stages = torch.tensor(STAGES).byte()
+    nothing = {"seen": torch.empty(0, dtype=torch.int32), "seen_offsets": torch.tensor([0] * 4)}
+    plain, empty = target_examples(), target_examples()._replace(**nothing)
+    rankings = [Ranking(one, stages, "by_stage", "stable", "pairs") for one in (plain, empty)]
+    scores = torch.rand(6, 6)
+    ranks = [r.predict(torch.arange(6), lambda some: scores[some])["rank"] for r in rankings]
+    assert torch.equal(*ranks)

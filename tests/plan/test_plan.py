@@ -60,6 +60,24 @@ def test_jobs_of_a_dry_run():
     assert trained.flags["keep"] == ["1", "3"]
 
 
+def test_jobs_that_read_a_log():
+    """Wrong: examples are planned before the log is read, or its parts belong to no store."""
+    from userbench.plan.jobs import parse_jobs
+
+    store = "results/x/data/ml"
+    said = f"""
+Shell command: python -m userbench events corpus --raw /log --settings '{{"a": 1}}' --out {store}
+Shell command: python -m userbench events task --raw /log --settings '{{}}' --store {store} \
+--out {store}/tasks/next
+"""
+    log, examples = parse_jobs(said)
+    assert [log.stage, examples.stage] == ["events_corpus", "events_task"]
+    assert {(job.run, job.corpus, job.store) for job in (log, examples)} == {("ml", "ml", store)}
+    assert log.outputs == [f"{store}/{part}" for part in ("behaviours", "ids", "held_out")]
+    assert examples.outputs == [f"{store}/tasks/next"]
+    assert log.outputs[0] in examples.inputs
+
+
 def test_jobs_that_cost_the_same_are_measured_once():
     from userbench.plan.probes import key_of
 

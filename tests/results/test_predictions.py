@@ -1,6 +1,7 @@
 """Saved predictions: the reported score follows from them, and they name their run."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -97,6 +98,31 @@ def test_baselines_have_predictions_too(tiny, tmp_path):
     for task, kind in KINDS.items():
         again = metric_again(tmp_path / f"{task}.predictions.parquet", metrics[kind])
         assert again == pytest.approx(scores[task, metrics[kind]], abs=1e-12)
+
+
+def test_predictions_name_users_by_their_own_ids(tiny, tmp_path):
+    # Wrong: her users are known by numbers of ours alone, or get the ids of others.
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from userbench.data.arrays import read_checksums, write_arrays
+    from userbench.results.predictions import read_predictions
+
+    shutil.copytree(tiny, tmp_path / "own")
+    store = tmp_path / "own/store"
+    ids = [f"u{7 * user % 211:03}" for user in range(read_checksums(store / "behaviours")["users"])]
+    write_arrays(store / "ids", {}, {}, {"counts": {}})
+    pq.write_table(pa.table({"id": ids}), store / "ids/users.parquet")
+    finetune(tmp_path / "own", tmp_path / "with")
+    finetune(tiny, tmp_path / "without")
+    for task in KINDS:
+        name = f"{task}.predictions.parquet"
+        named, plain = (pq.read_table(tmp_path / f"{w}/{name}") for w in ("with", "without"))
+        assert named["user_id"].to_pylist() == [ids[user] for user in named["user"].to_pylist()]
+        assert named.drop_columns("user_id").equals(plain)
+        assert list(read_predictions(tmp_path / "with" / name).rows) == plain.column_names
+        record = json.loads((tmp_path / f"with/{name}.provenance.json").read_text())
+        assert any(path.endswith("store/ids") for path in record["inputs"])
 
 
 def test_other_files_are_refused_in_one_line(tmp_path):

@@ -6,6 +6,9 @@ STORE/behaviours/
     item_ids.npy   int64 (n_items + 1,)   raw id of each item index; [0] = 0 is padding
 STORE/tasks/<task>/
     users.npy labels.npy classes.npy, or users.npy targets.npy target_offsets.npy target_ids.npy
+    parts.npy      uint8 (examples,)      where the task brings its parts: they are not drawn
+    seen.npy seen_offsets.npy             where a row's earlier items are no candidates: row r has
+                                          seen[seen_offsets[r] : seen_offsets[r + 1]]
 SPLITS/users/
     parts.npy      uint8 (users,)         part of each user in pre-training
 SPLITS/tasks/<task>/
@@ -45,10 +48,10 @@ from userbench.results.artifact import (
     fingerprint,
     sha256,
     write_json,
-    write_text,
 )
 
 PARTS_FILE = "parts.npy"
+SEEN_FILE, SEEN_OFFSETS_FILE = "seen.npy", "seen_offsets.npy"
 
 
 def behaviours_folder(store: Path) -> Path:
@@ -79,7 +82,7 @@ def write_arrays(
     meaning: dict[str, Any],
     manifest: dict[str, Any],
     inputs: Iterable[Path] = (),
-    texts: Mapping[str, str] | None = None,
+    texts: Mapping[str, str | bytes] | None = None,
     started: float = 0.0,
 ) -> None:
     """Write a folder of arrays atomically.
@@ -89,10 +92,11 @@ def write_arrays(
     further files, by name.
     """
     with atomic(out) as folder:
+        folder.mkdir()
         for name, array in arrays.items():
             save_array(folder / name, array)
         for name, text in (texts or {}).items():
-            write_text(folder / name, text)
+            (folder / name).write_bytes(text if isinstance(text, bytes) else text.encode())
         write_json(folder / CHECKSUMS, {**meaning, "arrays": describe_arrays(folder)})
         recorded = {
             **manifest,
@@ -135,8 +139,8 @@ def save_array(path: Path, array: np.ndarray) -> None:
 
 
 def describe_arrays(folder: Path) -> dict[str, Any]:
-    """Shape, type and checksum of every array of a folder."""
-    described = {}
+    """Shape, type and checksum of every array of a folder, and the checksum of every table."""
+    described = {p.name: {"sha256": sha256(p)} for p in sorted(folder.glob("*.parquet"))}
     for path in sorted(folder.rglob("*.npy")):
         array = np.load(path, mmap_mode="r", allow_pickle=False)
         described[path.relative_to(folder).as_posix()] = {

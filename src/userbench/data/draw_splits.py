@@ -4,7 +4,8 @@ userbench split users --behaviours STORE/behaviours --seed 0 --out SPLITS/users
 userbench split examples --examples STORE/tasks/age --by user --seed 0
     --out SPLITS/tasks/age
 
-Users are 90% train and 10% validation, examples 60% train, 20% validation and 20% test.
+Users are 90% train and 10% validation, examples 60% train, 20% validation and 20% test. Examples
+that come with parts of their own (`parts.npy` beside them) keep these: nothing is drawn.
 """
 
 import hashlib
@@ -20,6 +21,7 @@ from userbench.data import arrays
 from userbench.data.raw_bytes import check_raw
 from userbench.errors import command
 
+PARTS = ("train", "validation", "test")
 PRETRAIN_CUTS = (0.9,)
 TASK_CUTS = (0.6, 0.8)  # the paper's 6:2:2
 
@@ -39,10 +41,16 @@ def write_task_split(examples: Path, by: str, seed: int, out: Path) -> None:
 
     `by` "interaction" splits examples, as the authors' code does: a user can be in several parts.
     `by` "user" splits users: all examples of a user are in one part.
+    Examples with parts of their own keep them, whatever `by` and `seed` say.
     """
     started = time.perf_counter()
     check_request(seed, out)
     check_raw(examples)
+    if arrays.PARTS_FILE in arrays.read_checksums(examples)["arrays"]:
+        parts = arrays.read_array(examples, arrays.PARTS_FILE)
+        check_given(parts, examples)
+        write_parts(examples.name, parts, examples, out, {"parts": "given"}, started)
+        return
     task, users = examples.name, arrays.example_users(examples)
     if by == "user":
         owners, owner = np.unique(users, return_inverse=True)
@@ -99,7 +107,18 @@ def count_parts(name: str, part: UInt8[np.ndarray, " n"]) -> dict[str, int]:
     counts = np.bincount(part).tolist()
     if 0 in counts:
         raise ValueError(f"{name}: {len(part)} examples are too few to split. Use more data")
-    return dict(zip(("train", "validation", "test"), counts, strict=False))
+    return dict(zip(PARTS, counts, strict=False))
+
+
+def check_given(parts: UInt8[np.ndarray, " n"], examples: Path) -> None:
+    """ValueError where the parts that examples brought leave one of the three empty."""
+    counts = np.bincount(parts, minlength=len(PARTS))
+    for name, count in zip(PARTS, counts, strict=True):
+        if not count:
+            raise ValueError(
+                f"{examples}: none of its {len(parts)} examples is in {name}. Give each part some, "
+                "by the `part` column of the task or the `hold_out` of the corpus"
+            )
 
 
 @command

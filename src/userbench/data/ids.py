@@ -33,6 +33,11 @@ def user_ids(store: Path) -> pa.Array:
     return pq.read_table(path)["id"].combine_chunks()
 
 
+def given_user_ids(store: Path) -> pa.Array | None:
+    """The id of each user of a store in the raw files; None where these have no ids."""
+    return user_ids(store) if ids_folder(store).exists() else None
+
+
 def item_table(store: Path) -> pa.Table:
     """The id of each item of a store from item 1 on, with its `kind` where there are several."""
     return pq.read_table(ids_folder(store) / ITEMS_FILE)

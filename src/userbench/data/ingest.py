@@ -23,6 +23,7 @@ from userbench import command_line
 from userbench.data import arrays as on_disk
 from userbench.data import ragged
 from userbench.data.corpus import Corpus, find_users, first_user, sorted_by_hash
+from userbench.data.examples import label_arrays, target_arrays
 from userbench.data.format import (
     BadRow,
     BadRows,
@@ -110,7 +111,7 @@ def write_task(
     is_duplicated = np.zeros(len(first), bool)
     is_duplicated[first[first != np.arange(len(first))]] = True
     joined = read_task(found, corpus)
-    to_arrays = label_arrays if found.file.source.tail == "label" else target_arrays
+    to_arrays = joined_labels if found.file.source.tail == "label" else joined_targets
     arrays, counts = to_arrays(joined)
     counts |= {
         "users_with_several_rows": int((np.bincount(joined.users) > 1).sum()),
@@ -258,40 +259,19 @@ def read_task(found: RawInput, corpus: Corpus) -> Joined:
     return joined
 
 
-def label_arrays(joined: Joined) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def joined_labels(joined: Joined) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Arrays and counts of a task with one label per row, in file order."""
-    classes, labels = np.unique(joined.tail_values, return_inverse=True)
-    arrays = {
-        "users": joined.users.astype(np.int32),
-        "labels": labels.astype(np.int64),
-        "classes": classes.astype(np.int64),
-    }
-    by_class = dict(zip(map(str, classes.tolist()), np.bincount(labels).tolist(), strict=True))
-    return arrays, {"rows": len(labels), "classes": by_class}
+    return label_arrays(joined.users, joined.tail_values)
 
 
-def target_arrays(joined: Joined) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Arrays and counts of a task with targets: one row per user, its targets distinct, sorted.
-
-    Why: evaluation masks all targets of a user, so they must be together.
-    """
+def joined_targets(joined: Joined) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Arrays and counts of a task with targets, the rows of a user merged."""
     target_ids, targets = np.unique(joined.tail_values, return_inverse=True)
     owners = np.repeat(joined.users, joined.tail_lengths)
-    pairs = np.unique(owners * len(target_ids) + targets)
-    owners, kept = np.divmod(pairs, len(target_ids))
-    users, lengths = np.unique(owners, return_counts=True)
-    arrays = {
-        "users": users.astype(np.int32),
-        "targets": kept.astype(np.int32),
-        "target_offsets": ragged.offsets_of(lengths),
-        "target_ids": target_ids.astype(np.int64),
-    }
-    counts = {
-        "rows": len(users),
-        "pairs": len(pairs),
-        "candidates": len(target_ids),
-        "merged_rows": len(joined.users) - len(users),
-        "repeated_targets": len(targets) - len(pairs),
+    arrays, counts = target_arrays(owners, targets, target_ids)
+    counts |= {
+        "merged_rows": len(joined.users) - counts["rows"],
+        "repeated_targets": len(targets) - counts["pairs"],
     }
     return arrays, counts
 

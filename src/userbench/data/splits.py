@@ -111,12 +111,14 @@ def user_data(store_folder: Path, splits: Path) -> list[Path]:
 
 
 def task_data(store_folder: Path, splits: Path, tasks: Iterable[str]) -> list[Path]:
-    """The folders that hold the examples of these tasks and their splits."""
+    """The folders that hold the examples of these tasks, their splits, and the users' own ids."""
     of_each = [
         [examples_folder(store_folder, task), task_split_folder(splits, task)]
         for task in dict.fromkeys(tasks)
     ]
-    return [folder for folders in of_each for folder in folders]
+    ids = store_folder / "ids"
+    joined_by = [ids] if of_each and ids.exists() else []
+    return [*(folder for folders in of_each for folder in folders), *joined_by]
 
 
 def check_user_split(splits: Path, store_folder: Path) -> None:
@@ -129,10 +131,11 @@ def check_user_split(splits: Path, store_folder: Path) -> None:
 
 def check_task_splits(splits: Path, store_folder: Path, tasks: Iterable[str]) -> None:
     """`check_user_split` for the examples of these tasks and their splits."""
-    behaviours = behaviours_folder(store_folder)
     for task in dict.fromkeys(tasks):
         examples = examples_folder(store_folder, task)
-        check_origin(examples, "behaviours", behaviours, store_folder)
+        others = [key for key in ("ids", "held_out") if key in read_checksums(examples)]
+        for key in ("behaviours", *others):  # each the name of a folder of the store
+            check_origin(examples, key, store_folder / key, store_folder)
         check_origin(task_split_folder(splits, task), "of", examples, store_folder)
 
 

@@ -11,6 +11,8 @@ from jaxtyping import Int, Int32, Int64, UInt64
 from torch import Tensor
 
 from userbench.data.arrays import (
+    SEEN_FILE,
+    SEEN_OFFSETS_FILE,
     behaviours_folder,
     examples_folder,
     read_array,
@@ -169,6 +171,8 @@ class TargetExamples(NamedTuple):
     """A whole recommendation task: one example per (user, target) pair.
 
     All targets of the user in row r: known_targets[known_offsets[r] : known_offsets[r + 1]].
+    `seen` likewise, where there is any: candidates that are neither asked for nor ranked, at no
+    stage, as they are among the user's behaviours.
     """
 
     users: Int[Tensor, " examples"]
@@ -177,6 +181,8 @@ class TargetExamples(NamedTuple):
     n_candidates: int
     known_targets: Int[Tensor, " examples"]
     known_offsets: Int[Tensor, " bounds"]
+    seen: Int[Tensor, " seen"] | None = None
+    seen_offsets: Int[Tensor, " bounds"] | None = None
 
 
 def load_labels(store: Path, task: str, device: str | torch.device) -> LabelledExamples:
@@ -196,6 +202,10 @@ def load_targets(store: Path, task: str, device: str | torch.device) -> TargetEx
     targets = torch.from_numpy(read_array(folder, "targets.npy")).long().to(device)
     offsets = torch.from_numpy(read_array(folder, "target_offsets.npy"))
     rows = torch.repeat_interleave(torch.arange(len(users)), offsets.diff())
+    seen = {}
+    if SEEN_FILE in read_checksums(folder)["arrays"]:
+        files = {"seen": SEEN_FILE, "seen_offsets": SEEN_OFFSETS_FILE}
+        seen = {n: torch.from_numpy(read_array(folder, file)) for n, file in files.items()}
     return TargetExamples(
         users=users[rows].to(device),
         targets=targets,
@@ -203,4 +213,5 @@ def load_targets(store: Path, task: str, device: str | torch.device) -> TargetEx
         n_candidates=len(read_array(folder, "target_ids.npy")),
         known_targets=targets,
         known_offsets=offsets.to(device),
+        **{name: values.to(device) for name, values in seen.items()},
     )

@@ -3,12 +3,13 @@
 The keys of event logs are those of `data/events/settings.py`, which commands get as JSON.
 """
 
+import re
 from datetime import date, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 
 from userbench.experiment.parts import (
     BatchSize,
@@ -17,6 +18,7 @@ from userbench.experiment.parts import (
     Fields,
     Name,
     Part,
+    Positive,
     Seed,
     Text,
     Texts,
@@ -96,7 +98,17 @@ def day(value: Any) -> Any:
         raise ValueError(f"{str(value)!r} is no day. Write it like 2015-01-31") from None
 
 
+def condition(text: str) -> str:
+    """A condition on a column; ValueError for another form."""
+    if re.fullmatch(r"\s*(>=|<=|==|!=|>|<|in\s)\s*.*\S\s*", text, re.DOTALL) is None:
+        raise ValueError(
+            f"{text!r} is no condition. Write one like '>= 4', '== view', '!= 0' or 'in view, buy'"
+        )
+    return text
+
+
 Day = Annotated[date, BeforeValidator(day)]
+Condition = Annotated[Text, AfterValidator(condition)]
 
 
 class Table(Part):
@@ -110,8 +122,12 @@ class Table(Part):
     """Between the columns of a text file; default: the one that its first line shows."""
     user: Text
     """Column with the user's id."""
-    filter: dict[Text, Text] = {}
+    filter: dict[Text, Condition] = {}
     """Condition by column, such as ">= 4"; rows that do not meet all of them are left out."""
+    max_unpacked_gib: Positive = 4.0
+    """A compressed file that unpacks to more, and to 200 times its own size, is refused."""
+    max_rows: Count = 4_000_000_000
+    """More rows are refused."""
 
 
 class EventTable(Table):

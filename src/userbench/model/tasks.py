@@ -141,15 +141,45 @@ class Ranking:
     ):
         self.examples, self.ties, self.average = examples, ties, average
         self.known, self.known_from = padded_targets(examples, stages)
+        # Most seen candidates of a row: on the host, so that no step waits for it.
+        self.most_seen = 0 if examples.seen is None else int(examples.seen_offsets.diff().max())
         last = {"all": TEST, "train": TRAIN}.get(known_targets)
         # Of each example the last split whose positives are known where it is asked for.
         self.last = stages if last is None else torch.full_like(stages, last)
 
     def known_to(self, picked: Int[Tensor, " some"]) -> Int[Tensor, "some known"]:
-        """The user's known positives for each picked example: ascending, padding anywhere."""
+        """The user's known positives for each picked example: ascending, padding anywhere.
+
+        What the user has seen is among them, where the task excludes it.
+        """
         rows = self.examples.rows[picked]
         later = self.known_from[rows] > self.last[picked, None]
-        return self.known[rows].masked_fill(later, self.examples.n_candidates)
+        known = self.known[rows].masked_fill(later, self.examples.n_candidates)
+        if self.examples.seen is None:
+            return known
+        return torch.cat([known, self.seen_by(rows)], dim=1).sort(1).values
+
+    def seen_by(self, rows: Int[Tensor, " some"]) -> Int[Tensor, "some seen"]:
+        """The seen candidates of some rows, padded with `n_candidates`."""
+        # Why not one padded matrix of all rows: it would be 1.4 GB for 1.5 million users of up to
+        # 100 items, in 64 bits. These arrays are at most half of that.
+        seen, offsets = self.examples.seen, self.examples.seen_offsets
+        places = offsets[rows, None] + torch.arange(self.most_seen, device=rows.device)
+        there = places < offsets[rows + 1, None]
+        found = seen[places.where(there, 0)].long()
+        return found.where(there, self.examples.n_candidates)
+
+    def positives(self, picked: Int[Tensor, " some"]) -> tuple[Int[Tensor, " some"], Positives]:
+        """What the kernel of BPR draws negatives by: the examples' numbers, and what is known."""
+        examples = self.examples
+        if examples.seen is None:
+            known = self.known, self.known_from
+            return picked, Positives(examples.targets, examples.rows, self.last, *known)
+        # The kernel reads rows of a padded matrix: that of this batch alone.
+        each, known = torch.arange(len(picked), device=picked.device), self.known_to(picked)
+        never_later = torch.zeros_like(known, dtype=torch.uint8)
+        batch = examples.targets[picked], each, self.last[picked], known, never_later
+        return each, Positives(*batch)
 
     def predict(
         self,
@@ -194,14 +224,12 @@ class TopNTask(nn.Module):
         uniform = torch.rand(len(picked), device=picked.device, dtype=torch.float64)
         if used_for(users):
             hidden = self.head.hidden(users)
-            known = Positives(
-                *(self.examples.targets, self.examples.rows),
-                *(ranking.last, ranking.known, ranking.known_from),
-            )
-            return bpr(hidden, last.weight, last.bias, uniform, picked, known).mean()
+            asked, known = ranking.positives(picked)
+            return bpr(hidden, last.weight, last.bias, uniform, asked, known).mean()
         positive = self.examples.targets[picked]
         known = ranking.known_to(picked)
         negative = unknown_candidates(known, self.examples.n_candidates, uniform)
+        negative = negative.where(negative >= 0, positive)
         weight = last.weight[positive] - last.weight[negative]
         hidden = self.head.hidden(users)
         margin = (hidden * weight).sum(-1) + last.bias[positive] - last.bias[negative]
@@ -236,7 +264,7 @@ def padded_targets(
 def unknown_candidates(
     known: Int[Tensor, "users known"], n_candidates: int, uniform: Float64[Tensor, " users"]
 ) -> Int[Tensor, " users"]:
-    """One candidate per user, drawn by `uniform` among those not in `known`.
+    """One candidate per user, drawn by `uniform` among those not in `known`; -1 for none.
 
     Exact without rejection: draw among n - |known| and step over each known candidate in order.
     Those ascend; `n_candidates`, which pads them, may be anywhere between, as no draw is so

@@ -173,14 +173,14 @@ class BehaviourCounts(Content):
 class BehaviourManifest(Content):
     """The manifest of a corpus's behaviours, as far as Table 1 needs it."""
 
-    format: Literal["ttl", "app"]
+    format: Literal["ttl", "app", "events"]
     counts: BehaviourCounts
 
 
 class ExampleManifest(Content):
     """The manifest of a task's examples, as far as Table 1 needs it."""
 
-    format: Literal["ttl", "app"]
+    format: Literal["ttl", "app", "events"]
     counts: ExampleCounts
 
 

@@ -7,6 +7,7 @@ classification: `label`, `predicted` (the class), `correct`
 binary: `label`, `score` (the logit of class 1 minus that of class 0)
 top_n: `rank` (1 = best, ties as the metric counts them), and `weight` where users count, not pairs
 
+Where the users of the corpus have ids in the raw files, `user_id` is that of `user`.
 The file of a fit that failed has no rows.
 """
 
@@ -31,6 +32,7 @@ TYPES = {
     **{"example": "int32", "user": "int32", "label": "int16", "predicted": "int16"},
     **{"correct": "bool", "rank": "int32", "weight": "float64"},
 }  # a score keeps the precision in which it was computed
+USER_ID = "user_id"
 METADATA = b"userbench"
 ABOUT = ("run", "task", "corpus", "seed", "kind")
 
@@ -51,10 +53,13 @@ def predictions_path(scores: Path) -> Path:
     return scores.with_suffix(".predictions.parquet")
 
 
-def write_predictions(path: Path, columns: dict[str, Any], about: dict[str, Any]) -> None:
+def write_predictions(
+    path: Path, columns: dict[str, Any], about: dict[str, Any], user_ids: pa.Array | None = None
+) -> None:
     """Write arrays of one length atomically; equal predictions give equal bytes.
 
-    `columns` are those of the kind, without `correct`; `about` is any mapping that has ABOUT.
+    `columns` are those of the kind, without `correct`; `about` is any mapping that has ABOUT;
+    `user_ids` are those of all users of the corpus in the raw files, where they have any.
 
     Raises:
         NotANumber: a value is infinite or NaN; nothing is written.
@@ -66,6 +71,8 @@ def write_predictions(path: Path, columns: dict[str, Any], about: dict[str, Any]
     if "predicted" in arrays:
         arrays["correct"] = arrays["predicted"] == arrays["label"]
     typed = {name: array.astype(TYPES.get(name, array.dtype)) for name, array in arrays.items()}
+    if user_ids is not None:
+        typed[USER_ID] = user_ids.take(pa.array(typed["user"]))
     metadata = json.dumps({name: about[name] for name in ABOUT})
     table = pa.table(typed).replace_schema_metadata({METADATA: metadata})
     with atomic(path) as partial:
@@ -88,6 +95,11 @@ def describe_predictions(path: Path) -> dict[str, Any]:
 
 
 def read_predictions(path: Path) -> Predictions:
-    """Read a file of `write_predictions`; ValueError for another file, or a wrong checksum."""
+    """Read a file of `write_predictions`; ValueError for another file, or a wrong checksum.
+
+    Without `user_id`: nothing is computed from it, and texts are slow to read.
+    """
     check_recorded(path)
-    return Predictions(**describe_predictions(path), rows=pq.read_table(path).to_pandas())
+    about, names = describe_predictions(path), pq.read_schema(path).names
+    columns = [name for name in names if name != USER_ID]
+    return Predictions(**about, rows=pq.read_table(path, columns=columns).to_pandas())

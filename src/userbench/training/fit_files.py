@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from userbench.data.ids import given_user_ids
 from userbench.data.labelled import Split
 from userbench.errors import NotANumber
 from userbench.model.tasks import Task
@@ -76,13 +77,14 @@ def write_tested(
     settings: dict[str, Any],
     read: dict[Path, str],
     facts: dict[str, Any],
+    store: Path,
 ) -> list[Path]:
-    """Write the files of a fit, each with its record; returns the files."""
+    """Write the files of a fit on a store, each with its record; returns the files."""
     tested = []
     if found.predictions is not None:
         tested = [predictions_path(out)]
         columns = {name: column.cpu() for name, column in found.predictions.items()}
-        write_predictions(predictions_path(out), columns, found.scores)
+        write_predictions(predictions_path(out), columns, found.scores, given_user_ids(store))
         record(predictions_path(out), settings, read)
     write_json(out, found.scores)
     record(out, settings, read, beside=tested, **facts)

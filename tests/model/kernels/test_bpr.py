@@ -21,8 +21,20 @@ def examples():
     return TargetExamples(rows, targets, rows, CANDIDATES, targets, offsets)
 
 
-def loss_and_gradients(protocol):
-    pairs = examples()
+def seen_besides():
+    """`examples`, of whose candidates each user has seen up to 20 that are no target."""
+    pairs, seen = examples(), []
+    for row in range(USERS):
+        own = set(pairs.targets[pairs.rows == row].tolist())
+        seen.append([c for c in torch.randperm(CANDIDATES)[: row % 21].tolist() if c not in own])
+    counts = torch.tensor([len(own) for own in seen])
+    return pairs._replace(
+        seen=torch.tensor([c for own in seen for c in own], dtype=torch.int32),
+        seen_offsets=torch.nn.functional.pad(counts.cumsum(0), (1, 0)),
+    )
+
+
+def loss_and_gradients(protocol, pairs):
     stages = torch.randint(3, (len(pairs.users),), dtype=torch.uint8)
     task = Task("click", "top_n", 1e-3, 32, 1, known_targets=protocol)
     head = build_head(task, pairs, stages, DIM, DIM, seed=0)
@@ -35,11 +47,12 @@ def loss_and_gradients(protocol):
 
 
 @pytest.mark.parametrize("protocol", ["by_stage", "all"])
-def test_loss_and_gradients_are_those_of_a_cpu(protocol, monkeypatch):
+@pytest.mark.parametrize("pairs", [examples, seen_besides])
+def test_loss_and_gradients_are_those_of_a_cpu(protocol, pairs, monkeypatch):
     """Wrong: another negative, one that is a known positive, or a row whose gradient is lost."""
-    loss, gradients = loss_and_gradients(protocol)
+    loss, gradients = loss_and_gradients(protocol, pairs())
     monkeypatch.setattr(tasks, "used_for", lambda _: True)
-    found, found_gradients = loss_and_gradients(protocol)
+    found, found_gradients = loss_and_gradients(protocol, pairs())
     assert_close(found, loss)
     for one, other in zip(found_gradients, gradients, strict=True):
         assert_close(one, other, atol=1e-7, rtol=1e-4)
@@ -80,3 +93,18 @@ def test_large_margins_do_not_overflow(monkeypatch):
     loss.backward()
     assert loss.isfinite() and loss > 1
     assert users.grad.isfinite().all()
+
+
+def test_who_knows_every_candidate_has_no_negative(monkeypatch):
+    """Wrong: the draw among no candidates is -1, which is the last one, or memory of others."""
+    every = torch.arange(CANDIDATES)
+    rows, offsets = torch.zeros_like(every), torch.tensor([0, CANDIDATES])
+    pairs = TargetExamples(rows, every, rows, CANDIDATES, every, offsets)
+    stages = torch.zeros(CANDIDATES, dtype=torch.uint8)
+    for kernel in (False, True):
+        monkeypatch.setattr(tasks, "used_for", lambda _, kernel=kernel: kernel)
+        head = build_head(Task("click", "top_n", 1e-3, 32, 1), pairs, stages, DIM, DIM, seed=0)
+        loss = head.loss(torch.randn(5, DIM), torch.arange(5))
+        loss.backward()
+        assert_close(loss.detach(), torch.tensor(2.0).log())
+        assert not head.head.score.weight.grad.any()

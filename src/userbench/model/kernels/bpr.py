@@ -61,6 +61,7 @@ def bpr_kernel(
         other = known_at(known, known_from, row + place, limit, candidates)
         drawn += (drawn >= other).to(tl.int64)
     positive = tl.load(targets + example)
+    drawn = tl.where(drawn < 0, positive, drawn)  # where every candidate is known
     cols = tl.arange(0, COLS)
     inside = cols < dim
     values = tl.load(hidden + user * dim + cols, mask=inside, other=0.0)
@@ -227,6 +228,6 @@ def bpr(
     """-log sigmoid(s_positive - s_negative) of the picked examples.
 
     s_c = hidden . weight[c] + bias[c]; the negative is the one that `uniform` draws among the
-    candidates that are no known positive of the user.
+    candidates that are no known positive of the user: the positive itself where there is none.
     """
     return Bpr.apply(hidden, weight, bias, uniform, picked, *positives)

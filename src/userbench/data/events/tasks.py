@@ -1,0 +1,133 @@
+"""The examples of a task of a corpus of event logs, in the form in which `ingest` writes them.
+
+They come from a table of labels, from a table of targets, or from the events that the corpus holds
+out. Users are joined by their ids in the raw files.
+"""
+
+import io
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from userbench.data import arrays as on_disk
+from userbench.data.events.labels import label_examples
+from userbench.data.events.next_item import held_out_folder, next_item_examples
+from userbench.data.events.owned_rows import OwnedRows, read_owned_rows
+from userbench.data.events.settings import Table, table_of
+from userbench.data.events.targets import target_examples
+from userbench.data.events.task_examples import TaskExamples
+from userbench.data.format import BadRows
+from userbench.data.ids import ids_folder
+from userbench.data.ingest import listed
+from userbench.data.raw_bytes import check_raw
+
+# Sources of examples that are tables, each with the column that it needs beside the user's.
+NEEDED = {"labels": "label", "targets": "item"}
+
+
+def write_task(
+    raw: Path, settings: dict[str, Any], store: Path, out: Path, max_bad_rows: int = 0
+) -> None:
+    """Write the examples of a task; `settings` has one key: labels, targets or next_item.
+
+    Raises:
+        ValueError: the settings or the table have a fault, or there are more than `max_bad_rows`
+            bad rows; nothing is written.
+    """
+    started = time.perf_counter()
+    source, content = source_of(settings)
+    on_disk.check_task_name(out.name)
+    on_disk.check_out(out)
+    if max_bad_rows < 0:
+        raise ValueError(f"{max_bad_rows} bad rows cannot be allowed. Give 0 or more")
+    bad = BadRows(max_bad_rows)
+    if source == "next_item":
+        exclude_seen = next_item_settings(content)
+        origins = [on_disk.behaviours_folder(store), held_out_folder(store)]
+        check_origins(origins)
+        examples, raw_files = next_item_examples(store, exclude_seen), {}
+    else:
+        table = checked_table(source, content)
+        origins = [on_disk.behaviours_folder(store), ids_folder(store)]
+        check_origins(origins)
+        rows, read = read_owned_rows(raw, table, store, bad)
+        examples = label_examples(rows, bad) if source == "labels" else target_examples(rows)
+        examples = examples._replace(counts={**examples.counts, **read})
+        raw_files = described(source, rows)
+    report(out.name, examples)
+    on_disk.write_arrays(
+        out,
+        {f"{name}.npy": array for name, array in examples.arrays.items()},
+        {folder.name: on_disk.identity(folder) for folder in origins},
+        {
+            "format": "events",
+            "source": source,
+            "settings": content,
+            "max_bad_rows": max_bad_rows,
+            "bad_rows": len(bad.rows),
+            "counts": examples.counts,
+            **examples.facts,
+            "raw": raw_files,
+        },
+        inputs=origins,
+        texts=listed(bad) | {f"{n}.parquet": parquet(texts) for n, texts in examples.names.items()},
+        started=started,
+    )
+
+
+def source_of(settings: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Where examples come from, and its settings; ValueError unless there is one such key."""
+    known = [*NEEDED, "next_item"]
+    if len(settings) != 1 or not settings.keys() <= set(known):
+        raise ValueError(f"--settings has {', '.join(settings) or 'no key'}. Give one of {known}")
+    ((source, content),) = settings.items()
+    if not isinstance(content, dict):
+        raise ValueError(f"--settings {source}: {content!r} is no JSON object")
+    return source, content
+
+
+def next_item_settings(content: dict[str, Any]) -> bool:
+    """Whether what a user has seen is excluded; ValueError for another key or value."""
+    exclude_seen = content.get("exclude_seen", False)
+    if not content.keys() <= {"exclude_seen"} or not isinstance(exclude_seen, bool):
+        raise ValueError(f"--settings next_item: {content}. Its key is exclude_seen: true or false")
+    return exclude_seen
+
+
+def checked_table(source: str, content: dict[str, Any]) -> Table:
+    """The table of a task; ValueError where it lacks a column, or names one that is not read."""
+    table = table_of(content, f"--settings {source}")
+    for role in ("item", "label", "time"):
+        given, needed = getattr(table, role) is not None, role == NEEDED[source]
+        if given != needed:
+            remedy = "Name that column" if needed else "Leave it out: it is not read"
+            raise ValueError(f"--settings {source}: `{role}` is {getattr(table, role)}. {remedy}")
+    return table
+
+
+def check_origins(folders: list[Path]) -> None:
+    """ValueError where a folder of the store is missing, or its raw files have changed since."""
+    for folder in folders:
+        check_raw(folder)
+
+
+def described(source: str, rows: OwnedRows) -> dict[str, Any]:
+    """The entries of the raw files in a manifest."""
+    return {f"{source}: {file}": file.described() for file in rows.files}
+
+
+def parquet(texts: pa.Array) -> bytes:
+    """A Parquet file with one column `id`."""
+    content = io.BytesIO()
+    pq.write_table(pa.table({"id": texts}), content, compression="zstd")
+    return content.getvalue()
+
+
+def report(task: str, examples: TaskExamples) -> None:
+    """Print the counts of a task in one line."""
+    shown = [f"{name} {n:,}" for name, n in examples.counts.items() if isinstance(n, int) and n]
+    print(f"{task}: {', '.join(shown).replace('_', ' ')}", file=sys.stderr, flush=True)
