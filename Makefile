@@ -8,18 +8,22 @@ RUN = PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 .PHONY: table2 report test test-kernels test-long fuzz chaos slurm-test check smoke ambiguities \
 	benchmark peer kernels gpu gpu-steps full-scale readme install clean
 
-# Raw data -> results/table2.csv, by the default config (simulated data).
-table2: install
-	$(RUN) snakemake --cores all -- results/table2.csv
+# CONFIG=mine.yaml: another config than the default one.
+CONFIG =
+WITH_CONFIG = $(if $(CONFIG),--configfile "$(CONFIG)")
 
-# The page that tells all of the default config's experiment, and its notebooks.
+# Raw data -> results/table2.csv, by the default config (simulated data) or by CONFIG.
+table2: install
+	$(RUN) snakemake --cores all $(WITH_CONFIG) -- results/table2.csv
+
+# The page that tells all of an experiment, and its notebooks.
 report: install
-	$(RUN) snakemake --cores all -- results/report.html notebooks
+	$(RUN) snakemake --cores all $(WITH_CONFIG) -- results/report.html notebooks
 
 # A tiny whole run, kept under results/smoke/; the tables at the root of results/ stay.
 smoke: install
 	$(RUN) snakemake --cores all --configfile workflow/config/smoke.yaml -- \
-		results/smoke/table1.csv results/smoke/table2.csv
+		results/smoke/table1.csv results/smoke/table2.csv results/smoke/frozen.csv
 
 # A part of the smoke run killed at 20 moments, started again each time, compared with one left alone:
 # about ten minutes on two cores.

@@ -97,7 +97,15 @@ def copy_of_the_workflow(folder: Path, corpora: list[str]) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         copy(ROOT / name, folder / name)
     smoke = yaml.safe_load((ROOT / "workflow/config/smoke.yaml").read_text())
-    for figure in ("ablation", "combination", "similarity", "worlds", "labels", "fairness"):
+    for figure in (
+        "frozen",
+        "ablation",
+        "combination",
+        "similarity",
+        "worlds",
+        "labels",
+        "fairness",
+    ):
         del smoke[figure]
     smoke["runs"] = {name: smoke["runs"][name] for name in ("mlm", *ROWS)}
     smoke["table2"]["rows"] = ROWS

@@ -122,6 +122,7 @@ def experiment(folder: Path, whole: bool) -> None:
     """The smoke config or a part of it, on the CPU."""
     content = yaml.safe_load((ROOT / "workflow/config/smoke.yaml").read_text(encoding="utf-8"))
     for study in (
+        "frozen",
         "ablation",
         "combination",
         "similarity",

@@ -9,6 +9,9 @@ import yaml
 
 from userbench.experiment import corpora
 from userbench.experiment.check import read_experiment
+from userbench.experiment.cuts import cut_notes
+from userbench.experiment.layouts import table2
+from userbench.experiment.runs import resolve
 from userbench.experiment.schema import main as schema
 
 CONFIG = """
@@ -53,10 +56,12 @@ tasks:
     batch_size: 32
   next: {corpus: ml, kind: top_n, next_item: {}, label: Next item, lr: 1.0e-3, batch_size: 32}
 runs: {none: {}}
+table2: {rows: [none], compared_with: none}
 """
 DAYS = {"train_from": "2015-01-01", "validation_from": "2015-02-01", "test_from": "2015-03-01"}
 LABELS = {"files": ["users.dat"], "user": "user", "label": "age"}
 FIXED = {"format": "ttl", "simulate": {"users": 300, "items": 400, "seed": 1}}
+TABLE = {"files": ["tags.dat"], "user": "user", "item": "item"}
 ABSENT = object()
 
 
@@ -128,7 +133,7 @@ INVALID = {
         "corpora.ml.events.rating: time_unit without time. Name the column as `time`",
     ),
     "a kind without a time": (
-        changed("corpora.ml.events.tag", {"files": ["tags.dat"], "user": "user", "item": "item"}),
+        changed("corpora.ml.events.tag", TABLE),
         "corpora.ml: events.tag has no `time`, others have. Add it, or leave it out of all",
     ),
     "both cuts": (
@@ -150,7 +155,22 @@ INVALID = {
     ),
     "too few for three parts": (
         changed("corpora.ml.hold_out", {"last": 2}),
-        "corpora.ml.hold_out.last: 2 should be greater than or equal to 3",
+        "corpora.ml.hold_out.last: 2 should be 3",
+    ),
+    "two units of time": (
+        changed("corpora.ml.events.tag", {**TABLE, "time": "time", "time_unit": "ms"}),
+        "corpora.ml: events rating and tag differ in `time_unit`. Write all times in one unit",
+    ),
+    "ties without times": (
+        changed(
+            "corpora.ml",
+            {"format": "events", "raw": "log", "events": {"tag": TABLE}, "ties": "shuffle"},
+        ),
+        "corpora.ml: ties: shuffle: without `time` there are no ties. Add it, or write file",
+    ),
+    "no condition": (
+        changed("corpora.ml.events.rating.filter", {"rating": "4"}),
+        "corpora.ml.events.rating.filter.rating: '4' is no condition. Write one like '>= 4', '==",
     ),
     "days without times": (
         changed(
@@ -263,3 +283,38 @@ def test_the_schema_knows_the_keys_of_every_format(capsys):
     assert {"min_item_users", "hold_out"} <= shown["EventCorpus"]["properties"].keys()
     assert "simulate" in shown["FixedCorpus"]["properties"]
     assert shown["EventTable"]["properties"]["time"]["description"].startswith("Column that orders")
+
+
+def notes_of(content):
+    """What the table says of the log of a config."""
+    return cut_notes(resolve(read_experiment(content, "a.yaml")))
+
+
+def test_the_table_says_which_cut_was_made():
+    """Wrong: a row measured with the future in its input reads like one without."""
+    notes = notes_of(yaml.safe_load(CONFIG))
+    assert notes == [
+        "MovieLens-1M: everybody's last 3 events are asked for; events of others that happened "
+        "later are in the input, so the future leaks into it.",
+        "Coupon: its parts are those of the column part, not drawn.",
+        "Next item: items that a user's input holds are candidates, too.",
+    ]
+    first, *_ = notes_of(changed("corpora.ml.hold_out", DAYS))
+    assert first == (
+        "MovieLens-1M: all events from 2015-01-01 on are asked for, and those before it are the "
+        "input; training targets begin at 2015-01-01, validation targets at 2015-02-01, test "
+        "targets at 2015-03-01."
+    )
+    content = changed("tasks.next.next_item", {"exclude_seen": True})
+    del content["corpora"]["ml"]["label"]
+    for key in ("time", "time_unit"):
+        del content["corpora"]["ml"]["events"]["rating"][key]
+    _, order, _, candidates = notes_of(content)
+    assert order == "ml: the log has no time; the order of its files is that of the events."
+    assert candidates == "Next item: items that a user's input holds are no candidates."
+    assert table2(resolve(read_experiment(content, "a.yaml")), ["Of a method."]).notes[1:] == [
+        order,
+        "Coupon: its parts are those of the column part, not drawn.",
+        candidates,
+        "Of a method.",
+    ]

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from repository import ROOT
+from smoke_config import STUDIES
 
 from userbench.experiment.check import main, read_experiment, resolve_checked
 from userbench.experiment.config import Experiment, Protocol
@@ -28,7 +29,7 @@ def smoke(**changes):
     """The smoke config with other values of some keys; where runs are others, without studies."""
     content = yaml.safe_load(SMOKE.read_text())
     if "runs" in changes:
-        for study in ("ablation", "combination", "similarity", "worlds", "labels", "fairness"):
+        for study in STUDIES:
             del content[study]
         content["table2"] = {"rows": ["none"], "compared_with": "none"}
     return {**content, **changes}

@@ -60,6 +60,24 @@ def test_jobs_of_a_dry_run():
     assert trained.flags["keep"] == ["1", "3"]
 
 
+def test_jobs_that_read_a_log():
+    """Wrong: examples are planned before the log is read, or its parts belong to no store."""
+    from userbench.plan.jobs import parse_jobs
+
+    store = "results/x/data/ml"
+    said = f"""
+Shell command: python -m userbench events corpus --raw /log --settings '{{"a": 1}}' --out {store}
+Shell command: python -m userbench events task --raw /log --settings '{{}}' --store {store} \
+--out {store}/tasks/next
+"""
+    log, examples = parse_jobs(said)
+    assert [log.stage, examples.stage] == ["events_corpus", "events_task"]
+    assert {(job.run, job.corpus, job.store) for job in (log, examples)} == {("ml", "ml", store)}
+    assert log.outputs == [f"{store}/{part}" for part in ("behaviours", "ids", "held_out")]
+    assert examples.outputs == [f"{store}/tasks/next"]
+    assert log.outputs[0] in examples.inputs
+
+
 def test_jobs_that_cost_the_same_are_measured_once():
     from userbench.plan.probes import key_of
 
@@ -119,7 +137,7 @@ def test_captured_steps_are_measured_as_the_loops_take_them(tiny, monkeypatch):
     """Uncaptured, a step of a GPU takes several times as long, and the plan would be of those."""
     from recorded_steps import Recorded
 
-    from userbench import finetune, pretrain
+    from userbench import encoders, pretrain
     from userbench.plan import probes
 
     monkeypatch.setattr(probes, "SECONDS_PER_PROBE", 0.0)
@@ -132,8 +150,8 @@ def test_captured_steps_are_measured_as_the_loops_take_them(tiny, monkeypatch):
         return recorded[-1]
 
     monkeypatch.setattr(probes, "captured", captured)
-    for loop in (pretrain, finetune):
-        monkeypatch.setattr(loop, "accelerate", lambda *_: None)  # it wants a GPU
+    for module in (pretrain, encoders):
+        monkeypatch.setattr(module, "accelerate", lambda *_: None)  # it wants a GPU
     data = ["--store", str(tiny / "store"), "--splits", str(tiny / "splits"), "--encoder", SMALL]
     common = [*data, "--seed", "0", "--device", "cpu"]
     size = ["--epochs", "1", "--batch-size", "64", "--keep", "1", "--out", "nowhere"]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import yaml
 from repository import PROGRAMS, ROOT
+from smoke_config import STUDIES
 from snakemake.api import SnakemakeApi
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import ConfigSettings, OutputSettings, Quietness, ResourceSettings
@@ -54,7 +55,7 @@ def config_flags(folder, **changes):
     """The smoke config with changes, as a file; where runs are others, without the figures."""
     content = yaml.safe_load((ROOT / "workflow/config/smoke.yaml").read_text())
     if "runs" in changes:
-        for study in ("ablation", "combination", "similarity", "worlds", "labels", "fairness"):
+        for study in STUDIES:
             del content[study]
     path = folder / "changed.yaml"
     path.write_text(yaml.safe_dump({**content, **changes}, sort_keys=False))

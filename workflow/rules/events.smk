@@ -40,8 +40,7 @@ rule events_task:
     """Make the examples of task {wildcards.task} for the users of {wildcards.corpus}."""
     input:
         behaviours=f"{OUT}/data/{{corpus}}/behaviours/checksums.json",
-        ids=f"{OUT}/data/{{corpus}}/ids/checksums.json",
-        held_out=lambda w: held_out_events(w.corpus, w.task),
+        joined=lambda w: joined_to(w.corpus, w.task),
         code=lambda w: code("data.events.tasks"),
     output:
         f"{OUT}/data/{{corpus}}/tasks/{{task}}/checksums.json",

@@ -52,9 +52,10 @@ def tables_content(corpus, tables, made):
     return or_stop(content_of_tables, *asked, Path(f"{OUT}/data/{corpus}", made), REMEMBERED)
 
 
-def held_out_events(corpus, task):
-    """The held-out events of a corpus, where a task asks for them."""
-    return [f"{OUT}/data/{corpus}/held_out/checksums.json"] if TASKS[task].next_item else []
+def joined_to(corpus, task):
+    """What of a log its examples are made from: the users' own ids, or the held-out events."""
+    part = "held_out" if TASKS[task].next_item else "ids"
+    return f"{OUT}/data/{corpus}/{part}/checksums.json"
 
 
 def splits_of(run, corpus):

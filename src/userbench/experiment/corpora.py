@@ -3,12 +3,13 @@
 The keys of event logs are those of `data/events/settings.py`, which commands get as JSON.
 """
 
+import re
 from datetime import date, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 
 from userbench.experiment.parts import (
     BatchSize,
@@ -17,6 +18,7 @@ from userbench.experiment.parts import (
     Fields,
     Name,
     Part,
+    Positive,
     Seed,
     Text,
     Texts,
@@ -96,7 +98,17 @@ def day(value: Any) -> Any:
         raise ValueError(f"{str(value)!r} is no day. Write it like 2015-01-31") from None
 
 
+def condition(text: str) -> str:
+    """A condition on a column; ValueError for another form."""
+    if re.fullmatch(r"\s*(>=|<=|==|!=|>|<|in\s)\s*.*\S\s*", text, re.DOTALL) is None:
+        raise ValueError(
+            f"{text!r} is no condition. Write one like '>= 4', '== view', '!= 0' or 'in view, buy'"
+        )
+    return text
+
+
 Day = Annotated[date, BeforeValidator(day)]
+Condition = Annotated[Text, AfterValidator(condition)]
 
 
 class Table(Part):
@@ -110,8 +122,12 @@ class Table(Part):
     """Between the columns of a text file; default: the one that its first line shows."""
     user: Text
     """Column with the user's id."""
-    filter: dict[Text, Text] = {}
+    filter: dict[Text, Condition] = {}
     """Condition by column, such as ">= 4"; rows that do not meet all of them are left out."""
+    max_unpacked_gib: Positive = 4.0
+    """A compressed file that unpacks to more, and to 200 times its own size, is refused."""
+    max_rows: Count = 4_000_000_000
+    """More rows are refused."""
 
 
 class EventTable(Table):
@@ -163,7 +179,7 @@ class NextItem(Part):
 class HoldOut(Part):
     """Which events are no input, but asked for: everybody's last ones, or those from a date on."""
 
-    last: Annotated[int, Field(ge=3)] | None = None
+    last: Literal[3] | None = None
     """3: of everybody's last three events the first is a target of training, the second of
     validation, the third of the test."""
     train_from: Day | None = None
@@ -219,6 +235,15 @@ class EventCorpus(Corpus):
         if timeless and len(timeless) < len(self.events):
             others = "or leave it out of all: their order would be that of the files"
             raise ValueError(f"events.{timeless[0]} has no `time`, others have. Add it, {others}")
+        units = {kind: table.time_unit for kind, table in self.events.items()}
+        if len(set(units.values())) > 1:
+            raise ValueError(
+                f"events {' and '.join(units)} differ in `time_unit`. Write all times in one unit"
+            )
+        if timeless and self.ties == "shuffle":
+            raise ValueError(
+                "ties: shuffle: without `time` there are no ties. Add it, or write file"
+            )
         if timeless and self.hold_out is not None and self.hold_out.last is None:
             raise ValueError(
                 f"hold_out by days needs `time` in events.{timeless[0]}. Add it, or write `last: 3`"

@@ -19,6 +19,8 @@ from userbench.experiment.columns import (
     is_simulated,
 )
 from userbench.experiment.config import Fields, Margins, Part
+from userbench.experiment.corpora import EventCorpus
+from userbench.experiment.cuts import cut_notes
 from userbench.experiment.figures import FigureLayout, figure_layout, figures
 from userbench.experiment.runs import NEIGHBOURS, ResolvedExperiment, ResolvedRun
 
@@ -86,6 +88,8 @@ class CorpusTask(Part):
 
     corpus: str
     paper: str | None
+    label: str | None = Field(None, exclude_if=lambda label: label is None)
+    """How it is called there, where its corpus is an event log."""
 
 
 class Table1Layout(Part):
@@ -93,6 +97,8 @@ class Table1Layout(Part):
 
     tasks: dict[str, CorpusTask]
     simulated: list[str]
+    logs: dict[str, str] = Field({}, exclude_if=lambda logs: not logs)
+    """The corpora that are event logs, and their names in the table."""
 
 
 class TrainedRun(Part):
@@ -209,10 +215,18 @@ def layouts(resolved: ResolvedExperiment, notes: Sequence[str] = ()) -> Layouts:
 
 def table1(resolved: ResolvedExperiment) -> Table1Layout:
     """Table 1."""
-    tasks = resolved.config.tasks
+    logs = {n: of.label or n for n, of in resolved.corpora.items() if isinstance(of, EventCorpus)}
     return Table1Layout(
-        tasks={n: CorpusTask(corpus=t.corpus, paper=t.paper) for n, t in tasks.items()},
+        tasks={
+            name: CorpusTask(
+                corpus=task.corpus,
+                paper=task.paper,
+                label=task.label if task.corpus in logs else None,
+            )
+            for name, task in resolved.config.tasks.items()
+        },
         simulated=[name for name in resolved.corpora if is_simulated(resolved, name)],
+        logs=logs,
     )
 
 
@@ -226,7 +240,7 @@ def table2(resolved: ResolvedExperiment, notes: Sequence[str]) -> Table2Layout:
         rows=[TableRow(run=n, label=runs[n].label, paper=runs[n].paper) for n in asked.rows],
         baselines=[TableRow(run=run, label=label) for run, label in BASELINE_LABELS.items()],
         compared_with=asked.compared_with,
-        notes=list(notes),
+        notes=[*cut_notes(resolved), *notes],
     )
 
 

@@ -68,9 +68,8 @@ def corpus(path: str, jobs: list[Job], folder: Path) -> Corpus:
             )
         others = [job for job in making if job not in reading]
         made = made_from(others, jobs, folder / Path(path).name, path, {})
-        return made._replace(
-            costs={**{part: cost_of_reading(part) for part in parts}, **made.costs}
-        )
+        read = {job.outputs[0]: cost_of_reading(job) for job in reading}
+        return made._replace(costs={**read, **made.costs})
     flags, making = simulated[0].flags, [*simulated, *making]
     users = int(flags["users"][0])
     few = min(users, USERS)
@@ -88,10 +87,11 @@ def corpus(path: str, jobs: list[Job], folder: Path) -> Corpus:
     return Corpus(made.store, made.splits, users / few, costs)
 
 
-def cost_of_reading(part: str) -> Cost:
-    """What it took to read a part of a store that is there."""
-    manifest = read_manifest(Path(part))
-    return Cost(manifest["seconds"], manifest["peak_memory_gib"] * 2**30, size_of(Path(part)))
+def cost_of_reading(job: Job) -> Cost:
+    """What it took to read the parts of a store that are there."""
+    manifest = read_manifest(Path(job.outputs[0]))
+    size = sum(size_of(Path(part)) for part in job.outputs)
+    return Cost(manifest["seconds"], manifest["peak_memory_gib"] * 2**30, size)
 
 
 def made_from(

@@ -159,9 +159,18 @@ def finetunings(resolved: ResolvedExperiment, speeds: Speeds) -> Iterator[Line]:
 
 
 def size_of(corpus: Corpus) -> tuple[int, int]:
-    """Users and items: of a simulated world, else those of the paper's Table 1."""
+    """Users and items: of a simulated world, else those of the paper's Table 1.
+
+    Raises:
+        ValueError: the corpus is none of the paper's.
+    """
     if corpus.simulate is not None:
         return corpus.simulate.users, corpus.simulate.items
+    if corpus.format not in DATASETS:
+        raise ValueError(
+            f"corpora of format {corpus.format}: only of the paper's corpora and of simulated ones "
+            "the size is known. Leave out --gpu"
+        )
     published = published_table1().set_index(["dataset", "task"])
     row = published.loc[(DATASETS[corpus.format], "")]
     return int(row["behavior_sequences"]), int(row["different_behaviors"])

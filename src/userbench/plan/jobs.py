@@ -10,16 +10,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from userbench.data.arrays import behaviours_folder
 from userbench.data.splits import task_data, user_data
 
 OUTPUT_FLAGS = ("out", "csv", "md", "tex", "html")
 TRAINING = ("pretrain", "finetune")
-READING, SPLITTING = ("behaviours", "task"), ("user_split", "task_split")
+EVENTS_CORPUS, EVENTS_TASK = "events_corpus", "events_task"
+READING = ("behaviours", "task", EVENTS_CORPUS, EVENTS_TASK)
+SPLITTING = ("user_split", "task_split")
 MAKING = ("simulate", *READING, *SPLITTING, "neighbours")
 OF_A_CORPUS = (*MAKING, "baselines")
 # What a command with several parts does in each: the name of its rule.
 PARTS = {
     "ingest": {"behaviours": "behaviours", "task": "task"},
+    "events": {"corpus": EVENTS_CORPUS, "task": EVENTS_TASK},
     "split": {"users": "user_split", "examples": "task_split"},
 }
 # Ways to use a GPU, and what a CPU does instead.
@@ -70,6 +74,8 @@ class Job:
     def outputs(self) -> list[str]:
         """Files and folders that it writes."""
         flags = self.flags
+        if self.stage == EVENTS_CORPUS:
+            return [f"{self.store}/{part}" for part in ("behaviours", "ids", "held_out")]
         tasks = [json.loads(task) for task in flags.get("task", [])]
         named = [path for flag in OUTPUT_FLAGS for path in flags.get(flag, [])]
         return self.of_each_seed(named + [task["out"] for task in tasks if "out" in task])
@@ -90,6 +96,8 @@ class Job:
     def data(self) -> list[str]:
         """Folders that it reads of its store and of its splits."""
         flags = self.flags
+        if self.stage == EVENTS_TASK:
+            return [str(behaviours_folder(Path(self.store)))]
         if not {"store", "splits"} <= flags.keys():
             return []
         store, splits = Path(flags["store"][0]), Path(flags["splits"][0])
@@ -101,6 +109,8 @@ class Job:
     def store(self) -> str:
         """The store that it reads or makes a part of; empty of what has to do with none."""
         flags = self.flags
+        if self.stage == EVENTS_CORPUS:
+            return self.flags["out"][0]
         if self.stage in READING:
             return within(flags["out"][0])
         if self.stage in SPLITTING:

@@ -80,6 +80,10 @@ class ScoreFile(Content):
     facts: Facts = Facts()
     same_as: Text = ""
     """The baseline whose scores these are again."""
+    untrained: list[Text] = []
+    """Of frozen encoders, the parts that pre-training did not reach."""
+    without_vector: Count = 0
+    """Users of the task who had no vector and got the mean one."""
 
 
 class Fit(ScoreFile):
@@ -169,7 +173,7 @@ class BehaviourCounts(Content):
 class BehaviourManifest(Content):
     """The manifest of a corpus's behaviours, as far as Table 1 needs it."""
 
-    format: Literal["ttl", "app"]
+    format: Literal["ttl", "app", "events"]
     counts: BehaviourCounts
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from userbench.data.events.containers import TableFile, find_files
 from userbench.data.format import RawFile, find_file, is_named_after
 from userbench.data.raw_bytes import checksum
 from userbench.experiment.config import Experiment
@@ -66,8 +67,6 @@ def content_of_tables(
 
     Of several files it is that of their checksums, in the order in which they are read.
     """
-    from userbench.data.events.containers import find_files
-
     with of_corpus(name):
         files = [file for table in tables for file in find_files(Path(raw), table.files)]
         contents = [cached_checksum(file, cache) for file in files]
@@ -101,7 +100,7 @@ def together(checksums: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(checksums).encode()).hexdigest()
 
 
-def cached_checksum(file: RawFile, cache: Path) -> str:
+def cached_checksum(file: RawFile | TableFile, cache: Path) -> str:
     """SHA-256 of a raw file; computed only if the file has changed since it was cached."""
     path = file.path.absolute()
     name = f"{path}/{file.member}" if file.member else str(path)

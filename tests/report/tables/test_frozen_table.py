@@ -59,8 +59,9 @@ def test_the_frozen_table_has_its_protocol_and_nothing_of_the_paper(tmp_path):
     assert r"(frozen\_statistics.md)." in md
     assert (
         "- Frozen protocol: encoders stay as pre-training left them, and on their user vectors a "
-        "linear head alone learns, the same for all rows, for 30 epochs;" in md
+        "linear head alone learns, the same for all rows." in md
     )
+    assert "Validation chooses the learning rate and one of 30 epochs, and among the" in md
     assert "- None is the untrained encoder: random weights, under the same head." in md
     assert "- My method is vectors that were given: nothing is known here" in md
     assert "item counts have the head of the rows, and one seed" in md
@@ -87,7 +88,7 @@ def test_a_note_names_untrained_queries_and_users_without_a_vector(tmp_path):
     ]
     md = make_frozen(tmp_path, contents)["md"]
     assert "- The pre-training of Masked items never trains the query that pools" in md
-    assert "- Users without a vector, which is then zero: My method on Age 3." in md
+    assert "- Users without a vector, who have the mean of the others: My method on Age 3." in md
     assert "never trains" not in make_frozen(tmp_path, CONTENT)["md"]
 
 

@@ -69,6 +69,45 @@ def test_table1_says_what_is_simulated(tmp_path):
         make_table1(tmp_path, simulated=["tlt"])
 
 
+@pytest.mark.parametrize("label", ["MovieLens-1M", "TTL"])
+def test_table1_lists_event_logs_after_the_corpora_of_the_paper(tmp_path, label):
+    # Wrong: published counts beside her own log, or a log that is left out, or out of order.
+    from userbench.report.tables import table1
+
+    corpora = {"ttl": MANIFEST, "ml": {**MANIFEST, "format": "events"}}
+    tasks = {
+        "next": {"corpus": "ml", "paper": None, "label": "Next item"},
+        "age": {"corpus": "ml", "paper": None, "label": "Age"},
+    }
+    counts = {
+        "next": {"rows": 8, "candidates": 7},
+        "age": {"rows": 9, "classes": {"1": 4, "5": 5}},
+    }
+    words = {"--store": [], "--examples": []}
+    for flag, found in (("--store", corpora), ("--examples", counts)):
+        for name, content in found.items():
+            path = tmp_path / f"{name}.json"
+            content = content if flag == "--store" else {"format": "events", "counts": content}
+            path.write_text(json.dumps(content))
+            words[flag].append(f"{name}={path}")
+    asked = experiment_flag(
+        tmp_path, table1={"tasks": tasks, "simulated": [], "logs": {"ml": label}}
+    )
+    out = ["--out", str(tmp_path / "table1.csv")]
+    own = [
+        f"{label},ml,,,real,,10,,7,,3.14,,,,",
+        f"{label},ml,Next item,,real,,,,,,,,8,,7",
+        f"{label},ml,Age,,real,,,,,,,,9,,2",
+    ]
+    table1.main(["--store", *words["--store"], "--examples", *words["--examples"], *asked, *out])
+    lines = (tmp_path / "table1.csv").read_text().splitlines()
+    assert lines[1] == "TTL,ttl,,,real,1470149,10,645972,7,54.84,3.14,,,,"
+    assert lines[-3:] == own
+    # Of the paper's corpora none is here: what it says of them is not beside her log.
+    table1.main(["--store", words["--store"][1], "--examples", *words["--examples"], *asked, *out])
+    assert (tmp_path / "table1.csv").read_text().splitlines()[1:] == own
+
+
 def test_table1_reports_bad_input(tmp_path):
     # Wrong: a traceback, or a task silently without its published values.
     from userbench.report.tables import table1

@@ -8,9 +8,9 @@ from userbench.report.tables.headline import listed
 from userbench.results.scores import read_score_content
 
 HEADS = {
-    "linear": "a linear head",
-    "mlp": "the head of fine-tuning (two layers)",
-    "boosted": "gradient-boosted trees (scikit-learn; for top-N tasks a linear head)",
+    "linear": "a linear head alone learns",
+    "mlp": "the head of fine-tuning (two layers) alone learns",
+    "boosted": "gradient-boosted trees of scikit-learn alone learn (of top-N tasks, a linear head)",
 }
 
 
@@ -24,8 +24,9 @@ def protocol_notes(layout: dict[str, Any], scores: Iterable[Path] = ()) -> list[
     untrained, given = layout["untrained"], layout["given"]
     notes = [
         "Frozen protocol: encoders stay as pre-training left them, and on their user vectors "
-        f"{HEADS[layout['head']]} alone learns, the same for all rows, for {layout['epochs']} "
-        "epochs; validation chooses its learning rate, its epoch and the vectors it reads."
+        f"{HEADS[layout['head']]}, the same for all rows. Vectors are standardised by a task's "
+        f"training users. Validation chooses {choices(layout['head'], layout['epochs'])}, and "
+        "among the candidate checkpoints."
     ]
     if untrained:
         what = "is the untrained encoder" if len(untrained) == 1 else "are untrained encoders"
@@ -34,6 +35,13 @@ def protocol_notes(layout: dict[str, Any], scores: Iterable[Path] = ()) -> list[
         what = "vectors that were given: nothing is known here of how they were made"
         notes.append(f"{listed(given)} {'is' if len(given) == 1 else 'are'} {what}.")
     return notes + vector_notes(layout, list(scores))
+
+
+def choices(head: str, epochs: int) -> str:
+    """What of a head validation chooses."""
+    if head == "boosted":
+        return f"the number of trees (of a linear head, its rate and one of {epochs} epochs)"
+    return f"the learning rate and one of {epochs} epochs"
 
 
 def vector_notes(layout: dict[str, Any], scores: Sequence[Path]) -> list[str]:
@@ -57,5 +65,5 @@ def vector_notes(layout: dict[str, Any], scores: Sequence[Path]) -> list[str]:
         without[cell] = max(without.get(cell, 0), content.get("without_vector", 0))
     each = [f"{row} on {task} {count:,}" for (row, task), count in without.items() if count]
     if each:
-        notes.append(f"Users without a vector, which is then zero: {', '.join(each)}.")
+        notes.append(f"Users without a vector, who have the mean of the others: {', '.join(each)}.")
     return notes

@@ -1,10 +1,10 @@
-"""Write the paper's Table 1: corpora and tasks, counted here and published.
+"""Write Table 1: corpora and tasks, counted here and, of those of the paper, published.
 
 userbench table1 --store ttl=ttl/behaviours/manifest.json
     --examples age=ttl/tasks/age/manifest.json --experiment experiment.json --out table1.csv
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +35,15 @@ def describe_corpora(
     examples: dict[str, dict[str, Any]],
     tasks: dict[str, dict[str, Any]],
     simulated: Sequence[str],
+    logs: Mapping[str, str],
 ) -> pd.DataFrame:
     """Table 1: a row per corpus and per task, each quantity as published and as counted.
 
     `corpora` are the manifests of behaviours by corpus, `examples` those of examples by task;
     `tasks` by name with their `corpus` and, where the paper has the task, its name there as
     `paper`. What has no manifest has its published values only. Samples of a task are its rows,
-    i.e. users, as in the paper.
+    i.e. users, as in the paper. Corpora that are event `logs`, with the names they have in the
+    table, follow; where there are no others, the published values are left out.
 
     Raises:
         ValueError: a corpus is called simulated that has no manifest, or a task that has one is of
@@ -51,11 +53,15 @@ def describe_corpora(
         raise ValueError(f"--examples {unknown[0]}: the experiment has no task of this name")
     if unknown := sorted(set(simulated) - set(corpora)):
         raise ValueError(f"corpus {unknown[0]!r} is simulated, but no --store has this name")
+    published = published_table1()
+    if logs and not corpora.keys() - logs.keys():
+        published = published.iloc[:0]
     rows = []
     for corpus, manifest in corpora.items():
         counts = manifest["counts"]
         data = "simulated" if corpus in simulated else "real"
-        here = {"dataset": DATASETS[manifest["format"]], "corpus": corpus, "data": data}
+        dataset = logs[corpus] if corpus in logs else DATASETS[manifest["format"]]
+        here = {"dataset": dataset, "corpus": corpus, "data": data}
         whole = {
             "task": "",
             "behavior_sequences": counts["users"],
@@ -66,17 +72,24 @@ def describe_corpora(
         for name in (name for name in examples if tasks[name]["corpus"] == corpus):
             task = examples[name]["counts"]
             labels = task["candidates"] if "candidates" in task else len(task["classes"])
-            shown = tasks[name].get("paper") or name
+            shown = tasks[name].get("label") or tasks[name].get("paper") or name
             rows.append(here | {"task": shown, "samples": task["rows"], "labels_or_items": labels})
     columns = ["dataset", "corpus", "task", "data", *QUANTITIES]
     measured = pd.DataFrame(rows, columns=columns).astype(QUANTITIES)
-    table = published_table1().merge(
-        measured, on=["dataset", "task"], how="outer", suffixes=(".paper", ".measured")
+    own = measured["corpus"].isin(logs)
+    # Why apart: a log is compared with nothing published, whatever it is called.
+    table, of_logs = (
+        side.merge(part, on=["dataset", "task"], how=how, suffixes=(".paper", ".measured"))
+        for side, part, how in (
+            (published, measured[~own], "outer"),
+            (published.iloc[:0], measured[own], "right"),
+        )
     )
-    pairs = [f"{quantity}.{side}" for quantity in QUANTITIES for side in ("paper", "measured")]
-    table = table[["dataset", "corpus", "task", "description", "data", *pairs]]
     # Backwards by dataset is the paper's order: TTL, App. A corpus (no task) precedes its tasks.
-    return table.sort_values(["dataset", "task", "corpus"], ascending=[False, True, True])
+    table = table.sort_values(["dataset", "task", "corpus"], ascending=[False, True, True])
+    pairs = [f"{quantity}.{side}" for quantity in QUANTITIES for side in ("paper", "measured")]
+    table = pd.concat([part for part in (table, of_logs) if len(part)])
+    return table[["dataset", "corpus", "task", "description", "data", *pairs]]
 
 
 def named_files(flag: str, arguments: list[str]) -> dict[str, Path]:
@@ -108,6 +121,7 @@ def main(argv: list[str] | None = None) -> None:
         {task: read_json(path, ExampleManifest) for task, path in examples.items()},
         layout["tasks"],
         layout["simulated"],
+        layout.get("logs", {}),
     )
     write_csv(args.out, table)
     read = artifact.fingerprints([args.experiment, *corpora.values(), *examples.values()])
