@@ -19,15 +19,15 @@ import pyarrow.parquet as pq
 
 from userbench.command_line import at_least, json_object
 from userbench.data import arrays as on_disk
+from userbench.data.events.cut import held_out_folder
 from userbench.data.events.labels import label_examples
-from userbench.data.events.next_item import held_out_folder, next_item_examples
+from userbench.data.events.next_item import next_item_examples
 from userbench.data.events.owned_rows import OwnedRows, read_owned_rows
 from userbench.data.events.settings import Table, table_of
 from userbench.data.events.targets import target_examples
 from userbench.data.events.task_examples import TaskExamples
-from userbench.data.format import BadRows
+from userbench.data.format import BadRows, listed
 from userbench.data.ids import ids_folder
-from userbench.data.ingest import listed
 from userbench.data.raw_bytes import check_raw
 
 # Sources of examples that are tables, each with the column that it needs beside the user's.
