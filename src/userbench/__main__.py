@@ -12,6 +12,7 @@ COMMANDS = {
         "inspect": "data.events.inspect.command",
         "simulate": "data.simulate",
         "ingest": "data.ingest",
+        "events": "data.events.command",
         "split": "data.draw_splits",
         "neighbours": "data.neighbours",
     },
@@ -21,7 +22,7 @@ COMMANDS = {
         "embed": "embed",
         "frozen": "frozen",
         "similarity": "similarity",
-        "counts": "data.item_counts",
+        "counts": "counts",
         "baselines": "baselines",
     },
     "Configs and methods": {
