@@ -11,6 +11,7 @@ COMMANDS = {
     "Data": {
         "simulate": "data.simulate",
         "ingest": "data.ingest",
+        "events": "data.events.command",
         "split": "data.draw_splits",
         "neighbours": "data.neighbours",
     },

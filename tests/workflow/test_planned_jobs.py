@@ -169,17 +169,19 @@ def test_a_run_may_have_its_own_batch_size(checkout):
     assert sizes == {"mlm": {"64"}, "adaptssr": {"16"}}
 
 
-def test_control_runs_wait_for_the_fairness_table(checkout):
-    """Wrong: Table 2 costs two more trainings per seed, or a page is without the controls."""
+def test_control_runs_and_heads_wait_for_their_tables(checkout):
+    """Wrong: Table 2 costs more than its rows, or a page is without the other tables."""
     words = ["-n", "-p", *config_flags(checkout, seeds=[0])]
     status, output = snakemake(checkout, *words, "results/table2.csv")
     assert status == 0, output
     assert job_counts(output)["pretrain"] == 9 * 2
-    assert "fairness" not in job_counts(output) and "pretrain/mlm_long" not in output
+    assert not {"fairness", "frozen", "counts"} & job_counts(output).keys()
+    assert "pretrain/mlm_long" not in output
     for target in ("results/fairness.md", "results/report.html"):
         status, output = snakemake(checkout, *words, target)
         assert status == 0, output
-        assert job_counts(output)["fairness"] == 1
+        counts = job_counts(output)
+        assert counts["fairness"] == 1 and counts.get("frozen", 0) == target.endswith("html")
         assert "finetune/mlm_long/age/seed0.json" in output
         assert "finetune/ptum_warm/cvr/seed0.json" in output
     (call,) = {line for line in output.splitlines() if "userbench fairness" in line}

@@ -237,6 +237,11 @@ def test_smoke_run_from_raw_files_to_table(checkout):
     assert behind["none"] == ("0", "0.0") and behind["adaptssr"] == ("4", "4.0")
     assert behind["mlm_long"] == ("4", "1.0") and lines["ptum"]["start"] == "random"
     assert "PTUM (random; 1 to 2; 2)" in (checkout / "results/table2.md").read_text()
+    with (checkout / "results/smoke/frozen.csv").open() as file:
+        frozen = [(line["run"], line["ranked"]) for line in csv.DictReader(file)]
+    ranked = [(run, "True") for run in ("none", "mlm", "adaptssr")]
+    assert frozen[:4] == [*ranked, ("item-counts", "False")]
+    assert "Frozen protocol" in (checkout / "results/smoke/frozen.md").read_text()
     # The figures, of the same runs and few more.
     drawn = [f"results/{figure}.pdf" for figure in FIGURES]
     status, output = snakemake(checkout, *target, *drawn)

@@ -117,7 +117,7 @@ def missing_seeds(scores: pd.DataFrame, layout: dict[str, Any]) -> list[str]:
 def fact_notes(facts: dict[str, dict[str, Any]], layout: dict[str, Any]) -> list[str]:
     """What the data of each task mean for its scores, a sentence each, as far as it is known."""
     notes, known = [], [task for task in layout["tasks"] if task["task"] in facts]
-    notes += history_notes(known, facts)
+    notes += history_notes(known, facts, layout.get("given", []))
     for task in known:
         if share := facts[task["task"]].get("test_users_in_train"):
             also = f"{share:.0%} of the test users also have training examples."
@@ -133,15 +133,21 @@ def fact_notes(facts: dict[str, dict[str, Any]], layout: dict[str, Any]) -> list
     return notes
 
 
-def history_notes(tasks: Sequence[dict[str, Any]], facts: dict[str, dict[str, Any]]) -> list[str]:
-    """A sentence on the tasks in which some users have done more than an encoder reads, if any."""
+def history_notes(
+    tasks: Sequence[dict[str, Any]], facts: dict[str, dict[str, Any]], given: Sequence[str]
+) -> list[str]:
+    """A sentence on the tasks in which some users have done more than an encoder reads, if any.
+
+    What rows of `given` vectors were made of is not known.
+    """
     longer = [task for task in tasks if facts[task["task"]].get("longer_histories")]
     if not longer:
         return []
     shares = [f"{task['label']} {facts[task['task']]['longer_histories']:.0%}" for task in longer]
     most = facts[longer[0]["task"]]["max_length"]
+    rows = f"All rows but {' and '.join(given)}" if given else "All rows"
     return [
-        f"Test users with more than {most} behaviours: {', '.join(shares)}. All rows read the "
+        f"Test users with more than {most} behaviours: {', '.join(shares)}. {rows} read the "
         f"latest {most}, bag-of-items, too; only the bag of the whole history reads all of them."
     ]
 
