@@ -11,6 +11,7 @@ COMMANDS = {
     "Data": {
         "simulate": "data.simulate",
         "ingest": "data.ingest",
+        "events": "data.events.command",
         "split": "data.draw_splits",
         "neighbours": "data.neighbours",
     },
@@ -20,7 +21,7 @@ COMMANDS = {
         "embed": "embed",
         "frozen": "frozen",
         "similarity": "similarity",
-        "counts": "data.item_counts",
+        "counts": "counts",
         "baselines": "baselines",
     },
     "Configs and methods": {

@@ -61,6 +61,7 @@ table2: {rows: [none], compared_with: none}
 DAYS = {"train_from": "2015-01-01", "validation_from": "2015-02-01", "test_from": "2015-03-01"}
 LABELS = {"files": ["users.dat"], "user": "user", "label": "age"}
 FIXED = {"format": "ttl", "simulate": {"users": 300, "items": 400, "seed": 1}}
+TABLE = {"files": ["tags.dat"], "user": "user", "item": "item"}
 ABSENT = object()
 
 
@@ -132,7 +133,7 @@ INVALID = {
         "corpora.ml.events.rating: time_unit without time. Name the column as `time`",
     ),
     "a kind without a time": (
-        changed("corpora.ml.events.tag", {"files": ["tags.dat"], "user": "user", "item": "item"}),
+        changed("corpora.ml.events.tag", TABLE),
         "corpora.ml: events.tag has no `time`, others have. Add it, or leave it out of all",
     ),
     "both cuts": (
@@ -154,7 +155,22 @@ INVALID = {
     ),
     "too few for three parts": (
         changed("corpora.ml.hold_out", {"last": 2}),
-        "corpora.ml.hold_out.last: 2 should be greater than or equal to 3",
+        "corpora.ml.hold_out.last: 2 should be 3",
+    ),
+    "two units of time": (
+        changed("corpora.ml.events.tag", {**TABLE, "time": "time", "time_unit": "ms"}),
+        "corpora.ml: events rating and tag differ in `time_unit`. Write all times in one unit",
+    ),
+    "ties without times": (
+        changed(
+            "corpora.ml",
+            {"format": "events", "raw": "log", "events": {"tag": TABLE}, "ties": "shuffle"},
+        ),
+        "corpora.ml: ties: shuffle: without `time` there are no ties. Add it, or write file",
+    ),
+    "no condition": (
+        changed("corpora.ml.events.rating.filter", {"rating": "4"}),
+        "corpora.ml.events.rating.filter.rating: '4' is no condition. Write one like '>= 4', '==",
     ),
     "days without times": (
         changed(

@@ -137,7 +137,7 @@ def test_captured_steps_are_measured_as_the_loops_take_them(tiny, monkeypatch):
     """Uncaptured, a step of a GPU takes several times as long, and the plan would be of those."""
     from recorded_steps import Recorded
 
-    from userbench import finetune, pretrain
+    from userbench import encoders, pretrain
     from userbench.plan import probes
 
     monkeypatch.setattr(probes, "SECONDS_PER_PROBE", 0.0)
@@ -150,8 +150,8 @@ def test_captured_steps_are_measured_as_the_loops_take_them(tiny, monkeypatch):
         return recorded[-1]
 
     monkeypatch.setattr(probes, "captured", captured)
-    for loop in (pretrain, finetune):
-        monkeypatch.setattr(loop, "accelerate", lambda *_: None)  # it wants a GPU
+    for module in (pretrain, encoders):
+        monkeypatch.setattr(module, "accelerate", lambda *_: None)  # it wants a GPU
     data = ["--store", str(tiny / "store"), "--splits", str(tiny / "splits"), "--encoder", SMALL]
     common = [*data, "--seed", "0", "--device", "cpu"]
     size = ["--epochs", "1", "--batch-size", "64", "--keep", "1", "--out", "nowhere"]

@@ -41,7 +41,7 @@ rule events_task:
     input:
         behaviours=f"{OUT}/data/{{corpus}}/behaviours/checksums.json",
         joined=lambda w: joined_to(w.corpus, w.task),
-        code=lambda w: code("data.events.task"),
+        code=lambda w: code("data.events.tasks"),
     output:
         f"{OUT}/data/{{corpus}}/tasks/{{task}}/checksums.json",
     log:

@@ -56,7 +56,7 @@ rule counts:
     """Count the items of every user of {wildcards.corpus}, as a user vector."""
     input:
         behaviours=BEHAVIOURS,
-        code=code("data.item_counts"),
+        code=code("counts"),
     output:
         COUNTS,
     log:

@@ -1,6 +1,6 @@
 """The users of a corpus, found by their exact sequences: by hash, then item by item."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Int32, Int64, UInt64
@@ -86,3 +86,19 @@ def same_sequence(
         )
         same[same] = np.logical_and.reduceat(equal, bounds[:-1])
     return same
+
+
+def corpus_counts(corpus: Corpus, first: Int64[np.ndarray, " users"]) -> dict[str, Any]:
+    """Statistics of the pre-training rows; `first` is the result of `first_user`."""
+    lengths = np.diff(corpus.offsets)
+    n_distinct = int((first == np.arange(len(first))).sum())
+    return {
+        "users": len(lengths),
+        "interactions": len(corpus.items),
+        "mean_length": float(lengths.mean()),
+        "median_length": float(np.median(lengths)),
+        "max_length": int(lengths.max()),
+        "share_of_max_length": float((lengths == lengths.max()).mean()),
+        "duplicate_users": len(first) - n_distinct,
+        "hash_collisions": n_distinct - len(np.unique(corpus.hashes)),
+    }

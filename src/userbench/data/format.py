@@ -67,6 +67,14 @@ class BadRows:
             raise ValueError(f"{file}:{line}: {reason}{surplus}")
 
 
+def listed(bad: BadRows) -> dict[str, str]:
+    """Name and text of the file that lists the bad rows; empty where there are none."""
+    if not bad.rows:
+        return {}
+    lines = ["\t".join(map(str, row)) for row in [BadRow._fields, *bad.rows]]
+    return {"bad_rows.tsv": "\n".join(lines) + "\n"}
+
+
 @dataclass
 class RawFile:
     """A raw file in a folder or inside a zip; reading it fills in size, checksum and time."""

@@ -7,6 +7,7 @@ STORE/ids/
 A store without this folder was made of lines without ids: a user's id is then its row, from 0.
 """
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from jaxtyping import Int64
 from userbench.data.arrays import behaviours_folder, read_checksums
 
 USERS_FILE, ITEMS_FILE = "users.parquet", "items.parquet"
+WHOLE_NUMBER = "^(0|[1-9][0-9]*)$"
 
 
 def ids_folder(store: Path) -> Path:
@@ -41,6 +43,27 @@ def given_user_ids(store: Path) -> pa.Array | None:
 def item_table(store: Path) -> pa.Table:
     """The id of each item of a store from item 1 on, with its `kind` where there are several."""
     return pq.read_table(ids_folder(store) / ITEMS_FILE)
+
+
+def typed(ids: pa.Array) -> pa.Array:
+    """Ids as whole numbers where all of them are such, as written without zeros; else as texts."""
+    if pa.types.is_integer(ids.type):
+        return ids
+    if pc.all(pc.match_substring_regex(ids, WHOLE_NUMBER)).as_py():
+        with suppress(pa.ArrowInvalid):  # one is beyond 63 bits
+            return ids.cast(pa.int64())
+    return ids
+
+
+def item_keys(items: pa.Table) -> pa.Array:
+    """A text for each item that no other has: of its kind, if there are several, and its id."""
+    ids = items["id"].cast(pa.string())
+    keys = (
+        pc.binary_join_element_wise(items["kind"], ids, "\n")
+        if "kind" in items.column_names
+        else ids
+    )
+    return keys.combine_chunks()
 
 
 def places(asked: pa.Array, known: pa.Array) -> Int64[np.ndarray, " asked"]:

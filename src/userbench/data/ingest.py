@@ -22,10 +22,15 @@ from jaxtyping import Int32, Int64
 from userbench import command_line
 from userbench.data import arrays as on_disk
 from userbench.data import ragged
-from userbench.data.corpus import Corpus, find_users, first_user, sorted_by_hash
+from userbench.data.corpus import (
+    Corpus,
+    corpus_counts,
+    find_users,
+    first_user,
+    sorted_by_hash,
+)
 from userbench.data.examples import label_arrays, target_arrays
 from userbench.data.format import (
-    BadRow,
     BadRows,
     RawFile,
     Rows,
@@ -33,6 +38,7 @@ from userbench.data.format import (
     find_source,
     format_names,
     is_named_after,
+    listed,
     load_format,
 )
 from userbench.data.raw_bytes import check_raw
@@ -162,14 +168,6 @@ def described(format: str, source: str, found: RawInput, counts: dict[str, Any])
     }
 
 
-def listed(bad: BadRows) -> dict[str, str]:
-    """Name and text of the file that lists the bad rows; empty where there are none."""
-    if not bad.rows:
-        return {}
-    lines = ["\t".join(map(str, row)) for row in [BadRow._fields, *bad.rows]]
-    return {"bad_rows.tsv": "\n".join(lines) + "\n"}
-
-
 def read_corpus(found: RawInput) -> Corpus:
     """Read the pre-training file; ValueError when no good row is left."""
     items, lengths, hashes = [], [], []
@@ -208,22 +206,6 @@ def reported_rows(found: RawInput) -> Iterator[Rows]:
         raise ValueError(f"{file}: no good line. Fetch the file again")
     seconds = time.perf_counter() - start
     print(f"{file.name}: {n_rows:,} rows in {seconds:.1f} s", file=sys.stderr, flush=True)
-
-
-def corpus_counts(corpus: Corpus, first: Int64[np.ndarray, " users"]) -> dict[str, Any]:
-    """Statistics of the pre-training rows; `first` is the result of `first_user`."""
-    lengths = np.diff(corpus.offsets)
-    n_distinct = int((first == np.arange(len(first))).sum())
-    return {
-        "users": len(lengths),
-        "interactions": len(corpus.items),
-        "mean_length": float(lengths.mean()),
-        "median_length": float(np.median(lengths)),
-        "max_length": int(lengths.max()),
-        "share_of_max_length": float((lengths == lengths.max()).mean()),
-        "duplicate_users": len(first) - n_distinct,
-        "hash_collisions": n_distinct - len(np.unique(corpus.hashes)),
-    }
 
 
 def renumbered(

@@ -38,3 +38,12 @@ def hash_rows(
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     mixed ^= mixed >> np.uint64(31)
     return np.add.reduceat(mixed, offsets[:-1])
+
+
+def places(
+    offsets: Int64[np.ndarray, " bounds"], rows: Int64[np.ndarray, " rows"]
+) -> Int64[np.ndarray, " items"]:
+    """Places in the flat array of all items of these rows, one row after another."""
+    lengths = offsets[rows + 1] - offsets[rows]
+    bounds = offsets_of(lengths)
+    return np.arange(bounds[-1]) + np.repeat(offsets[rows] - bounds[:-1], lengths)

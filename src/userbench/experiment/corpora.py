@@ -179,7 +179,7 @@ class NextItem(Part):
 class HoldOut(Part):
     """Which events are no input, but asked for: everybody's last ones, or those from a date on."""
 
-    last: Annotated[int, Field(ge=3)] | None = None
+    last: Literal[3] | None = None
     """3: of everybody's last three events the first is a target of training, the second of
     validation, the third of the test."""
     train_from: Day | None = None
@@ -235,6 +235,15 @@ class EventCorpus(Corpus):
         if timeless and len(timeless) < len(self.events):
             others = "or leave it out of all: their order would be that of the files"
             raise ValueError(f"events.{timeless[0]} has no `time`, others have. Add it, {others}")
+        units = {kind: table.time_unit for kind, table in self.events.items()}
+        if len(set(units.values())) > 1:
+            raise ValueError(
+                f"events {' and '.join(units)} differ in `time_unit`. Write all times in one unit"
+            )
+        if timeless and self.ties == "shuffle":
+            raise ValueError(
+                "ties: shuffle: without `time` there are no ties. Add it, or write file"
+            )
         if timeless and self.hold_out is not None and self.hold_out.last is None:
             raise ValueError(
                 f"hold_out by days needs `time` in events.{timeless[0]}. Add it, or write `last: 3`"

@@ -13,7 +13,6 @@ from userbench.model.encoder import UserEncoder, UserVectors
 ENCODED_AT_ONCE = 512
 
 
-@torch.no_grad()
 def user_vectors(
     encoder: UserEncoder, store: BehaviourStore, users: Int[Tensor, " users"]
 ) -> Iterator[UserVectors]:
@@ -21,4 +20,6 @@ def user_vectors(
     encoder.eval()
     for some in users.cpu().split(ENCODED_AT_ONCE):
         batch = store.batch(some)
-        yield encoder(batch.items, batch.bounds)
+        with torch.no_grad():
+            vectors = encoder(batch.items, batch.bounds)
+        yield vectors

@@ -1,51 +1,20 @@
 """Tasks of a corpus of event logs: what becomes of tables of labels and targets, row by row."""
 
-import io
+import argparse
 import json
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from log_stores import INPUT, write_log_store
 
 from userbench.data import arrays, draw_splits
 from userbench.data.events import tasks
 from userbench.data.splits import load_split
 from userbench.data.store import load_labels, load_targets
-
-# The input of users u0, u1, ..: places in the catalogue, from 1; and what is held out of them.
-INPUT = [[1, 2, 2], [3, 1], [4], [2, 5, 5, 1], [6], [3, 4]]
-HELD_OUT = [
-    *[(0, 1, 0), (0, 3, 1), (0, 3, 2)],
-    *[(1, 5, 0), (1, 3, 1), (1, 6, 2)],
-    *[(3, 2, 0), (3, 2, 1), (3, 4, 2)],
-]
-N_ITEMS = 6
-
-
-def write_log_store(folder: Path, users: pa.Array, settings=None, held_out=HELD_OUT) -> Path:
-    """A store as the corpus command writes it, of `INPUT`."""
-    store = folder / "store"
-    lengths = [len(items) for items in INPUT]
-    behaviours = {
-        "items.npy": np.concatenate(INPUT).astype(np.int32),
-        "offsets.npy": np.concatenate([[0], np.cumsum(lengths)]),
-        "item_ids.npy": np.concatenate([[0], np.arange(N_ITEMS) * 10 + 100]),
-    }
-    plain = {"events": {"view": {"files": ["e.csv"], "user": "u", "item": "i"}}}
-    manifest = {"format": "events", "counts": {}, "settings": plain | (settings or {})}
-    meaning = {"users": len(INPUT), "items": N_ITEMS}
-    arrays.write_arrays(store / "behaviours", behaviours, meaning, manifest)
-    content = io.BytesIO()
-    pq.write_table(pa.table({"id": users}), content)
-    ids = {"users.parquet": content.getvalue()}
-    arrays.write_arrays(store / "ids", {}, {}, {"counts": {}}, texts=ids)
-    columns = np.array(held_out, np.int32).reshape(-1, 3).T
-    held = dict(zip(("users.npy", "items.npy", "parts.npy"), columns, strict=True))
-    held["parts.npy"] = held["parts.npy"].astype(np.uint8)
-    arrays.write_arrays(store / "held_out", held, {}, {"counts": {}})
-    return store
+from userbench.experiment.validation import read_json
+from userbench.results.contents import ExampleManifest
 
 
 @pytest.fixture
@@ -63,7 +32,7 @@ def write_csv(folder: Path, text: str, name: str = "table.csv") -> None:
 def make(store: Path, source: str, task: str = "mine", max_bad_rows: int = 0, **content) -> Path:
     """The folder of a task made of the files in raw/."""
     table = {"files": ["."], "user": "user"} | content
-    settings = {source: content if source == "next_item" else table}
+    settings = {source: table}
     out = store / "tasks" / task
     tasks.write_task(store.parent / "raw", settings, store, out, max_bad_rows)
     return out
@@ -74,6 +43,7 @@ def labels(store: Path, text: str, max_bad_rows: int = 0, **content) -> tuple[di
     write_csv(store.parent / "raw", text)
     out = make(store, "labels", max_bad_rows=max_bad_rows, label="label", **content)
     found, manifest = load_labels(store, "mine", "cpu"), arrays.read_manifest(out)
+    assert read_json(out / "manifest.json", ExampleManifest)["counts"] == manifest["counts"]
     names = list(manifest["counts"]["classes"])
     assert len(names) == found.n_classes
     users = found.users.tolist()
@@ -245,48 +215,17 @@ def test_a_target_of_several_parts_is_in_the_earliest(store):
     assert manifest["counts"]["pairs_in_several_parts"] == 2
 
 
-def next_items_by_the_book(exclude_seen: bool) -> dict[int, tuple[dict[int, int], set[int]]]:
-    """Of each asked user the part by candidate, and the candidates that are seen."""
-    found: dict = {}
-    for user, item, part in HELD_OUT:
-        asked, _ = found.setdefault(user, ({}, set()))
-        asked[item - 1] = min(part, asked.get(item - 1, 2))
-    for user, (asked, seen) in found.items():
-        seen |= {item - 1 for item in INPUT[user]} - asked.keys() if exclude_seen else set()
-    return found
-
-
-@pytest.mark.parametrize("exclude_seen", [False, True])
-@pytest.mark.parametrize("at_once", [1, 2, 100])
-def test_next_items_are_those_held_out(store, monkeypatch, exclude_seen, at_once):
-    """Wrong: an item of the catalogue is no candidate, or what was seen is asked for."""
-    from userbench.data import ragged
-
-    monkeypatch.setattr(ragged, "ROWS_AT_ONCE", at_once)
-    out = make(store, "next_item", exclude_seen=exclude_seen)
-    found = load_targets(store, "mine", "cpu")
-    parts = arrays.read_array(out, "parts.npy").tolist()
-    assert found.n_candidates == N_ITEMS
-    assert arrays.read_array(out, "target_ids.npy").tolist() == [100, 110, 120, 130, 140, 150]
-    expected = next_items_by_the_book(exclude_seen)
-    for row, (user, (asked, seen)) in enumerate(sorted(expected.items())):
-        own = (found.rows == row).nonzero()[:, 0].tolist()
-        assert {int(found.targets[e]): parts[e] for e in own} == asked
-        assert set(found.users[own].tolist()) == {user}
-        if exclude_seen:
-            begin, end = found.seen_offsets[row : row + 2].tolist()
-            assert found.seen[begin:end].tolist() == sorted(seen)
-    assert (found.seen is not None) == exclude_seen == (out / "seen.npy").exists()
-    counts = arrays.read_manifest(out)["counts"]
-    assert counts["rows"] == 3 and counts["repeated_targets"] == 2
-    assert counts["pairs_in_several_parts"] == 2
-
-
-def test_nothing_held_out_is_no_task(tmp_path):
-    """Wrong: an empty task is written, which fails when it is trained."""
-    store = write_log_store(tmp_path, pa.array(["a"] * len(INPUT)), held_out=[])
-    with pytest.raises(ValueError, match=r"held_out: no event is held out.*hold_out"):
-        make(store, "next_item")
+def test_the_command_writes_what_its_flags_say(store):
+    """Wrong: a flag is not passed on."""
+    write_csv(store.parent / "raw", "user,label u0,1 x,1 u1,0")
+    parser = argparse.ArgumentParser()
+    tasks.add_flags(parser)
+    settings = {"labels": {"files": ["."], "user": "user", "label": "label"}}
+    flags = ["--settings", json.dumps(settings), "--max-bad-rows", "1", "--store", str(store)]
+    out = store / "tasks/mine"
+    args = parser.parse_args([*flags, "--raw", str(store.parent / "raw"), "--out", str(out)])
+    tasks.run(args)
+    assert load_labels(store, "mine", "cpu").users.tolist() == [0, 1]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Bool
 
-from userbench.data.events.identifiers import MISSING, as_mask
+from userbench.data.events.identifiers import as_mask, missing, without_nulls
 
 ORDER = {">=": pc.greater_equal, "<=": pc.less_equal, ">": pc.greater, "<": pc.less}
 COMPARISONS = {**ORDER, "==": pc.equal, "!=": pc.not_equal}
@@ -57,36 +57,39 @@ def is_number(text: str) -> bool:
 
 
 class Met(NamedTuple):
-    """Which rows meet a condition, and the fault of each that cannot be compared by its index."""
+    """Which rows meet a condition, and which cannot be compared with it."""
 
     rows: Bool[np.ndarray, " rows"]
-    faults: dict[int, str]
+    wrong: Bool[np.ndarray, " rows"]
 
 
 def meets(values: pa.Array, condition: Condition) -> Met:
     """Compare values with a condition: as numbers where both are numbers, else as texts.
 
-    A missing value meets `!=` alone; in an order (`>= 4`), a text that is no number is a fault.
+    A missing value meets `!=` alone; in an order (`>= 4`), a text that is no number is wrong.
     """
-    values = pc.fill_null(values.cast(pa.string()), "")
+    values = without_nulls(values.cast(pa.string()))
     if condition.comparison == "in":
-        each = [
-            meets(values, condition._replace(comparison="==", values=[v])) for v in condition.values
-        ]
-        return Met(np.logical_or.reduce([met.rows for met in each]), {})
+        equal = [condition._replace(comparison="==", values=[one]) for one in condition.values]
+        rows = np.logical_or.reduce([meets(values, one).rows for one in equal])
+        return Met(rows, np.zeros(len(rows), bool))
     (value,) = condition.values
-    compared = as_mask(COMPARISONS[condition.comparison](values, pa.scalar(value)))
-    absent = as_mask(pc.is_in(values, value_set=pa.array(MISSING)))
-    faults = {}
+    compare = COMPARISONS[condition.comparison]
+    compared = as_mask(compare(values, pa.scalar(value))).copy()
+    absent = missing(values, "label")
+    wrong = np.zeros(len(absent), bool)
     if is_number(value):
         numeric = as_mask(pc.match_substring_regex(values, NUMBER))
         numbers = values.filter(pa.array(numeric)).cast(pa.float64())
-        compared = compared.copy()
-        compared[numeric] = as_mask(COMPARISONS[condition.comparison](numbers, float(value)))
+        compared[numeric] = as_mask(compare(numbers, float(value)))
         if condition.comparison in ORDER:
-            for at in np.flatnonzero(~numeric & ~absent).tolist():
-                faults[at] = (
-                    f"{condition.column} {values[at].as_py()[:32]!r} is no number, and the filter "
-                    f"is '{condition.comparison} {value}'. Correct it, or delete the row"
-                )
-    return Met(np.where(absent, condition.comparison == "!=", compared), faults)
+            wrong = ~numeric & ~absent
+    return Met(np.where(absent, condition.comparison == "!=", compared), wrong)
+
+
+def condition_fault(value: object, of: Condition) -> str:
+    """Why a value cannot be compared."""
+    return (
+        f"{of.column} {str(value)[:32]!r} is no number, and the filter is "
+        f"'{of.comparison} {of.values[0]}'. Correct it, or delete the row"
+    )

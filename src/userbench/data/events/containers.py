@@ -89,20 +89,14 @@ def find_files(raw: Path, names: list[str]) -> list[TableFile]:
     Raises:
         ValueError: `raw` does not exist, or a name is that of no file, of several, or there twice.
     """
-    if raw.is_dir():
-        known = {name: TableFile(path) for name, path in files_below(raw)}
-    elif zipfile.is_zipfile(raw):
-        known = members(raw)
-    elif raw.exists():
-        known = {raw.name: TableFile(raw)}
-    else:
+    if not raw.exists():
         raise ValueError(f"{raw}: does not exist. Name the folder, zip or file of the events")
     found: dict[str, TableFile] = {}
     for name in names:
-        for place in places_of(raw, name, known):
+        for place, file in named(raw, name).items():
             if place in found:
                 raise ValueError(f"{raw}: {printable(place)} is named twice. Name each file once")
-            found[place] = known[place]
+            found[place] = file
     if not found:
         raise ValueError(f"{raw}: no file is named. Name at least one in `files`")
     opened = []
@@ -112,11 +106,26 @@ def find_files(raw: Path, names: list[str]) -> list[TableFile]:
     return opened
 
 
-def files_below(folder: Path) -> list[tuple[str, Path]]:
+def named(raw: Path, name: str) -> dict[str, TableFile]:
+    """The files that a name means, by their places below `raw`."""
+    below = raw / name
+    if raw.is_dir() and below.is_file():
+        return {name: TableFile(below)}
+    if raw.is_dir() and below.is_dir():
+        found = files_below(below)
+        return {(PurePosixPath(name) / place).as_posix(): file for place, file in found.items()}
+    if raw.is_dir():
+        known = files_below(raw)
+    else:
+        known = members(raw) if zipfile.is_zipfile(raw) else {raw.name: TableFile(raw)}
+    return {place: known[place] for place in places_of(raw, name, known)}
+
+
+def files_below(folder: Path) -> dict[str, TableFile]:
     """Files at any depth by the order of their names; not those that begin with a dot or `_`."""
     paths = [path for path in folder.rglob("*") if path.is_file()]
-    below = [(path.relative_to(folder).as_posix(), path) for path in paths]
-    return sorted((name, path) for name, path in below if not is_hidden(name))
+    below = sorted((path.relative_to(folder).as_posix(), path) for path in paths)
+    return {name: TableFile(path) for name, path in below if not is_hidden(name)}
 
 
 def members(path: Path) -> dict[str, TableFile]:
@@ -188,6 +197,8 @@ def kind_of(start: bytes) -> str:
         return "parquet"
     if start[257:262] == b"ustar":
         return "a tar archive"
+    if start.startswith(tuple(COMPRESSED)):
+        return "compressed twice"
     known = (kind for magic, kind in OTHER_KINDS.items() if start.startswith(magic))
     return next(known, "text")
 
@@ -259,7 +270,7 @@ def opened(file: TableFile, limit: int) -> Iterator[Content]:
         if content.is_empty:
             raise ValueError(f"{file}:1: the file is empty. Fetch it again")
         if content.kind not in ("parquet", "text"):
-            raise ValueError(f"{file}: is {content.kind}. Save it as Parquet or CSV")
+            raise ValueError(f"{file}: is {content.kind}. Make it Parquet, CSV or TSV")
         yield content
 
 

@@ -4,7 +4,7 @@ A text is an id as it is: `007` stays `007`, and no digit is lost. What programs
 value is none.
 """
 
-import re
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -14,20 +14,16 @@ from jaxtyping import Bool
 MISSING = ["", "nan", "NaN", "NAN", "null", "NULL", "<NA>", "\\N"]
 MISSING_IDS = [*MISSING, "NA", "N/A", "None"]
 EXACT = 2**53  # above it a double does not hold every whole number
-INT64_MAX = 2**63 - 1
-NEGATIVE = re.compile(r"-[0-9]+(\.[0-9]*)?")
-DECIMAL = re.compile(r"([0-9]+)\.([0-9]*)")
+NEGATIVE = r"^-[0-9]+(\.[0-9]*)?$"
+WHOLE_DECIMAL = r"^([0-9]+)\.0*$"
+DECIMAL = r"^[0-9]+\.[0-9]*$"
 
 
-def missing(values: pa.Array, role: str) -> Bool[np.ndarray, " rows"]:
-    """Which of the texts stand for no value."""
-    known = MISSING if role == "label" else MISSING_IDS
-    longest = max(map(len, known))
-    is_missing = np.zeros(len(values), bool)
-    few = np.flatnonzero(as_mask(pc.less_equal(pc.binary_length(values), longest)))
-    found = pc.is_in(values.take(pa.array(few)), value_set=pa.array(known))
-    is_missing[few[as_mask(found)]] = True
-    return is_missing
+class Converted(NamedTuple):
+    """The values of a role, and which of them are wrong."""
+
+    values: pa.Array
+    wrong: Bool[np.ndarray, " rows"]
 
 
 def as_mask(values: pa.Array) -> Bool[np.ndarray, " rows"]:
@@ -35,72 +31,88 @@ def as_mask(values: pa.Array) -> Bool[np.ndarray, " rows"]:
     return pc.fill_null(values, False).to_numpy(zero_copy_only=False)
 
 
-def text_ids(values: pa.Array, role: str) -> tuple[pa.Array, dict[int, str]]:
-    """Texts as ids or labels of a role, and the fault of each that is none by its index.
-
-    A user that was written as a decimal number is a whole one: 12.0 is 12.
-    """
-    absent = np.flatnonzero(missing(values, role)).tolist()
-    faults = {at: f"{role} is missing. Fill it in, or delete the row" for at in absent}
-    if role not in ("user", "item"):
-        return values, faults
-    for at in np.flatnonzero(as_mask(pc.starts_with(values, "-"))).tolist():
-        if NEGATIVE.fullmatch(values[at].as_py()):
-            faults[at] = negative(role, values[at].as_py())
-    if role == "user":
-        decimals = pc.and_(pc.match_substring(values, "."), pc.less(pc.binary_length(values), 400))
-        dotted = np.flatnonzero(as_mask(decimals)).tolist()
-        found = {at: DECIMAL.fullmatch(values[at].as_py()) for at in dotted}
-        whole = {at: match[1] for at, match in found.items() if match and not match[2].strip("0")}
-        for at, match in found.items():
-            if match and at not in whole:
-                faults[at] = no_whole_number(role, match[0])
-        if whole:
-            texts = values.to_pylist()
-            for at, text in whole.items():
-                texts[at] = text
-            values = pa.array(texts, pa.string())
-    return values, faults
+def without_nulls(texts: pa.Array) -> pa.Array:
+    """The texts with an empty one for each that is null."""
+    return pc.fill_null(texts, "") if texts.null_count else texts
 
 
-def number_ids(values: pa.Array, role: str) -> tuple[pa.Array, dict[int, str]]:
-    """Numbers of a Parquet column as ids: whole ones as int64; and the fault of each that is none.
+def converted_ids(values: pa.Array, role: str) -> Converted:
+    """The column of a role: whole numbers as int64, everything else as texts.
 
     Raises:
         TypeError: the column holds neither numbers nor texts.
     """
-    null = np.flatnonzero(as_mask(pc.is_null(values, nan_is_null=True))).tolist()
-    faults = {at: f"{role} is missing. Fill it in, or delete the row" for at in null}
-    kind = values.type
-    if pa.types.is_floating(kind):
+    if role in ("user", "item") and is_number_type(values.type):
+        return from_numbers(values)
+    return from_texts(without_nulls(as_texts(values, role)), role)
+
+
+def is_number_type(kind: pa.DataType) -> bool:
+    """Whether values are floats or whole numbers within int64; larger ones are texts."""
+    return pa.types.is_floating(kind) or (pa.types.is_integer(kind) and kind != pa.uint64())
+
+
+def from_texts(values: pa.Array, role: str) -> Converted:
+    """Texts as ids or labels. A user written as a decimal number is a whole one: 12.0 is 12."""
+    wrong = missing(values, role)
+    if role in ("user", "item") and as_mask(pc.starts_with(values, "-")).any():
+        wrong |= as_mask(pc.match_substring_regex(values, NEGATIVE))
+    if role == "user" and as_mask(pc.match_substring(values, ".")).any():
+        values = pc.replace_substring_regex(values, WHOLE_DECIMAL, r"\1")
+        wrong |= as_mask(pc.match_substring_regex(values, DECIMAL))
+    return Converted(values, wrong)
+
+
+def missing(values: pa.Array, role: str) -> Bool[np.ndarray, " rows"]:
+    """Which of the texts stand for no value."""
+    known = MISSING if role == "label" else MISSING_IDS
+    is_missing = np.zeros(len(values), bool)
+    short = np.flatnonzero(as_mask(pc.less_equal(pc.binary_length(values), max(map(len, known)))))
+    found = pc.is_in(values.take(pa.array(short)), value_set=pa.array(known))
+    is_missing[short[as_mask(found)]] = True
+    return is_missing
+
+
+def from_numbers(values: pa.Array) -> Converted:
+    """Numbers of a Parquet column as whole ones."""
+    wrong = as_mask(pc.is_null(values, nan_is_null=True))
+    if pa.types.is_floating(values.type):
         numbers = pc.fill_null(values.cast(pa.float64()), 0).to_numpy()
-        broken = (numbers != np.floor(numbers)) | ~np.isfinite(numbers)
-        for at in np.flatnonzero(broken).tolist():
-            faults.setdefault(at, no_whole_number(role, repr(float(numbers[at]))))
-        for at in np.flatnonzero(np.abs(numbers) > EXACT).tolist():
-            faults.setdefault(
-                at, f"{role} {numbers[at]:.0f}: a float has lost digits of it. Write whole numbers"
-            )
-        usable = np.ones(len(numbers), bool)
-        usable[list(faults)] = False
-        whole = pa.array(np.where(usable, numbers, 0).astype(np.int64))
-    elif pa.types.is_signed_integer(kind) or kind in (pa.uint8(), pa.uint16(), pa.uint32()):
-        whole = pc.fill_null(values.cast(pa.int64()), 0)
-    else:
+        wrong = wrong | ~(np.abs(numbers) <= EXACT) | (numbers != np.floor(numbers))
+        values = pa.array(np.where(wrong, 0, numbers).astype(np.int64))
+    whole = pc.fill_null(values.cast(pa.int64()), 0)
+    return Converted(whole, wrong | as_mask(pc.less(whole, 0)))
+
+
+def as_texts(values: pa.Array, role: str) -> pa.Array:
+    """Values of a column as texts, whole floats as whole numbers; TypeError for other types."""
+    kind = values.type
+    if pa.types.is_string(kind):
+        return values
+    if pa.types.is_floating(kind):
+        numbers = values.to_pylist()
+        return pa.array([None if n is None else number_text(n) for n in numbers], pa.string())
+    is_id_type = pa.types.is_integer(kind) or (pa.types.is_decimal(kind) and kind.scale == 0)
+    if not is_id_type and (role in ("user", "item") or pa.types.is_nested(kind)):
         raise TypeError(f"{role} has type {kind}. Write whole numbers or texts")
-    for at in np.flatnonzero(as_mask(pc.less(whole, 0))).tolist():
-        faults.setdefault(at, negative(role, str(whole[at].as_py())))
-    return whole, faults
+    return values.cast(pa.string())
 
 
-def negative(role: str, text: str) -> str:
-    """The fault of a negative id."""
-    return (
-        f"{role} {text[:32]} is negative, as a missing id often is. Delete such rows or filter "
-        "them out, or put a letter before ids that are meant so"
-    )
+def number_text(number: float) -> str:
+    """A float as a text, a whole one without decimals."""
+    return f"{number:.0f}" if number.is_integer() else repr(number)
 
 
-def no_whole_number(role: str, text: str) -> str:
-    """The fault of an id with decimals."""
+def id_fault(value: object, role: str) -> str:
+    """Why a value is no id or label."""
+    text = str(value)
+    if value is None or text in MISSING_IDS:
+        return f"{role} is missing. Fill it in, or delete the row"
+    if text.startswith("-"):
+        return (
+            f"{role} {text[:32]} is negative, as a missing id often is. Delete such rows or filter "
+            "them out, or put a letter before ids that are meant so"
+        )
+    if isinstance(value, float) and value.is_integer():
+        return f"{role} {value:.0f} is a float, which has lost digits. Write whole numbers"
     return f"{role} {text[:32]} is no whole number. Check that this is the right column"

@@ -72,6 +72,8 @@ def layout_of(first: bytes, table: Table, file: TableFile) -> Layout:
     line = first.decode("utf-8", "replace").removeprefix(BYTE_ORDER_MARK)
     if "\r" in line.removesuffix("\r"):
         raise ValueError(f"{file}:1: lines end with a carriage return alone. Save it with \\n")
+    if not line.strip():
+        raise ValueError(f"{file}:1: blank line. Delete it")
     asked = table.separator.replace("\\t", "\t") if table.separator else None
     tried = {one: fields_of(line, one) for one in ([asked] if asked else SEPARATORS)}
     if table.columns is not None:

@@ -7,13 +7,9 @@ from jaxtyping import Int32, Int64
 
 from userbench.data import ragged
 from userbench.data.arrays import behaviours_folder, read_array
+from userbench.data.events.cut import held_out_folder
 from userbench.data.events.task_examples import TaskExamples
 from userbench.data.examples import earliest_parts, example_of_pair, target_arrays
-
-
-def held_out_folder(store: Path) -> Path:
-    """The folder of a store with the events that are no input, but asked for."""
-    return store / "held_out"
 
 
 def next_item_examples(store: Path, exclude_seen: bool) -> TaskExamples:

@@ -31,7 +31,7 @@ def read_parquet(content: Content, table: Table) -> Iterator[Columns]:
     else:
         source = pa.BufferReader(b"".join(content.chunks()))
     with readable(file):
-        opened = pq.ParquetFile(source)
+        opened = pq.ParquetFile(source, page_checksum_verification=True)
         names, n_rows = opened.schema_arrow.names, opened.metadata.num_rows
     read = {name: place_of(name, names) for name in wanted(table)}
     for name, place in read.items():

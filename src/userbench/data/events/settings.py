@@ -58,6 +58,23 @@ class HoldOut:
     validation_from: date | None = None
     test_from: date | None = None
 
+    def __post_init__(self) -> None:
+        dates = [day for day in (self.train_from, self.validation_from, self.test_from) if day]
+        if self.last not in (None, 3):
+            raise ValueError(
+                f"hold_out: last {self.last!r}: only 3 gives each of the three parts its event. "
+                "Write 3, or three dates"
+            )
+        if self.last and dates:
+            raise ValueError("hold_out: give `last: 3` or three dates, not both")
+        if len(dates) in (1, 2):
+            raise ValueError("hold_out: give train_from, validation_from and test_from, all three")
+        if sorted(set(dates)) != dates:
+            raise ValueError(
+                f"hold_out: {', '.join(map(str, dates))} do not ascend. Let train_from be the "
+                "earliest and test_from the latest"
+            )
+
 
 @dataclass(frozen=True)
 class CorpusSettings:
@@ -80,6 +97,24 @@ class CorpusSettings:
 
     def __post_init__(self) -> None:
         check_values(self)
+        tables = self.events.values()
+        if not tables:
+            raise ValueError("events: no table. Name at least one")
+        for name, table in self.events.items():
+            if table.item is None:
+                raise ValueError(f"events {name}: no `item`. Name the column of the items' ids")
+        if len({table.time is None for table in tables}) > 1:
+            raise ValueError(
+                "events: some have a `time`, others none. Name it for all, or for none"
+            )
+        if len({table.time_unit for table in tables}) > 1:
+            raise ValueError("events: their `time_unit` differs. Write all times in one unit")
+        if self.ties == "shuffle" and next(iter(tables)).time is None:
+            raise ValueError(
+                "ties: shuffle: without a `time` there are no ties. Name it, or write file"
+            )
+        if self.seed < 0:
+            raise ValueError(f"seed {self.seed} is negative. Give 0 or more")
 
 
 def table_of(content: dict[str, Any], of: str) -> Table:

@@ -1,9 +1,13 @@
 """The examples of a task of a corpus of event logs, in the form in which `ingest` writes them.
 
+userbench events task --raw RAW --store STORE --out STORE/tasks/age
+    --settings '{"labels": {"files": ["users.dat"], "user": "user", "label": "age"}}'
+
 They come from a table of labels, from a table of targets, or from the events that the corpus holds
 out. Users are joined by their ids in the raw files.
 """
 
+import argparse
 import io
 import sys
 import time
@@ -13,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from userbench.command_line import at_least, json_object
 from userbench.data import arrays as on_disk
 from userbench.data.events.labels import label_examples
 from userbench.data.events.next_item import held_out_folder, next_item_examples
@@ -42,8 +47,6 @@ def write_task(
     source, content = source_of(settings)
     on_disk.check_task_name(out.name)
     on_disk.check_out(out)
-    if max_bad_rows < 0:
-        raise ValueError(f"{max_bad_rows} bad rows cannot be allowed. Give 0 or more")
     bad = BadRows(max_bad_rows)
     if source == "next_item":
         exclude_seen = next_item_settings(content)
@@ -77,6 +80,22 @@ def write_task(
         texts=listed(bad) | {f"{n}.parquet": parquet(texts) for n, texts in examples.names.items()},
         started=started,
     )
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of `userbench events task`."""
+    parser.add_argument("--raw", type=Path, required=True, help="folder, zip or file of the tables")
+    parser.add_argument("--store", type=Path, required=True, help="array store of the corpus")
+    parser.add_argument("--settings", type=json_object, required=True, help="the source, as JSON")
+    parser.add_argument("--max-bad-rows", type=at_least(0), default=0, help="rows left out at most")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder to write, named as the task"
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the examples that the flags ask for."""
+    write_task(args.raw, args.settings, args.store, args.out, args.max_bad_rows)
 
 
 def source_of(settings: dict[str, Any]) -> tuple[str, dict[str, Any]]:

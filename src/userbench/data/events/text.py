@@ -229,7 +229,8 @@ def quoted_rows(texts: list[str], layout: Layout) -> Iterator[tuple[int, list[st
 
 def width_fault(text: str, fields: list[str], layout: Layout) -> str:
     """Why a line has another number of columns than those above it."""
-    head = f"{len(fields)} columns where there should be {layout.width}"
+    plural = "" if len(fields) == 1 else "s"
+    head = f"{len(fields)} column{plural} where there should be {layout.width}"
     for other in SEPARATORS:
         if other != layout.separator and len(fields_of(text, other)) == layout.width > 1:
             return (

@@ -1,6 +1,6 @@
 """Times of rows -> numbers as they are in the file, or timestamps; one kind for a whole table.
 
-The first rows decide which kind it is, whole numbers, decimals, timestamps or timestamps with a
+The first row decides which kind it is, whole numbers, decimals, timestamps or timestamps with a
 zone, and every later one must be of it: nothing is converted by guess.
 """
 
@@ -10,13 +10,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from userbench.data.events.identifiers import MISSING_IDS, as_mask
+from userbench.data.events.identifiers import (
+    EXACT,
+    MISSING_IDS,
+    Converted,
+    as_mask,
+    without_nulls,
+)
 
-WHOLE = re.compile(r"-?[0-9]+")
-NUMBER = re.compile(r"-?[0-9]+(\.[0-9]*)?([eE][-+]?[0-9]+)?")
-DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9:.]+)?")
-ZONED = re.compile(rf"({DATE.pattern})( UTC|Z|[-+][0-9]{{2}}(:?[0-9]{{2}})?)")
-DIGITS = 17  # as many as a double keeps
+DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9:.]+)?"
 MICROSECONDS, UTC = pa.timestamp("us"), pa.timestamp("us", "UTC")
 NAMES = {
     pa.int64(): "whole numbers",
@@ -24,6 +26,13 @@ NAMES = {
     MICROSECONDS: "times without a zone",
     UTC: "times with a zone",
 }
+FORMS = {
+    pa.int64(): r"^-?[0-9]+$",
+    pa.float64(): r"^-?[0-9]+(\.[0-9]*)?([eE][-+]?[0-9]+)?$",
+    MICROSECONDS: f"^{DATE}$",
+    UTC: rf"^{DATE}( UTC|Z|[-+][0-9]{{2}}(:?[0-9]{{2}})?)$",
+}
+DIGITS = 17  # as many as a double keeps
 
 
 class Times:
@@ -32,65 +41,69 @@ class Times:
     def __init__(self) -> None:
         self.type: pa.DataType | None = None
 
-    def converted(self, values: pa.Array) -> tuple[pa.Array, dict[int, str]]:
-        """Times of a column of a file, and the fault of each that cannot be read by its index.
+    def converted(self, values: pa.Array) -> Converted:
+        """The times in a column of a file.
 
         Raises:
             TypeError: the column holds no times.
         """
         if pa.types.is_string(values.type):
-            return self.from_text(values)
+            return self.from_texts(pc.utf8_trim_whitespace(without_nulls(values)))
         times, type = native(values)
-        faults = {
-            at: "time is missing. Fill it in, or delete the row"
-            for at in np.flatnonzero(as_mask(pc.is_null(times, nan_is_null=True))).tolist()
-        }
         self.type = self.type or type
         if type != self.type:
-            raise TypeError(
-                f"time is {NAMES[type]}, earlier {NAMES[self.type]}. Write all in one form"
-            )
+            raise TypeError(f"time is {NAMES[type]}, earlier {NAMES[self.type]}. Write one form")
+        wrong = as_mask(pc.is_null(times))
         if type == pa.float64():
-            for at in np.flatnonzero(as_mask(pc.invert(pc.is_finite(times)))).tolist():
-                faults.setdefault(at, "time is infinite. Correct it")
-        return times, faults
+            wrong = wrong | ~as_mask(pc.is_finite(times))
+        return Converted(times, wrong)
 
-    def from_text(self, values: pa.Array) -> tuple[pa.Array, dict[int, str]]:
+    def from_texts(self, values: pa.Array) -> Converted:
         """Times that are texts."""
         if self.type is None:
             self.type = type_of(values)
+        if self.type is None:
+            return Converted(pa.nulls(len(values), pa.int64()), np.ones(len(values), bool))
         times = at_once(values, self.type)
         if times is not None:
-            return times, {}
-        faults: dict[int, str] = {}
-        singly = []
-        for at, text in enumerate(values.to_pylist()):
-            time = at_once(pa.array([text.strip()], pa.string()), self.type)
-            if time is None:
-                faults[at] = time_fault(text.strip(), self.type)
-            singly.append(time if time is not None else pa.nulls(1, self.type))
-        return pa.concat_arrays(singly), faults
+            return Converted(times, np.zeros(len(values), bool))
+        right = as_mask(pc.match_substring_regex(values, FORMS[self.type]))
+        found = one_by_one(values.filter(pa.array(right)), self.type)
+        times = pc.replace_with_mask(pa.nulls(len(values), self.type), pa.array(right), found)
+        return Converted(times, as_mask(pc.is_null(times)))
+
+    def fault(self, value: object) -> str:
+        """Why a value is no time, or none like those before it."""
+        text = str(value).strip()
+        shown = repr(text[:32])
+        if value is None or text in MISSING_IDS:
+            return "time is missing. Fill it in, or delete the row"
+        others = [type for type in NAMES if at_once(pa.array([text]), type) is not None]
+        if others and self.type:
+            return (
+                f"time {shown} is one of the {NAMES[others[0]]}, others are {NAMES[self.type]}. "
+                "Write all times in one form"
+            )
+        if re.fullmatch(FORMS[pa.float64()], text):
+            return f"time {shown} has more digits than are kept. Write whole numbers"
+        return f"time {shown} is neither a number nor like 2015-01-31 12:00:00. Rewrite the column"
 
 
-def type_of(values: pa.Array) -> pa.DataType:
-    """The type that suits all of the texts, or else the first one that is there."""
-    for type in NAMES:
-        if at_once(values, type) is not None:
-            return type
-    present = [text.strip() for text in values[:1000].to_pylist() if text not in MISSING_IDS]
-    first = present[0] if present else ""
-    if NUMBER.fullmatch(first):
-        is_whole = all(WHOLE.fullmatch(text) for text in present if NUMBER.fullmatch(text))
-        return pa.int64() if is_whole else pa.float64()
-    return UTC if ZONED.fullmatch(first) else MICROSECONDS
+def type_of(values: pa.Array) -> pa.DataType | None:
+    """The type of the first text that is a time; None where there is none."""
+    for text in values.to_pylist():
+        for type in NAMES:
+            if at_once(pa.array([text]), type) is not None:
+                return type
+    return None
 
 
 def at_once(values: pa.Array, type: pa.DataType) -> pa.Array | None:
     """The texts as times of a type; None where one of them is none."""
-    if type == pa.int64() and as_mask(pc.match_substring_regex(values, "[^-0-9]")).any():
-        return None
+    if type == pa.int64() and as_mask(pc.match_substring(values, "x")).any():
+        return None  # Arrow would read 0x10
     if type == pa.float64():
-        if not as_mask(pc.match_substring_regex(values, f"^{NUMBER.pattern}$")).all():
+        if not as_mask(pc.match_substring_regex(values, FORMS[type])).all():
             return None
         digits = pc.replace_substring_regex(values, r"[-.]|[eE].*|\.?0+$", "")
         if len(digits) and pc.max(pc.binary_length(digits)).as_py() > DIGITS:
@@ -101,25 +114,20 @@ def at_once(values: pa.Array, type: pa.DataType) -> pa.Array | None:
         times = values.cast(type)
     except pa.ArrowInvalid:
         return None
-    if type == pa.float64() and not as_mask(pc.is_finite(times)).all():
+    if type == pa.float64() and not as_mask(pc.less_equal(pc.abs(times), EXACT)).all():
         return None
     return times
 
 
-def time_fault(text: str, type: pa.DataType) -> str:
-    """Why a text is no time of a type."""
-    shown = repr(text[:32])
-    if text in MISSING_IDS:
-        return "time is missing. Fill it in, or delete the row"
-    for other in NAMES:
-        if other != type and at_once(pa.array([text]), other) is not None:
-            return (
-                f"time {shown} is one of the {NAMES[other]}, earlier rows have {NAMES[type]}. "
-                "Write all times in one form"
-            )
-    if NUMBER.fullmatch(text):
-        return f"time {shown} has more digits than are kept. Write whole numbers of `time_unit`"
-    return f"time {shown} is neither a number nor like 2015-01-31 12:00:00. Rewrite the column"
+def one_by_one(values: pa.Array, type: pa.DataType) -> pa.Array:
+    """The texts as times of a type, null where one is none; found by halving."""
+    times = at_once(values, type)
+    if times is not None:
+        return times
+    if len(values) == 1:
+        return pa.nulls(1, type)
+    half = len(values) // 2
+    return pa.concat_arrays([one_by_one(values[:half], type), one_by_one(values[half:], type)])
 
 
 def native(values: pa.Array) -> tuple[pa.Array, pa.DataType]:

@@ -100,13 +100,13 @@ def arrange(
         places = [int((run, task["task"]) in significance.best) for run in summary["run"]]
         columns.append(show(*numbers, places))
     rows = [Row(label, cells) for label, *cells in zip(summary["label"], *columns, strict=True)]
-    ranked = len(layout["rows"])
+    ranked, published = len(layout["rows"]), published_rows(layout)
     blocks = [
         Block("Measured", rows[:ranked]),
         Block("References, measured, not ranked", rows[ranked:]),
         Block(
             "Published, on the real data (AdaptSSR, NeurIPS 2023, Table 2)",
-            published_rows(layout),
+            published,
         ),
     ]
     other = next(row["label"] for row in layout["rows"] if row["run"] == layout["compared_with"])
@@ -116,7 +116,7 @@ def arrange(
         f"{other}. Bold among the measured: better than every other row over "
         f"seeds and test users ({tested})."
     )
-    if not is_frozen(layout):
+    if published:
         legend += " Of the published the best is bold, the second underlined."
     names = {"name": "frozen", "title": "Frozen encoders", "header": "User vectors"}
     return Table(
