@@ -259,7 +259,10 @@ def frozen(resolved: ResolvedExperiment, notes: Sequence[str]) -> FrozenLayout:
         rows=[TableRow(run=name, label=run.label) for name, run in rows.items()],
         baselines=[TableRow(run=run, label=label) for run, label in labels.items()],
         compared_with=asked.compared_with,
-        notes=[n for n in notes if n.startswith(tuple(f"{run.label} - " for run in rows.values()))],
+        notes=[
+            *cut_notes(resolved),
+            *(n for n in notes if n.startswith(tuple(f"{run.label} - " for run in rows.values()))),
+        ],
         head=asked.head,
         epochs=asked.epochs,
         untrained=[r.label for r in rows.values() if r.encoder is None and r.vectors is None],
