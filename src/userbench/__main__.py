@@ -9,6 +9,7 @@ from pathlib import Path
 # Commands by group, each with the module whose `main` it calls.
 COMMANDS = {
     "Data": {
+        "inspect": "data.events.inspect.command",
         "simulate": "data.simulate",
         "ingest": "data.ingest",
         "events": "data.events.command",

@@ -94,7 +94,7 @@ class Data(NamedTuple):
     """Features of the users that have examples."""
     rows: Int[Tensor, " examples"]
     """Among them, the user of each example."""
-    missing: int
+    missing: int = 0
     """How many of these users had no vector."""
 
     def of(self, picked: Int[Tensor, " some"]) -> UserVectors:

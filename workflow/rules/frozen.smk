@@ -30,7 +30,7 @@ for row in encoders_of(EXPERIMENT):
             "../../environment.yml"
         threads: 1
         resources:
-            **needs("embed"),
+            **needs("embed", run=row),
         params:
             run=row,
             store=subpath(input.behaviours, ancestor=2),
@@ -150,7 +150,7 @@ for corpus_name in CORPORA:
             "../../environment.yml"
         threads: 1
         resources:
-            **needs("frozen", corpus_name),
+            **needs("frozen", corpus_name, ITEM_COUNTS),
         params:
             run=ITEM_COUNTS,
             store=subpath(input.behaviours, ancestor=2),

@@ -29,6 +29,7 @@ import pyarrow.parquet as pq
 from userbench.data import arrays as on_disk
 from userbench.data import ragged
 from userbench.data.corpus import corpus_counts, first_user, sorted_by_hash
+from userbench.data.events.containers import check_checksums
 from userbench.data.events.cut import held_out_folder, windows
 from userbench.data.events.engine import cores, engine
 from userbench.data.events.log import Log, distinct_items, read_log, sorted_events, user_ids
@@ -67,7 +68,7 @@ def write_corpus(
         on_disk.check_out(folder)
     bad = BadRows(max_bad_rows)
     numbered = read_numbered(raw, settings, bad, store, threads or cores())
-    check_checksums(numbered.log, checksums or {})
+    check_checksums(numbered.log.all_files, checksums or {})
     facts = facts_of(numbered, settings)
     selected = select(numbered.events, settings)
     manifest = {
@@ -108,20 +109,6 @@ def ascending(items: pa.Table, kinds: list[str]) -> pa.Table:
         sort_keys=[("kind", "ascending"), ("id", "ascending")],
     )
     return items.take(order)
-
-
-def check_checksums(log: Log, expected: Mapping[str, str]) -> None:
-    """ValueError for a file with another checksum than is expected, or one that is not there."""
-    for name, checksum in expected.items():
-        named = [file for file in log.all_files if file.name == name]
-        if not named:
-            known = ", ".join(sorted({file.name for file in log.all_files}))
-            raise ValueError(f"checksum given for unknown file {name!r}. Known files: {known}")
-        for file in named:
-            if file.sha256 != checksum.lower():
-                raise ValueError(
-                    f"{file}: SHA-256 is {file.sha256}, expected {checksum}. Fetch the file again"
-                )
 
 
 def facts_of(numbered: Numbered, settings: CorpusSettings) -> dict[str, Any]:
