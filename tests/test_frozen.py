@@ -373,3 +373,21 @@ def test_a_small_catalogue_has_narrow_counts(tiny, tmp_path):
     )
     items = read_checksums(behaviours_folder(tiny / "store"))["items"]
     assert read_vectors(tmp_path / "v.npy").values.shape == (200, items + 1)
+
+
+@pytest.mark.parametrize(("width", "by_kernel"), [(256, True), (257, False)])
+def test_very_wide_vectors_do_not_meet_the_kernel(monkeypatch, width, by_kernel):
+    """Wrong: vectors of a language model, of a thousand numbers, fail on a GPU."""
+    from userbench.data.store import TargetExamples
+    from userbench.model import tasks
+    from userbench.model.heads import LinearHead
+
+    users, targets = torch.arange(6), torch.tensor([0, 1, 2, 3, 4, 0])
+    examples = TargetExamples(users, targets, users, 5, targets, torch.arange(7))
+    stages, task = torch.zeros(6).byte(), tasks.Task("click", "top_n", 1e-3, 6, 1)
+    head = tasks.with_head(task, examples, stages, LinearHead(width, 5), seed=0)
+    called = []
+    monkeypatch.setattr(tasks, "used_for", lambda values: True)
+    monkeypatch.setattr(tasks, "bpr", lambda *given: called.append(1) or torch.zeros(6))
+    head.loss(torch.randn(6, width), users)
+    assert bool(called) == by_kernel

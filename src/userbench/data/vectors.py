@@ -9,7 +9,9 @@ Ids are those of `data/ids.py`. Files of this package say in their metadata what
 
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +21,7 @@ import pyarrow.parquet as pq
 from jaxtyping import Float32
 
 from userbench.errors import NotANumber
-from userbench.results.artifact import atomic
+from userbench.results.artifact import atomic, check_recorded
 
 METADATA = b"userbench"
 SUFFIXES = (".parquet", ".npy")
@@ -108,8 +110,13 @@ def numbers_of(
 
 
 def read_vectors(path: Path) -> Vectors:
-    """Read a file of vectors; ValueError, naming it and what to do, where it is none."""
+    """Read a file of vectors.
+
+    Raises:
+        ValueError: it is none, or is not the one that its record names; says what to do.
+    """
     check_there(path)
+    check_recorded(path)
     table, values = (array_file if path.suffix == ".npy" else parquet_file)(path)
     ids = ids_of(path, table)
     if values is None:
@@ -173,16 +180,27 @@ def parquet_file(path: Path) -> tuple[pa.Table, None]:
 
 def parquet_columns(path: Path, needed: list[str]) -> pa.Table:
     """These columns of a Parquet file; ValueError where it is damaged or has others."""
+    with damaged(path):
+        names = pq.ParquetFile(path).schema_arrow.names
+    for name in needed:
+        if names.count(name) != 1:
+            raise ValueError(
+                f"{path}: needs one column {name!r}, its columns are {', '.join(names)}. "
+                f"Write the columns {' and '.join(needed)}"
+            )
+    with damaged(path):
+        table = pq.read_table(path, columns=needed)
+        table.validate(full=True)
+        return table
+
+
+@contextmanager
+def damaged(path: Path) -> Iterator[None]:
+    """Turn what pyarrow raises of a damaged file into a ValueError."""
     try:
-        names = pq.read_schema(path).names
-        for name in needed:
-            if names.count(name) != 1:
-                raise ValueError(
-                    f"{path}: needs one column {name!r}, its columns are {', '.join(names)}. "
-                    f"Write the columns {' and '.join(needed)}"
-                )
-        return pq.read_table(path, columns=needed)
-    except (pa.ArrowException, OSError) as problem:
+        yield
+    # Of names that are no UTF-8 it raises a UnicodeDecodeError, of damaged sizes a MemoryError.
+    except (pa.ArrowException, OSError, UnicodeDecodeError, MemoryError) as problem:
         raise ValueError(f"{path}: cannot be read as Parquet ({problem}). Write it again") from None
 
 
@@ -198,8 +216,10 @@ def array_file(path: Path) -> tuple[pa.Table, Float32[np.ndarray, "users width"]
 def load_array(path: Path) -> np.ndarray:
     """An array of a .npy file, without anything that is pickled."""
     try:
-        return np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as problem:
+        # Why mapped: a damaged header may ask for any memory, a map for no more than the file.
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    # NumPy parses the header as Python.
+    except (OSError, ValueError, EOFError, SyntaxError, TokenError) as problem:
         what = f"cannot be read as an array ({problem})"
         raise ValueError(f"{path}: {what}. Write it by numpy.save, texts as dtype str") from None
 

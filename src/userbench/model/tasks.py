@@ -19,7 +19,7 @@ from userbench.data.store import LabelledExamples, TargetExamples, load_labels, 
 from userbench.fields import check_fields
 from userbench.model.encoder import UserVectors
 from userbench.model.heads import Head, TwoLayerHead
-from userbench.model.kernels.bpr import Positives, bpr
+from userbench.model.kernels.bpr import WIDEST, Positives, bpr
 from userbench.model.kernels.language import used_for
 from userbench.model.losses import BiasStart
 from userbench.model.metrics import (
@@ -258,8 +258,8 @@ class TopNTask(nn.Module):
         """-log sigmoid(s_positive - s_negative), one uniform negative per positive."""
         last, ranking = self.head.score, self.ranking
         uniform = torch.rand(len(picked), device=picked.device, dtype=torch.float64)
-        if used_for(users):
-            hidden = self.head.hidden(users)
+        hidden = self.head.hidden(users)
+        if used_for(users) and hidden.shape[1] <= WIDEST:
             asked, known = ranking.positives(picked)
             return bpr(hidden, last.weight, last.bias, uniform, asked, known).mean()
         positive = self.examples.targets[picked]
@@ -267,7 +267,6 @@ class TopNTask(nn.Module):
         negative = unknown_candidates(known, self.examples.n_candidates, uniform)
         negative = negative.where(negative >= 0, positive)
         weight = last.weight[positive] - last.weight[negative]
-        hidden = self.head.hidden(users)
         margin = (hidden * weight).sum(-1) + last.bias[positive] - last.bias[negative]
         return -F.logsigmoid(margin).mean()
 
