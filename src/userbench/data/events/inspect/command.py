@@ -11,17 +11,19 @@ column is the user, the item and the time is guessed by their names; flags say i
 
 import argparse
 import sys
+import tempfile
 from pathlib import Path
 
 from userbench import command_line
 from userbench.data.events.containers import printable
+from userbench.data.events.engine import cores, engine
 from userbench.data.events.inspect import choices
 from userbench.data.events.inspect.config import Log, as_name, rendered
-from userbench.data.events.inspect.counts import counts_of, read_log
+from userbench.data.events.inspect.counts import log_counts
 from userbench.data.events.inspect.places import places_of
 from userbench.data.events.inspect.said import describe, describe_counts, say
 from userbench.data.events.inspect.tables import ROLES, Found, event_file, kinds_of
-from userbench.data.events.inspect.tasks import Looked, label_task, next_item_task, target_task
+from userbench.data.events.inspect.tasks import Looked, label_task, next_item_tasks, target_task
 from userbench.data.events.settings import Table
 from userbench.data.format import BadRow
 from userbench.errors import command
@@ -58,26 +60,25 @@ def inspect(
     tables = kinds_of(events)
     for one in events:
         describe(one)
-    log = read_log(places.raw, {kind: Table(**table) for kind, table in tables.items()})
-    counts = counts_of(log)
-    describe_counts(counts)
+    with tempfile.TemporaryDirectory() as folder, engine(Path(folder, "log"), cores()) as database:
+        kinds = {kind: Table(**table) for kind, table in tables.items()}
+        counts = log_counts(database, places.raw, kinds)
+        describe_counts(counts)
+        looked = Looked(places, events[0].table["user"], database, counts)
+        bad, n_bad = list(counts.bad), [len(counts.bad)]
+        tasks = [label_task(path, column, looked, bad, n_bad) for path, column in labels]
+        tasks += [target_task(path, looked, bad, n_bad) for path in targets]
+    tasks += next_item_tasks(counts)
+    if not tasks:
+        raise ValueError(
+            f"{files[0]}: no task: {choices.hold_out(counts).why}, too few to hold out the last "
+            "ones. Give --labels FILE:COLUMN or --targets FILE"
+        )
+    if len({task.name for task in tasks}) < len(tasks):
+        raise ValueError(f"{files[0]}: two tasks of one name. Rename a column of --labels")
     for table in tables.values():
         if counts.time_unit is not None:
             table["time_unit"] = counts.time_unit
-    looked = Looked(places, events[0].table["user"], log.user_codes, counts)
-    bad, n_bad = list(counts.bad), [len(counts.bad)]
-    tasks = [label_task(path, column, looked, bad, n_bad) for path, column in labels]
-    tasks += [target_task(path, looked, bad, n_bad) for path in targets]
-    cut = choices.hold_out(counts)
-    if cut.value is not None:
-        tasks.append(next_item_task(counts))
-    if not tasks:
-        raise ValueError(
-            f"{files[0]}: no task: {cut.why}, too few to hold out the last ones. Give --labels "
-            "FILE:COLUMN or --targets FILE"
-        )
-    if len({task.name for task in tasks}) < len(tasks):
-        raise ValueError(f"{files[0]}: two tasks of one name: rename a column of --labels")
     about = Log(
         as_name(name or general_name(files[0])),
         ", ".join(printable(str(path)) for path in files),

@@ -3,10 +3,12 @@
 from pathlib import Path
 from typing import NamedTuple
 
+import duckdb
+
 from userbench.data.events.containers import printable
 from userbench.data.events.inspect import choices
 from userbench.data.events.inspect.config import Task, as_name
-from userbench.data.events.inspect.counts import Codes, Counts, label_counts, target_counts
+from userbench.data.events.inspect.counts import Counts, table_counts
 from userbench.data.events.inspect.places import Places
 from userbench.data.events.inspect.roles import guess
 from userbench.data.events.inspect.said import say
@@ -24,7 +26,8 @@ class Looked(NamedTuple):
     places: Places
     user: str
     """Column of the user."""
-    users: Codes
+    database: duckdb.DuckDBPyConnection
+    """Its table `events`."""
     counts: Counts
 
     def refused(self, strangers: int) -> int:
@@ -39,8 +42,8 @@ def label_task(path: Path, column: str, log: Looked, bad: list[BadRow], n_bad: l
     label = column_named(column, sample, path)
     roles = {"user": user_of(path, sample, log, label), "label": label}
     table = table_of(path, log.places, sample, roles)
-    found = label_counts(log.places.raw, Table(**table), log.users)
-    classes = len(found.classes)
+    found = table_counts(log.database, log.places.raw, Table(**table), "label")
+    classes = len(found.values)
     if classes < 2 or classes > MOST_CLASSES:
         raise ValueError(
             f"{path}: {label} has {classes:,} different values among the users of the log. Name a "
@@ -48,8 +51,10 @@ def label_task(path: Path, column: str, log: Looked, bad: list[BadRow], n_bad: l
         )
     bad += found.bad
     n_bad.append(len(found.bad) + found.conflicts + log.refused(found.strangers))
-    many = sorted(found.classes.items(), key=lambda one: -one[1])
-    said = ", ".join(f"{printable(value)} {count / found.users:.0%}" for value, count in many[:5])
+    said = ", ".join(
+        f"{printable(value)} {count / found.users:.0%}"
+        for value, count in [*found.values.items()][:5]
+    )
     more = ", .." if classes > 5 else ""
     users = f"{found.users:,} of {log.counts.users:,} users"
     why = f"{users} have one of {classes} classes: {said}{more}"
@@ -70,10 +75,12 @@ def target_task(path: Path, log: Looked, bad: list[BadRow], n_bad: list[int]) ->
             f"{', '.join(map(printable, sample.columns))}. Rename it to `item`"
         )
     table = table_of(path, log.places, sample, {"user": user, "item": item})
-    found = target_counts(log.places.raw, Table(**table), log.users)
+    found = table_counts(log.database, log.places.raw, Table(**table), "item")
     bad += found.bad
     n_bad.append(len(found.bad) + log.refused(found.strangers))
-    why = f"{found.users:,} of {log.counts.users:,} users have some of {found.targets:,} targets"
+    why = (
+        f"{found.users:,} of {log.counts.users:,} users have some of {len(found.values):,} targets"
+    )
     say(f"targets {path}: {why}{of_strangers(found.strangers)}")
     name = as_name(path.name.split(".")[0])
     return Task(name, "top_n", spoken_label(name), "targets", table, 32, why)
@@ -96,14 +103,16 @@ def of_strangers(rows: int) -> str:
     return f"; {rows:,} rows are of users without events" if rows else ""
 
 
-def next_item_task(counts: Counts) -> Task:
-    """The task of the events that are held out."""
+def next_item_tasks(counts: Counts) -> list[Task]:
+    """The task of the events that are held out, if any are."""
+    if choices.hold_out(counts).value is None:
+        return []
     why = "Which item comes next, among all items of the input"
     is_new = counts.repeats < 0.01
     if is_new:
-        why += " that the user has not had: next to nobody has one twice"
+        why += " but those that the user has had"
     batch = int(str(choices.sizes(counts)["batch"].value))
-    return Task("next", "top_n", "Next item", "next_item", {"exclude_seen": is_new}, batch, why)
+    return [Task("next", "top_n", "Next item", "next_item", {"exclude_seen": is_new}, batch, why)]
 
 
 def spoken_label(name: str) -> str:
