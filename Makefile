@@ -103,9 +103,10 @@ test-long: install
 slurm-test: install
 	$(RUN) python tests/campaigns/slurm_run.py $(FLAGS)
 
-# 20,000 damaged raw files, and six that are too large: a store or one clear line (minutes).
+# 20,000 damaged raw files, 5,000 damaged logs, and some that are too large: a store or one clear line (minutes).
 fuzz: install
 	$(RUN) python tests/campaigns/fuzz.py --files 20000
+	$(RUN) python tests/campaigns/fuzz_events.py --files 5000
 
 # All linters.
 check: install

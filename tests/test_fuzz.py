@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 
 import fuzz
+import fuzz_events
 import pytest
 import yaml
 from config_check import check_config
@@ -33,6 +34,12 @@ def test_damaged_files_are_refused_with_their_line_or_read_as_they_are(quick):
     outcomes = fuzz.fuzz(400, seed=0)
     assert outcomes.keys() == {"read", "line refused", "file refused"}
     assert min(outcomes.values()) > 10  # else the fuzzer damages too much, or too little
+
+
+def test_damaged_logs_of_events_are_refused_with_their_line_or_read_as_they_are(quick):
+    """As above, for logs in text or Parquet, compressed or in a zip, read by their columns."""
+    outcomes = fuzz_events.fuzz(40, seed=0)
+    assert outcomes.keys() == {"read", "line refused", "file refused"}
 
 
 def test_undamaged_files_are_read(quick, tmp_path):

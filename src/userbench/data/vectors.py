@@ -115,10 +115,7 @@ def read_vectors(path: Path) -> Vectors:
     Raises:
         ValueError: it is none, or is not the one that its record names; says what to do.
     """
-    if path.suffix not in SUFFIXES:
-        raise ValueError(f"{path}: vectors are {' or '.join(SUFFIXES)} files. Convert it")
-    if not path.is_file():
-        raise ValueError(f"{path}: does not exist. Check the name of the vectors")
+    check_there(path)
     check_recorded(path)
     table, values = (array_file if path.suffix == ".npy" else parquet_file)(path)
     ids = ids_of(path, table)
@@ -140,6 +137,31 @@ def read_vectors(path: Path) -> Vectors:
         twice = counts.filter(pc.greater(counts.field("counts"), 1))[0]["values"]
         raise ValueError(f"{path}: user {twice} has several vectors. Write one row per user")
     return Vectors(ids, values, about_of(table))
+
+
+def files_of(path: Path) -> list[Path]:
+    """A file of vectors and, of an array, that of its ids; ValueError where one is missing."""
+    check_there(path)
+    return [path, *([ids_beside(path)] if path.suffix == ".npy" else [])]
+
+
+def check_there(path: Path) -> None:
+    """ValueError, with what to do, unless this can be a file of vectors."""
+    if path.suffix not in SUFFIXES:
+        raise ValueError(f"{path}: vectors are {' or '.join(SUFFIXES)} files. Convert it")
+    if not path.is_file():
+        raise ValueError(f"{path}: does not exist. Check the name of the vectors")
+
+
+def ids_beside(path: Path) -> Path:
+    """The file of the ids of an array; ValueError unless there is exactly one."""
+    beside = [path.with_suffix(f".ids.{kind}") for kind in ("parquet", "npy", "txt")]
+    found = [ids for ids in beside if ids.is_file()]
+    if len(found) != 1:
+        names = ", ".join(ids.name for ids in beside)
+        what = "several files of ids" if found else "no file of ids"
+        raise ValueError(f"{path}: {what} beside it. Write the id of each row to one of {names}")
+    return found[0]
 
 
 def about_of(table: pa.Table) -> dict[str, Any]:
@@ -188,14 +210,7 @@ def array_file(path: Path) -> tuple[pa.Table, Float32[np.ndarray, "users width"]
     if values.ndim != 2 or values.dtype.kind not in "fiu":
         what = f"{values.dtype} of shape {values.shape}"
         raise ValueError(f"{path}: holds {what}. Write floats of shape (users, width)")
-    beside = [path.with_suffix(f".ids.{kind}") for kind in ("parquet", "npy", "txt")]
-    found = [ids for ids in beside if ids.is_file()]
-    if len(found) != 1:
-        names = ", ".join(ids.name for ids in beside)
-        what = "several files of ids" if found else "no file of ids"
-        raise ValueError(f"{path}: {what} beside it. Write the id of each row to one of {names}")
-    (ids,) = found
-    return read_ids(ids), as_float32(values)
+    return read_ids(ids_beside(path)), as_float32(values)
 
 
 def load_array(path: Path) -> np.ndarray:

@@ -35,6 +35,7 @@ def zstd(content: bytes) -> bytes:
         ("log.CSV", LOG.replace("\n", "\r\n")),
         ("log", "\ufeff" + LOG[:-1]),
         ("log.tsv", LOG.replace(",", "\t")),
+        ("blank.csv", LOG.replace("\n", "\n\n")),
         ("log.txt", LOG.replace(",", " ")),
         ("log.csv.gz", gzip.compress(LOG[:20].encode()) + gzip.compress(LOG[20:].encode())),
         ("log.csv.bz2", bz2.compress(LOG.encode())),

@@ -20,6 +20,7 @@ import pyarrow as pa
 from userbench.data.raw_bytes import open_raw
 
 CHUNK = 4 << 20  # bytes read at once; larger blocks of text leave the cache
+START = 512  # bytes that show what a file is
 COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bz2"}
 PARQUET = b"PAR1"
 # What a table is often kept in, and nothing here reads.
@@ -226,14 +227,14 @@ class Content:
     def __init__(self, file: TableFile, stream: io.BufferedIOBase, limit: int) -> None:
         self.file, self.limit = file, max(limit, EXPANSION_LIMIT * packed_size(file))
         self.tap = Tap(stream)
-        self.raw = io.BufferedReader(self.tap, CHUNK)
-        start = self.raw.peek(512)[:512]
+        self.raw = io.BufferedReader(self.tap, max(CHUNK, START))
+        start = self.raw.peek(START)
         codec = next((name for magic, name in COMPRESSED.items() if start.startswith(magic)), None)
         self.is_plain = codec is None and not file.member
         self.unpacked = self.raw
         if codec:
-            self.unpacked = io.BufferedReader(Unpacked(self.raw, codec), CHUNK)
-            start = self.unpacked.peek(512)[:512]
+            self.unpacked = io.BufferedReader(Unpacked(self.raw, codec), max(CHUNK, START))
+            start = self.unpacked.peek(START)
         self.kind = kind_of(start)
         self.is_empty = not start
 

@@ -45,6 +45,7 @@ def engine(beside: Path, threads: int) -> Iterator[duckdb.DuckDBPyConnection]:
     }
     try:
         with duckdb.connect(folder / "events.duckdb", config=settings) as database:
+            database.execute("PRAGMA disable_checkpoint_on_shutdown")  # it is deleted anyway
             yield database
     except duckdb.OutOfMemoryException as problem:
         raise MemoryError(f"{beside}: {problem}") from problem

@@ -122,7 +122,7 @@ def parse_at_once(block: bytes, layout: Layout, line: int) -> Columns | None:
             pa.csv.ParseOptions(
                 delimiter=separator.decode(),
                 quote_char='"' if quoted else False,
-                ignore_empty_lines=False,
+                ignore_empty_lines=True,
             ),
             pa.csv.ConvertOptions(
                 include_columns=list(dict.fromkeys(read.values())),
@@ -195,7 +195,7 @@ def plain_rows(texts: list[str], layout: Layout) -> Iterator[tuple[int, list[str
     """Each line with its index and fields; blank lines are no rows."""
     separator = layout.separator.encode().decode("latin-1")
     for at, text in enumerate(texts):
-        if text and text != "\r":
+        if text.strip("\r"):
             yield at, [unquoted(field) for field in text.split(separator)], None
 
 
