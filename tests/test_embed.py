@@ -61,6 +61,18 @@ def test_vectors_are_those_of_one_user_at_a_time(tiny, trained, tmp_path, method
     assert (found.about["pretrain_epoch"], found.about["width"]) == (1, encoder.width)
 
 
+def test_vectors_know_no_dropout(tiny):
+    """Wrong: an encoder that was just trained gives other vectors at every call."""
+    from userbench.data.store import BehaviourStore
+    from userbench.encoders import adapted_encoder
+    from userbench.model.user_vectors import user_vectors
+
+    store = BehaviourStore.open(tiny / "store", 20, "cpu")
+    encoder = adapted_encoder(store.n_items, 0.5, None, {}, json.loads(SMALL)).train()
+    first, second = (next(user_vectors(encoder, store, torch.arange(9))) for _ in range(2))
+    assert torch.equal(first, second)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_the_checkpoint_says_what_the_flags_leave_out(tiny, trained, tmp_path, method):
     """Wrong: a person gets other vectors than the workflow, or the same call gives other bytes."""

@@ -137,8 +137,8 @@ def labelled_data(kind, classes, n=240, width=4):
     """A task of labels that the vectors half explain, and its first two thirds to train on."""
     from userbench.data.labelled import LabelledSplit, Split
     from userbench.data.store import LabelledExamples
-    from userbench.frozen import Data
     from userbench.model.tasks import Task
+    from userbench.training.head_fits import Data
 
     torch.manual_seed(0)
     users = torch.randn(n, width)
@@ -150,25 +150,17 @@ def labelled_data(kind, classes, n=240, width=4):
     return Data(task, examples, LabelledSplit(split, 160, stages), users, torch.arange(n), 0)
 
 
-def options(**changes):
-    from userbench import frozen
-
-    words = ["--store", "a", "--splits", "a", "--run", "a", "--vectors", "a", "--task", "{}"]
-    args = vars(frozen.flags().parse_args([*words, "--seed", "0"]))
-    del args["task"]
-    return frozen.Options(**{**args, "seed": 0, **changes})
-
-
 def test_the_linear_head_is_logistic_regression():
     """Wrong: a hidden layer, a penalty or too few steps between the vectors and the scores."""
-    from userbench import frozen
+    from userbench.training import head_fits
 
     data = labelled_data("classification", 3)
     train = data.labelled.split.train
     # Validation on what it is trained on: the last epoch is then that of the exact fit.
     split = data.labelled.split._replace(validation=train)
     data = data._replace(labelled=data.labelled._replace(split=split))
-    fit = frozen.train(data.task, data, "linear", options())
+    settings = head_fits.HeadSettings("linear", 64, [0.05], "reshuffled")
+    fit = head_fits.train(data.task, data, settings, 0)
     x, y = data.users[train].numpy(), data.examples.labels[train].numpy()
     exact = LogisticRegression(C=1e6, max_iter=1000).fit(x, y)
     values = [row["value"] for row in fit.curve]
@@ -224,11 +216,11 @@ def test_a_linear_head_ranks_by_its_scores():
 )
 def test_boosted_trees_are_those_of_scikit_learn(kind, classes):
     """Wrong: another number of trees, other classes, or trees chosen on the test split."""
-    from userbench import frozen
     from userbench.model.metrics import metrics_of
+    from userbench.training.head_fits import fit_boosted
 
     data = labelled_data(kind, classes)
-    fit = frozen.fit_boosted(data, 0)
+    fit = fit_boosted(data, 0)
     train, validation, test = (part.numpy() for part in data.labelled.split)
     x, y = data.users.numpy(), data.examples.labels.numpy()
     found = []
@@ -329,6 +321,16 @@ def test_vectors_that_do_not_belong_are_one_line(tiny, vectors, tmp_path):
     write_vectors(tmp_path / "w.parquet", found.ids, iter([found.values]), found.about)
     with pytest.raises(SystemExit, match="w.parquet: the candidate of .*start1.parquet again"):
         frozen(tiny, tmp_path, [vectors[0], tmp_path / "w.parquet"], tasks=["age"])
+    write_vectors(
+        tmp_path / "x.parquet", found.ids, iter([found.values]), {"width": 8, "raw": True}
+    )
+    with pytest.raises(SystemExit, match="x.parquet: vectors of another log than"):
+        frozen(tiny, tmp_path, [tmp_path / "x.parquet"], tasks=["age"])
+    write_vectors(tmp_path / "y.parquet", found.ids, iter([found.values[:, :5]]), {"width": 5})
+    with pytest.raises(
+        SystemExit, match="y.parquet: vectors of width 5, those of .*1.parquet have"
+    ):
+        frozen(tiny, tmp_path, [vectors[0], tmp_path / "y.parquet"], tasks=["age"])
     with pytest.raises(SystemExit, match="task age: lr 0.0: must be above 0"):
         frozen(tiny, tmp_path, vectors, "--lr", "0", tasks=["age"])
 

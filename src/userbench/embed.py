@@ -218,6 +218,7 @@ def embed(job: Job, options: Options, users: Users, device: torch.device) -> Non
         "behaviours": fingerprint(behaviours_folder(options.store)),
         "checkpoint": None if origin.init is None else sha256(origin.init),
         "untrained": untrained,
+        "raw": options.raw is not None,
         "unknown_events": users.unknown,
     }
     write_vectors(out, users.ids, encoded(encoder, users.store), about)

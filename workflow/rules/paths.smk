@@ -68,6 +68,11 @@ def joined_to(corpus, task):
     return f"{OUT}/data/{corpus}/{part}/checksums.json"
 
 
+def ids_of(corpus):
+    """The users' own ids, where a corpus has any: vectors are named by them."""
+    return [f"{OUT}/data/{corpus}/ids/checksums.json"] if corpus in LOGS else []
+
+
 def splits_of(run, corpus):
     """Folder of the splits that a run is trained and tested by."""
     return f"{OUT}/splits/{RUNS[run].protocol.split}/{corpus}"

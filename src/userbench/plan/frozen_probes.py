@@ -14,8 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from userbench import embed, frozen
-from userbench.data import item_counts
+from userbench import counts, embed, frozen
 from userbench.data.ids import user_ids
 from userbench.data.store import BehaviourStore
 from userbench.data.vectors import write_vectors
@@ -48,7 +47,7 @@ def probe_counts(words: list[str], scale: float) -> tuple[float, float]:
     """Seconds of the item counts of the small corpus, scaled."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "counts.parquet")
-        seconds = seconds_of(item_counts.main, [*without(words, ("out",)), "--out", str(out)])
+        seconds = seconds_of(counts.main, [*without(words, ("out",)), "--out", str(out)])
         return scale * seconds, scale * out.stat().st_size
 
 

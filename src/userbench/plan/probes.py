@@ -88,7 +88,7 @@ def measured(jobs: list[Job], folder: Path, cores: int) -> Measured:
 
 def start_of(stage: str, device: str) -> float:
     """Seconds that a process of a stage takes to start, its libraries and its device included."""
-    words = f"import torch, userbench.{MODULES.get(stage, stage)}"
+    words = f"import torch, userbench.{stage}"
     if stage in TRAINING:
         # Why: the first optimizer of a process loads torch's compiler, which takes over a second.
         weight = f"torch.zeros(1, device={device!r}, requires_grad=True)"
@@ -300,8 +300,6 @@ PROBES = {
     "counts": probe_counts,
     "frozen": probe_frozen,
 }
-MODULES = {"counts": "data.item_counts"}
-"""Of the stages that have not the name of theirs."""
 
 
 class Steps(NamedTuple):

@@ -1,48 +1,29 @@
 """Counts of a log: how many events, users and items, how long sequences are, what repeats."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
+import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-from jaxtyping import Int32, Int64, Shaped
+from jaxtyping import Int64
 
 from userbench.data.events.inspect.roles import UNITS, unit_of
-from userbench.data.events.settings import Table
-from userbench.data.events.tables import Block, read_table
+from userbench.data.events.log import read_log
+from userbench.data.events.settings import CorpusSettings, Table
+from userbench.data.events.tables import read_table
 from userbench.data.format import BadRow, BadRows
 
 MOST_BAD_ROWS = 100_000
-AT_ONCE = 20_000_000  # events whose order is looked at; of larger logs those of some users
-
-
-class Codes:
-    """Numbers of ids in the order in which they come."""
-
-    def __init__(self) -> None:
-        self.known: dict[object, int] = {}
-
-    def of(self, ids: pa.Array) -> Int32[np.ndarray, " rows"]:
-        """The number of each id."""
-        encoded = ids.dictionary_encode()
-        known = self.known
-        numbers = [known.setdefault(one, len(known)) for one in encoded.dictionary.to_pylist()]
-        return np.array(numbers, np.int32)[encoded.indices.to_numpy()]
-
-
-class Log(NamedTuple):
-    """The good rows of a log: numbers of users and items, and times as numbers."""
-
-    users: Int32[np.ndarray, " events"]
-    items: Int32[np.ndarray, " events"]
-    times: Shaped[np.ndarray, " events"] | None
-    is_number: bool
-    """Whether times are numbers in the files, and not dates."""
-    user_codes: Codes
-    bad: list[BadRow]
+IN_ORDER = """
+SELECT sum((item = item_before AND kind = kind_before)::INT) AS again,
+       sum((time = time_before OR time = time_after)::INT) AS tied
+FROM (SELECT item, kind, {time} AS time,
+             lag(item) OVER own AS item_before, lag(kind) OVER own AS kind_before,
+             lag({time}) OVER own AS time_before, lead({time}) OVER own AS time_after
+      FROM events WINDOW own AS (PARTITION BY "user" ORDER BY {time}, place))
+"""
 
 
 class Counts(NamedTuple):
@@ -65,148 +46,94 @@ class Counts(NamedTuple):
     bad: list[BadRow]
 
 
-def read_log(raw: Path, tables: dict[str, Table]) -> Log:
-    """Read all kinds of events of a log; bad rows are left out.
+def log_counts(database: duckdb.DuckDBPyConnection, raw: Path, tables: dict[str, Table]) -> Counts:
+    """Read a log into the table `events`, and say what it holds; bad rows are left out.
 
     Raises:
         ValueError: a file cannot be read, or too many rows are bad.
     """
-    users, items = Codes(), Codes()
     bad = BadRows(MOST_BAD_ROWS)
-    found: list[tuple[np.ndarray, ...]] = []
-    is_number = True
-    for kind, block in blocks_of(raw, tables, bad):
-        ids = block.columns["item"]
-        if len(tables) > 1:
-            ids = pc.binary_join_element_wise(kind, ids.cast(pa.string()), "\0")
-        row = [users.of(block.columns["user"]), items.of(ids)]
-        if "time" in block.columns:
-            times = block.columns["time"]
-            is_number = not pa.types.is_timestamp(times.type)
-            row.append((times if is_number else times.cast(pa.int64())).to_numpy())
-        found.append(tuple(row))
-    columns = [np.concatenate(column) for column in zip(*found, strict=True)]
-    times = columns[2] if len(columns) > 2 else None
-    return Log(columns[0], columns[1], times, is_number, users, bad.rows)
-
-
-def blocks_of(raw: Path, tables: dict[str, Table], bad: BadRows) -> Iterator[tuple[str, Block]]:
-    """The blocks of all kinds of events."""
-    for kind, table in tables.items():
-        for block in read_table(raw, table, bad):
-            yield kind, block
-
-
-def counts_of(log: Log) -> Counts:
-    """What a log holds."""
-    n_items = int(log.items.max()) + 1
-    lengths = np.bincount(log.users)
-    # Why a sample: sorting is what takes long; every k-th user is one of no choice.
-    step = -(-len(log.users) // AT_ONCE)
-    some = log.users % step == 0 if step > 1 else slice(None)
-    users, items = log.users[some].astype(np.int64), log.items[some]
-    order = np.argsort(users, kind="stable")
-    tied = span = unit = None
-    if log.times is not None:
-        times = log.times[some]
-        order = np.lexsort((times, users))
-        tied = tied_share(users[order], times[order])
-        ends = log.times.min(), log.times.max()
-        unit = unit_of(float(ends[1])) if log.is_number else None
-        span = tuple(time_text(end, unit if log.is_number else "us") for end in ends)
-    of_user, in_order = users[order], items[order]
-    same = (of_user[1:] == of_user[:-1]) & (in_order[1:] == in_order[:-1])
+    log = read_log(database, raw, CorpusSettings(events=tables), bad)
+    lengths = numbers(database, 'SELECT count(*) FROM events GROUP BY "user"')
+    item_events = numbers(database, "SELECT count(*) FROM events GROUP BY kind, item")
+    pairs = 'SELECT count(*) FROM (SELECT DISTINCT "user", kind, item FROM events)'
+    in_order = database.sql(IN_ORDER.format(time="place" if log.time is None else "time"))
+    consecutive, tied = in_order.fetchall()[0]
+    unit = None
+    if log.time is not None and not pa.types.is_timestamp(log.time):
+        unit = unit_of(log.latest)
+    shown = "us" if log.time is not None and pa.types.is_timestamp(log.time) else unit
     return Counts(
-        events=len(log.users),
+        events=log.rows,
         users=len(lengths),
-        items=n_items,
+        items=len(item_events),
         lengths=lengths,
-        item_events=np.bincount(log.items),
-        repeats=1 - len(np.unique(users * n_items + items)) / len(users),
-        consecutive=float(same.sum() / len(users)),
-        tied=tied,
-        span=span,
+        item_events=item_events,
+        repeats=1 - int(numbers(database, pairs)[0]) / log.rows,
+        consecutive=(consecutive or 0) / log.rows,
+        tied=None if log.time is None else (tied or 0) / log.rows,
+        span=None
+        if log.time is None
+        else (time_text(log.earliest, shown), time_text(log.latest, shown)),
         time_unit=unit,
-        bad=log.bad,
+        bad=bad.rows,
     )
 
 
-def tied_share(users: Int64[np.ndarray, " events"], times: Shaped[np.ndarray, " events"]) -> float:
-    """Share of events at whose time their user has another one; both are sorted."""
-    tied = np.zeros(len(users) + 1, bool)
-    same = (users[1:] == users[:-1]) & (times[1:] == times[:-1])
-    tied[1:-1] |= same
-    of_either = tied[1:] | tied[:-1]
-    return float(of_either.mean())
+def numbers(database: duckdb.DuckDBPyConnection, query: str) -> Int64[np.ndarray, " rows"]:
+    """The only column of a query."""
+    return database.sql(query).to_arrow_table().column(0).to_numpy().astype(np.int64)
 
 
-def time_text(time: float | np.number, unit: str | None) -> str:
+def time_text(time: float | int, unit: str | None) -> str:
     """A time as a date where its unit is known, else as its number."""
     if unit is None:
         return str(time)
     try:
-        return datetime.fromtimestamp(float(time) / UNITS[unit], UTC).strftime("%Y-%m-%d")
+        return datetime.fromtimestamp(time / UNITS[unit], UTC).strftime("%Y-%m-%d")
     except (ValueError, OverflowError, OSError):
         return str(time)
 
 
-class LabelCounts(NamedTuple):
-    """What a table of labels holds."""
+class TableCounts(NamedTuple):
+    """What a table of labels or targets holds."""
 
-    classes: dict[str, int]
+    values: dict[str, int]
+    """Different labels or targets, with the number of users of the log who have them."""
     users: int
-    """Users of the log who have a label."""
+    """Users of the log who have one."""
     strangers: int
     """Rows of users who are not in the log."""
-    bad: list[BadRow]
     conflicts: int
-    """Rows with another label than the first one of their user."""
-
-
-def label_counts(raw: Path, table: Table, users: Codes) -> LabelCounts:
-    """Count labels, and the users who have one."""
-    bad = BadRows(MOST_BAD_ROWS)
-    known = {str(one) for one in users.known}
-    labels: dict[str, str] = {}
-    strangers = conflicts = 0
-    for block in read_table(raw, table, bad):
-        pairs = zip(
-            block.columns["user"].cast(pa.string()).to_pylist(),
-            block.columns["label"].to_pylist(),
-            strict=True,
-        )
-        for user, label in pairs:
-            if user not in known:
-                strangers += 1
-            elif labels.setdefault(user, label) != label:
-                conflicts += 1
-    classes: dict[str, int] = {}
-    for label in labels.values():
-        classes[label] = classes.get(label, 0) + 1
-    return LabelCounts(classes, len(labels), strangers, bad.rows, conflicts)
-
-
-class TargetCounts(NamedTuple):
-    """What a table of targets holds."""
-
-    targets: int
-    users: int
-    strangers: int
+    """Rows of users who have several values beyond the first."""
     bad: list[BadRow]
 
 
-def target_counts(raw: Path, table: Table, users: Codes) -> TargetCounts:
-    """Count targets, and the users who have one."""
+def table_counts(
+    database: duckdb.DuckDBPyConnection, raw: Path, table: Table, role: str
+) -> TableCounts:
+    """Count the labels or targets in a table, for the users of the table `events`."""
     bad = BadRows(MOST_BAD_ROWS)
-    known = {str(one) for one in users.known}
-    targets: set[object] = set()
-    owners: set[str] = set()
-    strangers = 0
-    for block in read_table(raw, table, bad):
-        targets.update(block.columns["item"].unique().to_pylist())
-        for user in block.columns["user"].cast(pa.string()).to_pylist():
-            if user in known:
-                owners.add(user)
-            else:
-                strangers += 1
-    return TargetCounts(len(targets), len(owners), strangers, bad.rows)
+    blocks = [
+        pa.table({name: block.columns[name].cast(pa.string()) for name in ("user", role)})
+        for block in read_table(raw, table, bad)
+    ]
+    database.register("given", pa.concat_tables(blocks).rename_columns(["user", "value"]))
+    database.execute(
+        'CREATE OR REPLACE TEMP TABLE owned AS SELECT DISTINCT "user", value FROM given '
+        'SEMI JOIN events ON given."user" = CAST(events."user" AS VARCHAR)'
+    )
+    strangers = (
+        'SELECT count(*) FROM given ANTI JOIN events ON given."user" = '
+        'CAST(events."user" AS VARCHAR)'
+    )
+    values = database.sql("SELECT value, count(*) FROM owned GROUP BY value ORDER BY 2 DESC, 1")
+    users = int(numbers(database, 'SELECT count(DISTINCT "user") FROM owned')[0])
+    n_pairs = int(numbers(database, "SELECT count(*) FROM owned")[0])
+    return TableCounts(
+        values=dict(values.fetchall()),
+        users=users,
+        strangers=int(numbers(database, strangers)[0]),
+        conflicts=n_pairs - users,
+        bad=bad.rows,
+    )

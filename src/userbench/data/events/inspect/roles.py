@@ -68,7 +68,7 @@ def guesses(columns: list[str]) -> dict[str, str]:
     return found
 
 
-def unit_of(first: float) -> str | None:
+def unit_of(first: float | int) -> str | None:
     """The unit in which a number is a time between 1980 and 2100, if it is one in any."""
     for unit, in_a_second in UNITS.items():
         if YEARS[0] <= first / in_a_second < YEARS[1]:
