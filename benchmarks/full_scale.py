@@ -4,7 +4,8 @@ python -m benchmarks.full_scale --out docs/full-scale.csv
 
 Makes raw files, stores, splits and CoSeRec's neighbours by the workflow (results/full_scale/, some
 3 GB, which a second call finds there); then takes a hundred training steps of every method in a
-process of its own, and ranks one task's test users among all candidates.
+process of its own, ranks one task's test users among all candidates, and reads a log of events
+(`benchmarks/event_log.py`; `--only events` does that alone, and keeps the other rows of the file).
 """
 
 import argparse
@@ -23,6 +24,7 @@ import pandas as pd
 import torch
 import yaml
 
+from benchmarks import event_log
 from userbench import finetune, pretrain
 from userbench.data.arrays import behaviours_folder, peak_memory, read_checksums
 from userbench.data.splits import TEST, load_split
@@ -42,6 +44,7 @@ WORLDS = {  # Table 1 of the paper; of App's items it knows 4,047
     "app": {"users": 1_575_837, "items": 4_047, "seed": 2},
 }
 FEWEST = 200
+EVENTS = "events"
 RANKED = "click"
 COLUMNS = ("what", "of", "count", "seconds", "core_seconds", "peak_memory_gib", "note")
 
@@ -56,7 +59,9 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("--out", type=Path, required=True, help="CSV of the measurements")
     parser.add_argument("--config", type=Path, default=Path("workflow/config/paper.yaml"))
-    parser.add_argument("--only", nargs="+", metavar="RUN", help="runs to train; default: all")
+    parser.add_argument(
+        "--only", nargs="+", metavar="RUN", help="runs to train, or `events`; default: all"
+    )
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--seconds", type=float, default=600, help="most for the steps of a run")
     parser.add_argument("--ranked", type=int, default=20_000, help="most test examples to rank")
@@ -68,8 +73,27 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def measure(args: argparse.Namespace) -> None:
-    """Data first, then every run, each in a process of its own."""
+    """Measure what is asked for and write it."""
     started = time.perf_counter()
+    alone = args.only == [EVENTS]
+    rows = [] if alone else measured_trainings(args)
+    if not args.only or EVENTS in args.only:
+        folder = Path("results") / EXPERIMENT / "event_log"
+        rows.append(event_log.measured(folder, args.share, args.cores))
+        print(line(rows[-1]), file=sys.stderr, flush=True)
+    table, earlier = pd.DataFrame(rows, columns=COLUMNS), {}
+    if alone and args.out.exists():
+        before, facts = pd.read_csv(args.out), artifact.provenance_of(args.out)
+        table = pd.concat([before[before["what"] != EVENTS], table])
+        earlier = {"earlier": facts.get("earlier", facts)}
+    text = table.to_csv(index=False, lineterminator="\n", float_format="%.4g")
+    artifact.write_text(args.out, text)
+    seconds = round(time.perf_counter() - started)
+    artifact.record(args.out, vars(args), seconds=seconds, **earlier)
+
+
+def measured_trainings(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Data first, then every run, each in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / f"{EXPERIMENT}.yaml"
         config.write_text(yaml.safe_dump(simulated(args.config, args.share), sort_keys=False))
@@ -77,18 +101,17 @@ def measure(args: argparse.Namespace) -> None:
         rows = made_by_workflow(jobs, config, args.cores)
     jobs = [job for job in jobs if on_ttl(job)]
     trained = {job.run: job for job in jobs if job.stage == "pretrain"}
-    if unknown := {*(args.only or [])} - {*trained}:
-        raise ValueError(f"--only {unknown.pop()}: pre-trained are {', '.join(trained)}")
-    for run in args.only or trained:
+    asked = [run for run in args.only or trained if run != EVENTS]
+    if unknown := {*asked} - {*trained}:
+        known = ", ".join([*trained, EVENTS])
+        raise ValueError(f"--only {unknown.pop()}: measured are {known}")
+    for run in asked:
         rows.append(in_its_own_process("steps", trained[run], args))
         print(line(rows[-1]), file=sys.stderr, flush=True)
     tuned = next(job for job in jobs if job.stage == "finetune" and job.run == "none")
     rows.append(in_its_own_process("rank", tuned, args))
     print(line(rows[-1]), file=sys.stderr, flush=True)
-    table = pd.DataFrame(rows, columns=COLUMNS)
-    text = table.to_csv(index=False, lineterminator="\n", float_format="%.4g")
-    artifact.write_text(args.out, text)
-    artifact.record(args.out, vars(args), seconds=round(time.perf_counter() - started))
+    return rows
 
 
 def simulated(config: Path, share: float) -> dict[str, Any]:

@@ -399,3 +399,9 @@ def test_baselines_on_the_real_excerpt(baselines, ttl10k, tmp_path):
     # Per pair; a user has 1.9 click targets, so 0.06 of the users have one among the ten.
     assert value_of(found["click"], "hr@10") == pytest.approx(0.035, abs=0.01)
     assert value_of(found["like"], "hr@10") == pytest.approx(0.06, abs=0.025)
+
+
+def test_a_binary_task_has_two_classes(baselines, corpus, tmp_path):
+    # Wrong: three classes under `kind: binary` end in an error about shapes.
+    with pytest.raises(SystemExit, match=r"binary task needs 2 classes, the data has 3\. Write"):
+        score(baselines, corpus, tmp_path, age="binary")

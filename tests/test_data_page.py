@@ -50,7 +50,7 @@ def test_three_commands_lead_from_a_log_to_a_table(checkout, heading):
         if not line.startswith("curl"):
             run(checkout, line)
     with (checkout / "results/table2.csv").open() as file:
-        rows = [row for row in csv.DictReader(file) if row["ranked"] == "1"]
+        rows = [row for row in csv.DictReader(file) if row["ranked"] == "True"]
     assert len(rows) == 4
     scores = [value for row in rows for key, value in row.items() if key.endswith(".mean")]
     assert len(scores) >= 8 and all(0 <= float(score) <= 100 for score in scores)

@@ -1,11 +1,8 @@
 """User vectors out: against one user at a time, and the ids and notes that go with them."""
 
 import json
-import shutil
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
 from small_runs import SMALL, pretrain
@@ -62,6 +59,18 @@ def test_vectors_are_those_of_one_user_at_a_time(tiny, trained, tmp_path, method
     assert found.about["untrained"] == drawn == (["pooling.query"] if method == "mlm" else [])
     assert (found.about["run"], found.about["seed"]) == (f"my {method}", 0)
     assert (found.about["pretrain_epoch"], found.about["width"]) == (1, encoder.width)
+
+
+def test_vectors_know_no_dropout(tiny):
+    """Wrong: an encoder that was just trained gives other vectors at every call."""
+    from userbench.data.store import BehaviourStore
+    from userbench.encoders import adapted_encoder
+    from userbench.model.user_vectors import user_vectors
+
+    store = BehaviourStore.open(tiny / "store", 20, "cpu")
+    encoder = adapted_encoder(store.n_items, 0.5, None, {}, json.loads(SMALL)).train()
+    first, second = (next(user_vectors(encoder, store, torch.arange(9))) for _ in range(2))
+    assert torch.equal(first, second)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -171,26 +180,74 @@ def test_a_new_log_is_read_as_the_store_reads_its_own(tiny, trained, tmp_path, c
     np.testing.assert_allclose(found.values[1], expected, rtol=1e-4, atol=1e-6)
 
 
-def store_with_ids(tiny, folder):
-    """The store, its users with ids of their own."""
-    from userbench.data.ids import USERS_FILE, ids_folder
-    from userbench.results.artifact import CHECKSUMS
+@pytest.fixture(scope="module")
+def events(tmp_path_factory):
+    """A log of events, its store, which holds the last of everybody's out, and a checkpoint."""
+    from stores import write_splits
 
-    shutil.copytree(tiny / "store", folder / "store")
-    ids = ids_folder(folder / "store")
-    ids.mkdir()
-    names = pa.array([f"u{number:03}" for number in range(200)])
-    pq.write_table(pa.table({"id": names}), ids / USERS_FILE)
-    (ids / CHECKSUMS).write_text('{"arrays": {}}')
-    return folder / "store", names
+    from userbench import pretrain
+    from userbench.data.events.corpus import write_corpus
+    from userbench.data.events.settings import HoldOut, corpus_settings_of
+
+    folder = tmp_path_factory.mktemp("events")
+    random = np.random.default_rng(0)
+    users = [f"u{number % 30:02}" for number in range(300)]
+    lines = [f"{user}::{random.integers(9, 29)}::{at}" for at, user in enumerate(users)]
+    (folder / "raw").mkdir()
+    (folder / "raw" / "ratings.dat").write_text("\n".join(lines) + "\n")
+    named = {"user": "user", "item": "item", "time": "time", "time_unit": "s"}
+    table = {"files": ["ratings.dat"], "columns": ["user", "item", "time"], **named}
+    settings = corpus_settings_of({"events": {"rating": table}, "hold_out": {"last": 3}})
+    write_corpus(folder / "raw", settings, folder / "store")
+    write_splits(folder / "store", [], "interaction", 0, folder / "splits")
+    data = ["--store", folder / "store", "--splits", folder / "splits", "--encoder", SMALL]
+    size = ["--epochs", "1", "--batch-size", "16", "--keep", "1", "--seed", "0"]
+    flags = [*data, *size, "--method", "adaptssr", "--device", "cpu", "--out", folder]
+    pretrain.main(list(map(str, flags)))
+    assert settings.hold_out == HoldOut(last=3)
+    return folder
 
 
-def test_vectors_carry_the_ids_of_the_raw_data(tiny, trained, tmp_path):
+@pytest.mark.parametrize("name", ["v.parquet", "v.npy"])
+def test_vectors_carry_the_ids_of_the_raw_data(events, tmp_path, name):
     """Wrong: she gets row numbers, which mean nothing outside of the store."""
-    store, names = store_with_ids(tiny, tmp_path)
-    checkpoint = ["--checkpoint", trained / "mlm" / "epoch1.safetensors", "--store", store]
-    for name in ("v.parquet", "v.npy"):
-        assert embed(*checkpoint, "--out", tmp_path / name).ids.equals(names)
+    found = embed("--checkpoint", events / "epoch1.safetensors", "--out", tmp_path / name)
+    assert found.ids.to_pylist() == [f"u{number:02}" for number in range(30)]
+
+
+def test_a_new_log_of_events_has_users_and_items_of_its_own(events, tmp_path, caplog):
+    """Wrong: an unknown item ends the command, is skipped, or is taken for another one."""
+    checkpoint = ["--checkpoint", events / "epoch1.safetensors"]
+    own = embed(*checkpoint, "--out", tmp_path / "own.parquet")
+    lines = (events / "raw" / "ratings.dat").read_text().splitlines()
+    # What the store holds of u01, in another order of lines; and two users that it does not know.
+    first = [line for line in lines if line.startswith("u01:")][:7]
+    shifted = [line.replace("u01", "new") for line in first]
+    item = shifted[-1].split("::")[1]
+    unknown = shifted[:-1] + [shifted[-1].replace(f"::{item}::", "::12345::")]
+    odd = [line.replace("new", "odd") for line in unknown]
+    log = tmp_path / "later.dat"
+    log.write_text("\n".join([*reversed(first), *shifted, *odd]) + "\n")
+    found = embed(*checkpoint, "--raw", log, "--out", tmp_path / "new.parquet")
+    assert found.ids.to_pylist() == ["u01", "new", "odd"]
+    assert found.about["unknown_events"] == 1
+    assert "1 of 21 events are of items that store does not know" in caplog.text.replace(
+        str(events) + "/", ""
+    )
+    np.testing.assert_allclose(found.values[0], own.values[1], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found.values[1], own.values[1], rtol=1e-4, atol=1e-6)
+    assert np.abs(found.values[2] - found.values[1]).max() > 1e-3
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_several_kinds_of_event_are_no_single_file(tmp_path):
+    """Wrong: one file is read as both kinds."""
+    from userbench.data.events.settings import corpus_settings_of
+    from userbench.data.new_log import of_one_file
+
+    tables = {kind: {"files": [f"{kind}.csv"], "user": "u", "item": "i"} for kind in ("buy", "see")}
+    with pytest.raises(ValueError, match="Pass the folder of buy.csv, see.csv"):
+        of_one_file(corpus_settings_of({"events": tables}), tmp_path / "x.csv")
 
 
 def other_store(tiny, tmp_path):

@@ -40,7 +40,7 @@ from userbench.data.store import (
 )
 from userbench.errors import command
 from userbench.model.metrics import CUTOFFS, TIES, gains, metrics_of
-from userbench.model.tasks import LEGAL, Ranking, Task
+from userbench.model.tasks import LEGAL, Ranking, Task, check_classes
 from userbench.results.artifact import fingerprints, record, write_json
 from userbench.results.predictions import predictions_path, write_predictions
 
@@ -174,6 +174,7 @@ class Bags:
         if length not in self.users:
             self.users[length] = tfidf(BehaviourStore.open(self.store, length, "cpu"))
         examples = load_labels(self.store, task.name, "cpu")
+        check_classes(task.kind, examples.n_classes)
         if (task.name, length) not in self.fitted:
             fitted = bag_of_items(self.users[length], examples, split, task)
             self.fitted[task.name, length] = fitted
@@ -245,8 +246,7 @@ def popularity(
     counts = examples.targets[split == TRAIN].bincount(minlength=examples.n_candidates).double()
 
     def predict(picked: Int[Tensor, " some"]) -> dict[str, Tensor]:
-        ranked = ranking.predict(picked, lambda some: counts.expand(len(some), -1))
-        return {"user": examples.users[picked], **ranked}
+        return {"user": examples.users[picked], **ranking.predict_alike(picked, counts)}
 
     facts = facts_of(examples.users, split)
     return Baseline(
@@ -273,7 +273,7 @@ def constant(
 
     def predict(ties: str) -> dict[str, Tensor]:
         ranking = Ranking(examples, split, task.known_targets, ties, task.average)
-        return ranking.predict(picked, lambda some: alike.expand(len(some), -1))
+        return ranking.predict_alike(picked, alike)
 
     predicted = {ties: predict(ties) for ties in TIES}
     found = {ties: metrics_of(ranked)[task.metric] for ties, ranked in predicted.items()}

@@ -43,3 +43,14 @@ def json_object(text: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise argparse.ArgumentTypeError(f'{text!r} is no JSON object, like {{"name": 1}}')
     return content
+
+
+def string_mapping(flag: str, text: str) -> dict[str, str]:
+    """A JSON object of strings from the command line; ValueError for anything else."""
+    try:
+        mapping = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"{flag} {text}: not JSON ({error})") from error
+    if not isinstance(mapping, dict) or not all(isinstance(v, str) for v in mapping.values()):
+        raise ValueError(f'{flag} {text}: not a JSON object of strings, like {{"a.csv": "0f.."}}')
+    return mapping

@@ -17,7 +17,7 @@ recommendation, where there are no labels, the linear one. Files are those of `f
 import argparse
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,29 +33,19 @@ from userbench.data.arrays import behaviours_folder
 from userbench.data.features import features_of
 from userbench.data.ids import user_ids
 from userbench.data.labelled import LabelledSplit, labelled_split
-from userbench.data.splits import check_task_splits, order_of_labelled, task_data
+from userbench.data.splits import check_task_splits, task_data
 from userbench.data.store import LabelledExamples, TargetExamples
 from userbench.data.vectors import Vectors, read_vectors
 from userbench.errors import NotANumber, command
-from userbench.model.boosted import boosted
-from userbench.model.encoder import UserVectors
-from userbench.model.heads import Head, LinearHead, TwoLayerHead
-from userbench.model.losses import finite
 from userbench.model.metrics import metrics_of
-from userbench.model.tasks import Task, check_task, load_examples, outputs_of, with_head
+from userbench.model.tasks import Task, check_task, load_examples
 from userbench.results.artifact import fingerprint, fingerprints
-from userbench.seeds import seed_of
 from userbench.training.fit_files import FitOf, Tested, write_tested
 from userbench.training.gpu_share import gpu_facts, take_device
+from userbench.training.head_fits import HEADS, RATES, Data, Fit, HeadSettings, fits_of, head_for
 from userbench.training.several_seeds import check_outputs, with_seed
 
 log = logging.getLogger("userbench")
-
-HEADS = ("linear", "mlp", "boosted")
-# Why several: of 8,000 simulated users, hidden states gain three to six points of accuracy from
-# 1e-3 to 3e-2, and item counts lose four; top-N recommendation is best at 1e-3 or 3e-3 for both.
-RATES = (1e-3, 3e-3, 1e-2, 3e-2)
-Predict = Callable[[Int[Tensor, " some"]], dict[str, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -84,32 +74,35 @@ class Candidate(NamedTuple):
     place: dict[str, int]
 
 
-class Data(NamedTuple):
-    """A task's examples and their split, and the features of its users from one file."""
+@dataclass
+class Found:
+    """What the fits of the candidates have found so far."""
 
-    task: Task
-    examples: LabelledExamples | TargetExamples
-    labelled: LabelledSplit
-    users: UserVectors
-    """Features of the users that have examples."""
-    rows: Int[Tensor, " examples"]
-    """Among them, the user of each example."""
-    missing: int
-    """How many of these users had no vector."""
+    best: Fit | None = None
+    chosen: dict[str, Any] | None = None
+    """Which candidate and epoch the best one is."""
+    scores: list[dict[str, Any]] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    missing: int = 0
+    """Users without a vector."""
 
-    def of(self, picked: Int[Tensor, " some"]) -> UserVectors:
-        """Features of the users of these examples."""
-        return self.users[self.rows[picked]]
-
-
-class Fit(NamedTuple):
-    """A head at its best epoch on validation."""
-
-    value: float
-    chosen: dict[str, Any]
-    """Epoch, and learning rate if there is one."""
-    curve: list[dict[str, Any]]
-    predict: Predict
+    def add(
+        self, candidate: Candidate, missing: int, fits: Iterator[Callable[[], Fit]], of: FitOf
+    ) -> None:
+        """Make the fits of one candidate; the best of them enters the scores."""
+        self.missing = max(self.missing, missing)
+        made = []
+        for fit_one in fits:
+            try:
+                made.append(fit_one())
+            except NotANumber as problem:
+                self.failed.append(of.left_out(problem, f"on {candidate.path}"))
+        if not made:
+            return
+        fit = max(made, key=lambda fit: fit.value)  # of equal ones the first learning rate
+        self.scores += [{**candidate.place, **point} for point in fit.curve]
+        if self.best is None or fit.value > self.best.value:
+            self.best, self.chosen = fit, {**candidate.place, **fit.chosen}
 
 
 def flags() -> argparse.ArgumentParser:
@@ -177,7 +170,7 @@ def candidates_of(read: dict[Path, Vectors], store: Path) -> list[Candidate]:
     """The files as candidates: by the checkpoint that made them, others by their number.
 
     Raises:
-        ValueError: a file is of another corpus, or two are of one candidate.
+        ValueError: a file is of another corpus, log or width, or two are of one candidate.
     """
     found: list[Candidate] = []
     own = fingerprint(behaviours_folder(store))
@@ -185,6 +178,17 @@ def candidates_of(read: dict[Path, Vectors], store: Path) -> list[Candidate]:
         about = vectors.about
         if about.get("behaviours", own) != own:
             raise ValueError(f"{path}: vectors of another corpus than {store}. Name its own store")
+        if about.get("raw"):
+            raise ValueError(
+                f"{path}: vectors of another log than that of {store}, which may hold what is "
+                "asked. Embed without --raw"
+            )
+        width, first = (one.values.shape[1] for one in (vectors, [*read.values()][0]))
+        if width != first:
+            raise ValueError(
+                f"{path}: vectors of width {width}, those of {next(iter(read))} have {first}. Give "
+                "vectors of one width"
+            )
         place = {"pretrain_epoch": 0, "start": number}
         if "pretrain_epoch" in about:
             place = {name: about[name] for name in place if name in about}
@@ -208,48 +212,42 @@ def fit_task(
     of = FitOf(task, options.run, options.store.name, options.seed)
     examples = load_examples(task, options.store, device)
     labelled = labelled_split(task.name, task.label_share, examples, options.splits, options.seed)
-    head = "linear" if options.head == "boosted" and task.kind == "top_n" else options.head
-    best, chosen, scores, failed, missing = None, None, [], [], 0
+    settings = HeadSettings(*(getattr(options, name) for name in HeadSettings._fields))
+    found, predictions = Found(), None
     for candidate in candidates:
         data = data_of(task, examples, labelled, candidate, ids, options.max_bad_rows, device)
-        missing = max(missing, data.missing)
-        fits = []
-        for fit_one in fits_of(head, data, options):
-            try:
-                fits.append(fit_one())
-            except NotANumber as problem:
-                failed.append(of.left_out(problem, f"on {candidate.path}"))
-        if not fits:
-            continue
-        # The first of equals: the lowest learning rate that is given first, the first file.
-        fit = max(fits, key=lambda fit: fit.value)
-        scores += [{**candidate.place, **point} for point in fit.curve]
-        if best is None or fit.value > best.value:
-            best, chosen = fit, {**candidate.place, **fit.chosen}
-
-    predictions = None
-    if best is not None and not options.no_test:
-        test = labelled.split.test
-        try:
-            predicted = best.predict(test)
-            tested = {name: float(value) for name, value in metrics_of(predicted).items()}
-        except NotANumber as problem:
-            failed.append(of.left_out(problem, "on test"))
-            chosen = None
-        else:
-            value = tested[task.metric]
-            log.info("seed %d %s: test %s %.4f", options.seed, task.name, task.metric, value)
-            predictions = {"example": test, "user": examples.users[test], **predicted}
-            scores += [
-                {**chosen, "split": "test", "metric": metric, "value": value}
-                for metric, value in tested.items()
-            ]
-    if chosen is None and not options.no_test:
+        found.add(candidate, data.missing, fits_of(data, settings, options.seed), of)
+    if found.best is not None and not options.no_test:
+        predictions = test(found, examples, labelled.split.test, of)
+    if found.best is None and not options.no_test:
         predictions = of.no_predictions()
     width = candidates[0].vectors.values.shape[1]
-    content = of.scores(width, labelled.split, chosen, scores, failed)
-    about = {"head": head, "untrained": untrained_of(candidates), "without_vector": missing}
-    return Tested({**content, **about}, predictions)
+    content = of.scores(width, labelled.split, found.chosen, found.scores, found.failed)
+    about = {"head": head_for(task, options.head), "untrained": untrained_of(candidates)}
+    return Tested({**content, **about, "without_vector": found.missing}, predictions)
+
+
+def test(
+    found: Found,
+    examples: LabelledExamples | TargetExamples,
+    picked: Int[Tensor, " test"],
+    of: FitOf,
+) -> dict[str, Tensor]:
+    """What the best fit predicts of the test examples; its scores are added to `found`."""
+    try:
+        predicted = found.best.predict(picked)
+        tested = {name: float(value) for name, value in metrics_of(predicted).items()}
+    except NotANumber as problem:
+        found.failed.append(of.left_out(problem, "on test"))
+        found.best = found.chosen = None
+        return {}
+    value = tested[of.task.metric]
+    log.info("seed %d %s: test %s %.4f", of.seed, of.task.name, of.task.metric, value)
+    found.scores += [
+        {**found.chosen, "split": "test", "metric": metric, "value": value}
+        for metric, value in tested.items()
+    ]
+    return {"example": picked, "user": examples.users[picked], **predicted}
 
 
 def untrained_of(candidates: list[Candidate]) -> list[str]:
@@ -279,90 +277,6 @@ def data_of(
     values = torch.from_numpy(features.values).to(device)
     rows = torch.from_numpy(rows).to(device)
     return Data(task, examples, labelled, values, rows, features.missing)
-
-
-def fits_of(head: str, data: Data, options: Options) -> Iterator[Callable[[], Fit]]:
-    """The fits of one file, each still to be made."""
-    if head == "boosted":
-        yield lambda: fit_boosted(data, options.seed)
-    else:
-        for rate in options.lr:
-            yield lambda rate=rate: train(replace(data.task, lr=rate), data, head, options)
-
-
-def fit_boosted(data: Data, seed: int) -> Fit:
-    """Boosted trees, as many iterations of them as are best on validation."""
-    split, task = data.labelled.split, data.task
-    where = f"task {task.name}"
-    fitted = boosted(data.of(split.train), split.train, data.examples, task.kind, where, seed)
-    curve = [
-        point(iteration, metric, float(value), {})
-        for iteration, predicted in enumerate(
-            fitted.staged(data.of(split.validation), split.validation), 1
-        )
-        for metric, value in metrics_of(predicted).items()
-    ]
-    # Tasks with labels have one metric; the first of equals is that of the fewest iterations.
-    best = max(curve, key=lambda point: point["value"])
-
-    def predict(picked: Int[Tensor, " some"]) -> dict[str, Tensor]:
-        stages = enumerate(fitted.staged(data.of(picked), picked), 1)
-        return next(predicted for iteration, predicted in stages if iteration == best["epoch"])
-
-    return Fit(best["value"], {"epoch": best["epoch"]}, curve, predict)
-
-
-def train(task: Task, data: Data, head: str, options: Options) -> Fit:
-    """A head trained by Adam at the learning rate of `task`, at the epoch best on validation.
-
-    NotANumber once a loss, a weight or a score is none.
-    """
-    seed, (split, length, stages) = options.seed, data.labelled
-    # The same chance for every run and file: draws of BPR's negatives come from this stream.
-    torch.manual_seed(seed_of(seed, task.name, "training"))
-    built = head_of(head, data, options.hidden)
-    model = with_head(task, data.examples, stages, built, seed)
-    optimizer = torch.optim.Adam(model.parameters(), lr=task.lr, fused=True)
-    curve, best, weights = [], None, {}
-    for epoch in range(1, task.epochs + 1):
-        of = seed, task.name, epoch
-        batches = order_of_labelled(split.train, length, options.order, *of).split(task.batch_size)
-        total = torch.zeros((), device=split.train.device)
-        for picked in batches:
-            optimizer.zero_grad(set_to_none=True)
-            loss = model.loss(data.of(picked), picked)
-            loss.backward()
-            optimizer.step()
-            total += loss.detach()
-        where = f"step {epoch * len(batches)} of task {task.name}"
-        finite(total / len(batches), model.parameters(), where, task.lr, None)
-        with torch.no_grad():
-            found = model.evaluate(data.of(split.validation), split.validation)
-        curve += [
-            point(epoch, name, float(value), {"lr": task.lr}) for name, value in found.items()
-        ]
-        value = float(found[task.metric])
-        if best is None or value > best[0]:
-            best = value, epoch
-            weights = {name: values.clone() for name, values in model.state_dict().items()}
-
-    @torch.no_grad()
-    def predict(picked: Int[Tensor, " some"]) -> dict[str, Tensor]:
-        model.load_state_dict(weights)
-        return model.predict(data.of(picked), picked)
-
-    return Fit(best[0], {"epoch": best[1], "lr": task.lr}, curve, predict)
-
-
-def head_of(head: str, data: Data, hidden: int) -> Head:
-    """A new head for the vectors of one file."""
-    width, outputs = data.users.shape[1], outputs_of(data.examples)
-    return LinearHead(width, outputs) if head == "linear" else TwoLayerHead(width, hidden, outputs)
-
-
-def point(epoch: int, metric: str, value: float, about: dict[str, float]) -> dict[str, Any]:
-    """A value on validation, as a score file has it."""
-    return {"epoch": epoch, "split": "validation", "metric": metric, "value": value, **about}
 
 
 def write(out: Path, task: Task, tested: Tested, options: Options, device: torch.device) -> None:

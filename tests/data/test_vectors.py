@@ -211,6 +211,38 @@ def test_bad_files_are_one_line(tmp_path, values, name):
     assert str(tmp_path) in line and "\n" not in line
 
 
+@pytest.mark.parametrize("name", ["v.parquet", "v.npy", "v.ids.parquet"])
+def test_damaged_files_are_vectors_or_one_line(tmp_path, values, name):
+    """Wrong: a file that was cut off or changed ends in a traceback, or asks for all memory."""
+    from userbench.data.vectors import read_vectors, write_vectors
+
+    file = tmp_path / ("v.parquet" if name == "v.parquet" else "v.npy")
+    write_vectors(file, pa.array(IDS), iter([values]), {"width": 3})
+    good, random, refused = (tmp_path / name).read_bytes(), np.random.default_rng(0), 0
+    for length in random.integers(1, 30, size=150):
+        place, noise = random.integers(len(good)), random.integers(256, size=length).tolist()
+        bad = bytes(noise) if length < 15 else b""
+        (tmp_path / name).write_bytes(good[:place] + bad + good[place + length :])
+        try:
+            read_vectors(file)
+        except ValueError as problem:
+            assert str(tmp_path) in str(problem)
+            refused += 1
+    assert refused > 75
+
+
+def test_a_file_that_is_not_the_recorded_one_is_refused(tmp_path, values):
+    """Wrong: vectors that were changed after `embed` wrote them keep their good name."""
+    from userbench.data.vectors import read_vectors
+    from userbench.results.artifact import record
+
+    record(parquet(tmp_path / "v.parquet", values), {})
+    assert len(read_vectors(tmp_path / "v.parquet").ids) == 4
+    parquet(tmp_path / "v.parquet", values + 1)
+    with pytest.raises(ValueError, match="v.parquet: damaged: its checksum differs"):
+        read_vectors(tmp_path / "v.parquet")
+
+
 def test_several_files_of_ids_are_refused(tmp_path, values):
     """Wrong: the ids of an older run name the vectors of a newer one."""
     from userbench.data.vectors import read_vectors

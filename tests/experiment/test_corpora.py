@@ -198,6 +198,10 @@ INVALID = {
         changed("tasks.age.source", "a"),
         "tasks.age.source: 'ml' is a log of events. Leave",
     ),
+    "task of the paper": (
+        changed("tasks.age.paper", "T1"),
+        "tasks.age.paper: 'ml' is a log, and none of the paper's. Leave it out",
+    ),
     "labels to rank": (
         changed("tasks.age.kind", "top_n"),
         "tasks.age.kind: 'top_n' does not fit labels. Write classification or binary",

@@ -122,13 +122,15 @@ def test_an_error_of_the_frozen_table_is_one_line_with_key_and_remedy(name):
 
 def test_the_layout_has_untrained_encoders_given_vectors_and_nothing_of_the_paper():
     """Wrong: a reader cannot tell what learnt, or compares a frozen score with a published one."""
-    found = experiment_file(resolved(config(frozen={**ROWS, "head": "boosted"}))).layouts
+    notes = ["AdaptSSR - as released", "CLUE - Reconstruction"]
+    found = experiment_file(resolved(config(frozen={**ROWS, "head": "boosted"})), notes).layouts
     table = found.frozen
     assert [row.label for row in table.rows] == ["None", "mlm", "AdaptSSR", "My method"]
     assert (table.untrained, table.given, table.head) == (["None"], ["My method"], "boosted")
     assert {entry.paper for entry in (*table.rows, *table.tasks)} == {None}
     assert [task.task for task in table.tasks] == [task.task for task in found.table2.tasks]
     assert [row.run for row in table.baselines][0] == "item-counts"
+    assert (found.table2.notes, table.notes) == (notes, notes[:1])
     # Given vectors have no pre-training that a note could describe.
     assert [row.run for row in found.frozen_training.rows] == ["none", "mlm", "adaptssr"]
 

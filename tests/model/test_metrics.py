@@ -84,3 +84,17 @@ def test_stable_ties_are_those_of_a_stable_sort():
     slow = (order == targets[:, None]).nonzero()[:, 1] + 1
     assert torch.equal(ranks(scores, targets, nothing_known, "stable"), slow)
     assert (ranks(scores, targets, nothing_known) >= slow).all()
+
+
+@pytest.mark.parametrize("ties", ["pessimistic", "stable"])
+def test_ranks_of_shared_scores_are_those_of_a_score_matrix(ties):
+    """Wrong: popularity is ranked by other rules than a head whose scores are its counts."""
+    from userbench.model.metrics import ranks, ranks_in_order, shared_order
+
+    torch.manual_seed(0)
+    for levels in (1, 4, 1000):
+        scores = torch.randint(levels, (30,)).double()
+        known = torch.stack([torch.randperm(31)[:12] for _ in range(200)])  # 30 is padding
+        targets = torch.randint(30, (200,))
+        expected = ranks(scores.expand(200, -1), targets, known, ties)
+        assert torch.equal(ranks_in_order(shared_order(scores, ties), targets, known), expected)

@@ -268,3 +268,18 @@ def test_nothing_seen_is_no_exclusion():
     scores = torch.rand(6, 6)
     ranks = [r.predict(torch.arange(6), lambda some: scores[some])["rank"] for r in rankings]
     assert torch.equal(*ranks)
+
+
+def test_few_users_are_ranked_at_once_where_candidates_are_many(monkeypatch):
+    """Wrong: a catalogue of a million items needs more memory than there is."""
+    from userbench.model import tasks
+
+    built, shapes = top_n(target_examples()), []
+    whole = built.predict(torch.ones(6, 8), torch.arange(6))["rank"]
+    forward = built.head.forward
+    monkeypatch.setattr(built.head, "forward", lambda u: shapes.append(len(u)) or forward(u))
+    for bound, expected in ((1, [1] * 6), (12, [2] * 3), (25, [4, 2])):
+        monkeypatch.setattr(tasks, "SCORES_AT_ONCE", bound)
+        assert torch.equal(built.predict(torch.ones(6, 8), torch.arange(6))["rank"], whole)
+        assert shapes == expected
+        shapes.clear()

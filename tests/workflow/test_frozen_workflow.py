@@ -94,16 +94,17 @@ def test_a_given_file_that_is_missing_is_one_line(tmp_path):
         assert "\n" not in str(problem.value)
         return str(problem.value)
 
+    assert "vectors are .parquet or .npy files" in refused(tmp_path / "v.csv")
     path = tmp_path / "ttl.0.npy"
     pattern = tmp_path / "{corpus}.{seed}.npy"
-    assert refused(pattern).startswith(f"a.yaml: runs.mine.vectors: {path} does not exist. ")
+    assert refused(pattern).startswith(f"a.yaml: runs.mine.vectors: {path}: does not exist. ")
     path.write_bytes(b"x")
-    assert f"{path} has no ids beside it. Keep exactly one of ttl.0.ids.npy" in refused(pattern)
+    assert f"{path}: no file of ids beside it. Write the id of each row to" in refused(pattern)
     for kind in ("npy", "txt"):
         path.with_suffix(f".ids.{kind}").write_bytes(b"x")
-    assert f"{path} has several files of ids beside it" in refused(pattern)
+    assert f"{path}: several files of ids beside it" in refused(pattern)
     path.with_suffix(".ids.txt").unlink()
-    assert "ttl.1.npy does not exist" in refused(pattern)
+    assert "ttl.1.npy: does not exist" in refused(pattern)
 
 
 def test_given_vectors_are_known_by_their_content(tmp_path, monkeypatch):

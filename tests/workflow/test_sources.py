@@ -9,7 +9,9 @@ FORMATS = sorted(f"data/formats/{path.name}" for path in (PACKAGE / "data/format
 SIMULATION = sorted(
     f"data/simulation/{p.name}" for p in (PACKAGE / "data/simulation").glob("[a-z]*")
 )
+EVENTS = sorted(f"data/events/{path.name}" for path in (PACKAGE / "data/events").glob("[a-z]*.py"))
 RAW = [
+    *EVENTS,
     *("data/format.py", "data/padded_lines.py", "data/ingest.py", "data/draw_splits.py"),
     *("data/simulate.py", *FORMATS, *SIMULATION),
 ]
@@ -41,6 +43,15 @@ def test_nor_do_splits_and_neighbours():
     for command in ("data.draw_splits", "data.neighbours"):
         others = {f"{command.replace('.', '/')}.py"}
         assert not names(sources(command)) & set(RAW) - others
+
+
+def test_logs_and_lines_of_ids_are_read_apart():
+    """Wrong: an edit of the reader of events trains on TTL anew, or the other way round."""
+    assert not names(sources("data.ingest")) & set(EVENTS)
+    for part in ("corpus", "tasks"):
+        found = names(sources(f"data.events.{part}"))
+        assert "data/events/tables.py" in found
+        assert not found & {"data/ingest.py", "data/padded_lines.py", *FORMATS}
 
 
 @pytest.mark.parametrize("format", FORMATS)

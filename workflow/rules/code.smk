@@ -15,6 +15,11 @@ def with_format(name):
     return lambda w: sorted({*code(name), *code(f"data.formats.{CORPORA[w.corpus].format}")})
 
 
+def events_code(part):
+    """Source files of a part of `userbench events`: what it reads and makes, and its flags."""
+    return sorted({*code(f"data.events.{part}"), "src/userbench/data/events/command.py"})
+
+
 def templates(*names):
     """Templates that pages are made from."""
     return [f"src/userbench/report/templates/{name}" for name in names]

@@ -20,7 +20,7 @@ from userbench.experiment.figures import figures
 from userbench.experiment.layouts import ITEM_COUNTS, controls_of, encoders_of, runs_behind
 from userbench.experiment.runs import NEIGHBOURS, with_inputs
 from userbench.experiment.corpora import EVENTS
-from userbench.workflow.raw import content_of, content_of_tables, raw_paths
+from userbench.workflow.raw import checksums_of, content_of, content_of_tables, raw_paths
 from userbench.workflow.vectors import check_given, given_paths, vectors_content
 
 SOURCE = ", ".join(map(str, workflow.configfiles)) or "the config"

@@ -6,7 +6,7 @@
 rule events_corpus:
     """Read the events of {wildcards.corpus} into arrays, without those that are held out."""
     input:
-        code=lambda w: code("data.events.corpus"),
+        code=lambda w: events_code("corpus"),
     output:
         behaviours=f"{OUT}/data/{{corpus}}/behaviours/checksums.json",
         ids=f"{OUT}/data/{{corpus}}/ids/checksums.json",
@@ -19,21 +19,22 @@ rule events_corpus:
         corpus=either(LOGS),
     conda:
         "../../environment.yml"
+    threads: 4
     resources:
         **needs("events_corpus"),
     params:
         settings=lambda w: json.dumps(CORPORA[w.corpus].settings()),
-        content=lambda w: tables_content(w.corpus, CORPORA[w.corpus].events.values(), "behaviours"),
+        content=lambda w: tables_content(w.corpus, tables_of(w.corpus), "behaviours"),
         raw=lambda w, output: RAW[w.corpus],
         max_bad_rows=lambda w, output: CORPORA[w.corpus].max_bad_rows,
-        checksums=lambda w, output: json.dumps(CORPORA[w.corpus].sha256),
+        checksums=lambda w, output: expected_checksums(w.corpus, tables_of(w.corpus)),
         out=subpath(output.behaviours, ancestor=2),
     message:
         "Read the events of {wildcards.corpus} into {params.out}"
     shell:
         "python -m userbench events corpus --raw {params.raw:q} --settings {params.settings:q}"
         " --max-bad-rows {params.max_bad_rows} --sha256 {params.checksums:q}"
-        " --out {params.out} > {log} 2>&1"
+        " --threads {threads} --out {params.out} > {log} 2>&1"
 
 
 rule events_task:
@@ -41,7 +42,7 @@ rule events_task:
     input:
         behaviours=f"{OUT}/data/{{corpus}}/behaviours/checksums.json",
         joined=lambda w: joined_to(w.corpus, w.task),
-        code=lambda w: code("data.events.tasks"),
+        code=lambda w: events_code("tasks"),
     output:
         f"{OUT}/data/{{corpus}}/tasks/{{task}}/checksums.json",
     log:
@@ -59,6 +60,7 @@ rule events_task:
         content=lambda w: tables_content(w.corpus, TASKS[w.task].tables, f"tasks/{w.task}"),
         raw=lambda w, output: RAW[w.corpus],
         max_bad_rows=lambda w, output: CORPORA[w.corpus].max_bad_rows,
+        checksums=lambda w, output: expected_checksums(w.corpus, TASKS[w.task].tables),
         store=subpath(input.behaviours, ancestor=2),
         out=subpath(output[0], parent=True),
     message:
@@ -66,4 +68,5 @@ rule events_task:
     shell:
         "python -m userbench events task --raw {params.raw:q} --settings {params.settings:q}"
         " --store {params.store} --max-bad-rows {params.max_bad_rows}"
+        " --sha256 {params.checksums:q}"
         " --out {params.out} > {log} 2>&1"

@@ -17,6 +17,7 @@ for row in encoders_of(EXPERIMENT):
             f"embed_{row}"
         input:
             behaviours=BEHAVIOURS,
+            ids=lambda w: ids_of(w.corpus),
             init=lambda w, row=row: candidates(row, w.corpus, seeds_of(w)),
             code=code("embed"),
             method=method_code(row),
@@ -30,7 +31,7 @@ for row in encoders_of(EXPERIMENT):
             "../../environment.yml"
         threads: 1
         resources:
-            **needs("embed"),
+            **needs("embed", run=row),
         params:
             run=row,
             store=subpath(input.behaviours, ancestor=2),
@@ -56,6 +57,7 @@ rule counts:
     """Count the items of every user of {wildcards.corpus}, as a user vector."""
     input:
         behaviours=BEHAVIOURS,
+        ids=lambda w: ids_of(w.corpus),
         code=code("counts"),
     output:
         COUNTS,
@@ -91,6 +93,7 @@ for corpus_name in CORPORA:
             f"heads_{corpus_name}"
         input:
             behaviours=BEHAVIOURS.format(corpus=corpus_name),
+            ids=ids_of(corpus_name),
             examples=task_files(EXAMPLES, corpus_name),
             splits=lambda w, corpus=corpus_name: task_files(
                 TASK_SPLIT, corpus, RUNS[w.run].protocol.split
@@ -136,6 +139,7 @@ for corpus_name in CORPORA:
             f"item_counts_{corpus_name}"
         input:
             behaviours=BEHAVIOURS.format(corpus=corpus_name),
+            ids=ids_of(corpus_name),
             examples=task_files(EXAMPLES, corpus_name),
             splits=task_files(TASK_SPLIT, corpus_name, CONFIG.protocol.split),
             vectors=COUNTS.format(corpus=corpus_name),
@@ -150,7 +154,7 @@ for corpus_name in CORPORA:
             "../../environment.yml"
         threads: 1
         resources:
-            **needs("frozen", corpus_name),
+            **needs("frozen", corpus_name, ITEM_COUNTS),
         params:
             run=ITEM_COUNTS,
             store=subpath(input.behaviours, ancestor=2),

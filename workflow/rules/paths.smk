@@ -52,10 +52,25 @@ def tables_content(corpus, tables, made):
     return or_stop(content_of_tables, *asked, Path(f"{OUT}/data/{corpus}", made), REMEMBERED)
 
 
+def tables_of(corpus):
+    """The tables that the events of a log are read from."""
+    return list(CORPORA[corpus].events.values())
+
+
+def expected_checksums(corpus, tables):
+    """The checksums that the config expects of the files of these tables, as JSON."""
+    return json.dumps(or_stop(checksums_of, CORPORA[corpus], RAW[corpus], tables))
+
+
 def joined_to(corpus, task):
     """What of a log its examples are made from: the users' own ids, or the held-out events."""
     part = "held_out" if TASKS[task].next_item else "ids"
     return f"{OUT}/data/{corpus}/{part}/checksums.json"
+
+
+def ids_of(corpus):
+    """The users' own ids, where a corpus has any: vectors are named by them."""
+    return [f"{OUT}/data/{corpus}/ids/checksums.json"] if corpus in LOGS else []
 
 
 def splits_of(run, corpus):

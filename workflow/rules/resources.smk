@@ -25,7 +25,7 @@ shell.prefix(
 )
 
 
-def needs(stage, corpus=None):
+def needs(stage, corpus=None, run=None):
     """Resources of a job; more time and memory in each attempt."""
     seeds = (
         len(SEEDS)
@@ -35,8 +35,8 @@ def needs(stage, corpus=None):
 
     def asked(wildcards, attempt):
         where = corpus or wildcards.corpus
-        run = getattr(wildcards, "run", where)
-        return needs_of(PLAN, stage, run, where, seeds, attempt)
+        of = run or getattr(wildcards, "run", where)
+        return needs_of(PLAN, stage, of, where, seeds, attempt)
 
     resources = {
         "runtime": lambda wildcards, attempt: asked(wildcards, attempt).minutes,

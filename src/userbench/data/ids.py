@@ -45,11 +45,14 @@ def item_table(store: Path) -> pa.Table:
     return pq.read_table(ids_folder(store) / ITEMS_FILE)
 
 
-def typed(ids: pa.Array) -> pa.Array:
-    """Ids as whole numbers where all of them are such, as written without zeros; else as texts."""
+def typed(ids: pa.Array, whole: str = WHOLE_NUMBER) -> pa.Array:
+    """Ids as whole numbers where all of them are such, as written without zeros; else as texts.
+
+    `whole` is the pattern of those that count as such.
+    """
     if pa.types.is_integer(ids.type):
         return ids
-    if pc.all(pc.match_substring_regex(ids, WHOLE_NUMBER)).as_py():
+    if pc.all(pc.match_substring_regex(ids, whole)).as_py():
         with suppress(pa.ArrowInvalid):  # one is beyond 63 bits
             return ids.cast(pa.int64())
     return ids

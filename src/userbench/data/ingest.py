@@ -8,7 +8,6 @@ Each call reads one raw file, by its format (`data/formats/`). A task is joined 
 arrays, not in the pre-training file. `bad_rows.tsv` lists the lines that were left out, and why.
 """
 
-import json
 import sys
 import time
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ import numpy as np
 from jaxtyping import Int32, Int64
 
 from userbench import command_line
+from userbench.command_line import string_mapping
 from userbench.data import arrays as on_disk
 from userbench.data import ragged
 from userbench.data.corpus import (
@@ -256,17 +256,6 @@ def joined_targets(joined: Joined) -> tuple[dict[str, np.ndarray], dict[str, Any
         "repeated_targets": len(targets) - counts["pairs"],
     }
     return arrays, counts
-
-
-def string_mapping(flag: str, text: str) -> dict[str, str]:
-    """A JSON object of strings from the command line; ValueError for anything else."""
-    try:
-        mapping = json.loads(text)
-    except ValueError as error:
-        raise ValueError(f"{flag} {text}: not JSON ({error})") from error
-    if not isinstance(mapping, dict) or not all(isinstance(v, str) for v in mapping.values()):
-        raise ValueError(f'{flag} {text}: not a JSON object of strings, like {{"a.csv": "0f.."}}')
-    return mapping
 
 
 @command

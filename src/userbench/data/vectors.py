@@ -9,7 +9,9 @@ Ids are those of `data/ids.py`. Files of this package say in their metadata what
 
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +21,7 @@ import pyarrow.parquet as pq
 from jaxtyping import Float32
 
 from userbench.errors import NotANumber
-from userbench.results.artifact import atomic
+from userbench.results.artifact import atomic, check_recorded
 
 METADATA = b"userbench"
 SUFFIXES = (".parquet", ".npy")
@@ -108,11 +110,13 @@ def numbers_of(
 
 
 def read_vectors(path: Path) -> Vectors:
-    """Read a file of vectors; ValueError, naming it and what to do, where it is none."""
-    if path.suffix not in SUFFIXES:
-        raise ValueError(f"{path}: vectors are {' or '.join(SUFFIXES)} files. Convert it")
-    if not path.is_file():
-        raise ValueError(f"{path}: does not exist. Check the name of the vectors")
+    """Read a file of vectors.
+
+    Raises:
+        ValueError: it is none, or is not the one that its record names; says what to do.
+    """
+    check_there(path)
+    check_recorded(path)
     table, values = (array_file if path.suffix == ".npy" else parquet_file)(path)
     ids = ids_of(path, table)
     if values is None:
@@ -135,6 +139,31 @@ def read_vectors(path: Path) -> Vectors:
     return Vectors(ids, values, about_of(table))
 
 
+def files_of(path: Path) -> list[Path]:
+    """A file of vectors and, of an array, that of its ids; ValueError where one is missing."""
+    check_there(path)
+    return [path, *([ids_beside(path)] if path.suffix == ".npy" else [])]
+
+
+def check_there(path: Path) -> None:
+    """ValueError, with what to do, unless this can be a file of vectors."""
+    if path.suffix not in SUFFIXES:
+        raise ValueError(f"{path}: vectors are {' or '.join(SUFFIXES)} files. Convert it")
+    if not path.is_file():
+        raise ValueError(f"{path}: does not exist. Check the name of the vectors")
+
+
+def ids_beside(path: Path) -> Path:
+    """The file of the ids of an array; ValueError unless there is exactly one."""
+    beside = [path.with_suffix(f".ids.{kind}") for kind in ("parquet", "npy", "txt")]
+    found = [ids for ids in beside if ids.is_file()]
+    if len(found) != 1:
+        names = ", ".join(ids.name for ids in beside)
+        what = "several files of ids" if found else "no file of ids"
+        raise ValueError(f"{path}: {what} beside it. Write the id of each row to one of {names}")
+    return found[0]
+
+
 def about_of(table: pa.Table) -> dict[str, Any]:
     """What this package wrote into the metadata of a file; empty where it did not write it."""
     try:
@@ -151,16 +180,27 @@ def parquet_file(path: Path) -> tuple[pa.Table, None]:
 
 def parquet_columns(path: Path, needed: list[str]) -> pa.Table:
     """These columns of a Parquet file; ValueError where it is damaged or has others."""
+    with damaged(path):
+        names = pq.ParquetFile(path).schema_arrow.names
+    for name in needed:
+        if names.count(name) != 1:
+            raise ValueError(
+                f"{path}: needs one column {name!r}, its columns are {', '.join(names)}. "
+                f"Write the columns {' and '.join(needed)}"
+            )
+    with damaged(path):
+        table = pq.read_table(path, columns=needed)
+        table.validate(full=True)
+        return table
+
+
+@contextmanager
+def damaged(path: Path) -> Iterator[None]:
+    """Turn what pyarrow raises of a damaged file into a ValueError."""
     try:
-        names = pq.read_schema(path).names
-        for name in needed:
-            if names.count(name) != 1:
-                raise ValueError(
-                    f"{path}: needs one column {name!r}, its columns are {', '.join(names)}. "
-                    f"Write the columns {' and '.join(needed)}"
-                )
-        return pq.read_table(path, columns=needed)
-    except (pa.ArrowException, OSError) as problem:
+        yield
+    # Of names that are no UTF-8 it raises a UnicodeDecodeError, of damaged sizes a MemoryError.
+    except (pa.ArrowException, OSError, UnicodeDecodeError, MemoryError) as problem:
         raise ValueError(f"{path}: cannot be read as Parquet ({problem}). Write it again") from None
 
 
@@ -170,21 +210,16 @@ def array_file(path: Path) -> tuple[pa.Table, Float32[np.ndarray, "users width"]
     if values.ndim != 2 or values.dtype.kind not in "fiu":
         what = f"{values.dtype} of shape {values.shape}"
         raise ValueError(f"{path}: holds {what}. Write floats of shape (users, width)")
-    beside = [path.with_suffix(f".ids.{kind}") for kind in ("parquet", "npy", "txt")]
-    found = [ids for ids in beside if ids.is_file()]
-    if len(found) != 1:
-        names = ", ".join(ids.name for ids in beside)
-        what = "several files of ids" if found else "no file of ids"
-        raise ValueError(f"{path}: {what} beside it. Write the id of each row to one of {names}")
-    (ids,) = found
-    return read_ids(ids), as_float32(values)
+    return read_ids(ids_beside(path)), as_float32(values)
 
 
 def load_array(path: Path) -> np.ndarray:
     """An array of a .npy file, without anything that is pickled."""
     try:
-        return np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as problem:
+        # Why mapped: a damaged header may ask for any memory, a map for no more than the file.
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    # NumPy parses the header as Python.
+    except (OSError, ValueError, EOFError, SyntaxError, TokenError) as problem:
         what = f"cannot be read as an array ({problem})"
         raise ValueError(f"{path}: {what}. Write it by numpy.save, texts as dtype str") from None
 

@@ -203,7 +203,7 @@ def layouts(resolved: ResolvedExperiment, notes: Sequence[str] = ()) -> Layouts:
         table1=table1(resolved),
         table2=table2(resolved, notes) if config.table2 else None,
         training=training(resolved, config.table2.rows) if config.table2 else None,
-        frozen=frozen(resolved) if config.frozen else None,
+        frozen=frozen(resolved, notes) if config.frozen else None,
         frozen_training=training(resolved, encoders_of(resolved)) if config.frozen else None,
         tuning=tuning(resolved) if resolved.trials else None,
         effects=effects(resolved) if config.sensitivity else None,
@@ -244,8 +244,11 @@ def table2(resolved: ResolvedExperiment, notes: Sequence[str]) -> Table2Layout:
     )
 
 
-def frozen(resolved: ResolvedExperiment) -> FrozenLayout:
-    """The table of the frozen protocol: the tasks of Table 2, and nothing of the paper."""
+def frozen(resolved: ResolvedExperiment, notes: Sequence[str]) -> FrozenLayout:
+    """The table of the frozen protocol: the tasks of Table 2, and nothing of the paper.
+
+    Of the `notes` of Table 2's methods it has those on rows of its own.
+    """
     asked = resolved.config.frozen
     rows = {name: resolved.runs[name] for name in asked.rows}
     labels = {ITEM_COUNTS: "item counts, the same head", **BASELINE_LABELS}
@@ -256,6 +259,10 @@ def frozen(resolved: ResolvedExperiment) -> FrozenLayout:
         rows=[TableRow(run=name, label=run.label) for name, run in rows.items()],
         baselines=[TableRow(run=run, label=label) for run, label in labels.items()],
         compared_with=asked.compared_with,
+        notes=[
+            *cut_notes(resolved),
+            *(n for n in notes if n.startswith(tuple(f"{run.label} - " for run in rows.values()))),
+        ],
         head=asked.head,
         epochs=asked.epochs,
         untrained=[r.label for r in rows.values() if r.encoder is None and r.vectors is None],

@@ -55,6 +55,8 @@ def problems_of_examples(config: Experiment) -> Iterator[str]:
             )
         if not isinstance(corpus, EventCorpus):
             continue
+        if task.paper is not None:
+            yield f"{where}.paper: {task.corpus!r} is a log, and none of the paper's. Leave it out"
         if task.source is not None:
             yield f"{where}.source: {task.corpus!r} is a log of events. Leave it out"
         if len(given) != 1:

@@ -69,6 +69,28 @@ def ranks(
     return ((others > own) | ((others == own) & before)).sum(1) + 1
 
 
+def shared_order(
+    scores: Float[Tensor, " candidates"], ties: str = "pessimistic"
+) -> Int[Tensor, " candidates"]:
+    """Rank of each candidate among all of them, where every user has these scores."""
+    if ties == "pessimistic":
+        return len(scores) - torch.searchsorted(numbers(scores).sort().values, scores)
+    order = numbers(scores).argsort(descending=True, stable=True)
+    return torch.empty_like(order).scatter_(0, order, torch.arange(1, len(order) + 1))
+
+
+def ranks_in_order(
+    order: Int[Tensor, " candidates"],
+    targets: Int[Tensor, " examples"],
+    known: Int[Tensor, "examples known"],
+) -> Int[Tensor, " examples"]:
+    """`ranks` where every user has the scores of `shared_order`, without a score matrix."""
+    own = order[targets]
+    behind_all = order.new_full((1,), len(order) + 1)  # what the padding reads
+    ahead = torch.cat([order, behind_all])[known] <= own[:, None]
+    return own - (ahead & (known != targets[:, None])).sum(1)
+
+
 def ranking_metrics(
     rank: Int[Tensor, " examples"], weight: Float[Tensor, " examples"] | float = 1.0
 ) -> dict[str, Float[Tensor, ""]]:

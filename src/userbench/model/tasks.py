@@ -19,10 +19,17 @@ from userbench.data.store import LabelledExamples, TargetExamples, load_labels, 
 from userbench.fields import check_fields
 from userbench.model.encoder import UserVectors
 from userbench.model.heads import Head, TwoLayerHead
-from userbench.model.kernels.bpr import Positives, bpr
+from userbench.model.kernels.bpr import WIDEST, Positives, bpr
 from userbench.model.kernels.language import used_for
 from userbench.model.losses import BiasStart
-from userbench.model.metrics import TIES, metrics_of, numbers, ranks
+from userbench.model.metrics import (
+    TIES,
+    metrics_of,
+    numbers,
+    ranks,
+    ranks_in_order,
+    shared_order,
+)
 
 SELECTION_METRIC = {"classification": "accuracy", "binary": "auc", "top_n": "ndcg@10"}
 LEGAL = {
@@ -33,7 +40,7 @@ LEGAL = {
     "average": ("pairs", "users"),
 }
 # Why: bounds the memory of one (users, candidates) score matrix when whole splits are ranked.
-RANKED_AT_ONCE = 512
+RANKED_AT_ONCE, SCORES_AT_ONCE = 512, 1 << 28
 
 
 @dataclass(frozen=True)
@@ -95,13 +102,20 @@ def check_task(given: dict[str, Any]) -> None:
         raise ValueError(f"--task {json.dumps(given)}: without {', '.join(missing)}")
 
 
+def check_classes(kind: str, n_classes: int) -> None:
+    """ValueError for a binary task whose data have not two classes."""
+    if kind == "binary" and n_classes != 2:
+        raise ValueError(
+            f"a binary task needs 2 classes, the data has {n_classes}. Write kind: classification"
+        )
+
+
 class LabelTask(nn.Module):
     """Classification and binary tasks: softmax cross-entropy; accuracy, or AUC of class 1."""
 
     def __init__(self, examples: LabelledExamples, head: Head, kind: str):
         super().__init__()
-        if kind == "binary" and examples.n_classes != 2:
-            raise ValueError(f"a binary task needs 2 classes, the data has {examples.n_classes}")
+        check_classes(kind, examples.n_classes)
         self.examples = examples
         self.kind = kind
         self.head = head
@@ -190,15 +204,37 @@ class Ranking:
 
         `score` is asked for the scores of the examples at some places of `picked`.
         """
-        found = [
-            ranks(
+        return self.weighted(
+            picked,
+            lambda some: ranks(
                 score(some),
                 self.examples.targets[picked[some]],
                 self.known_to(picked[some]),
                 self.ties,
-            )
-            for some in torch.arange(len(picked), device=picked.device).split(RANKED_AT_ONCE)
-        ]
+            ),
+        )
+
+    def predict_alike(
+        self, picked: Int[Tensor, " some"], scores: Float[Tensor, " candidates"]
+    ) -> dict[str, Tensor]:
+        """`predict` where every user has the same scores: quick, however many candidates."""
+        order = shared_order(scores, self.ties)
+        return self.weighted(
+            picked,
+            lambda some: ranks_in_order(
+                order, self.examples.targets[picked[some]], self.known_to(picked[some])
+            ),
+        )
+
+    def weighted(
+        self,
+        picked: Int[Tensor, " some"],
+        ranks_of: Callable[[Int[Tensor, " part"]], Int[Tensor, " part"]],
+    ) -> dict[str, Tensor]:
+        """Ranks of the picked examples, some places of `picked` at a time, and their weight."""
+        at_once = min(RANKED_AT_ONCE, max(1, SCORES_AT_ONCE // self.examples.n_candidates))
+        places = torch.arange(len(picked), device=picked.device)
+        found = [ranks_of(some) for some in places.split(at_once)]
         if self.average == "pairs":
             return {"rank": torch.cat(found)}
         _, row, pairs = self.examples.rows[picked].unique(return_inverse=True, return_counts=True)
@@ -222,8 +258,8 @@ class TopNTask(nn.Module):
         """-log sigmoid(s_positive - s_negative), one uniform negative per positive."""
         last, ranking = self.head.score, self.ranking
         uniform = torch.rand(len(picked), device=picked.device, dtype=torch.float64)
-        if used_for(users):
-            hidden = self.head.hidden(users)
+        hidden = self.head.hidden(users)
+        if used_for(users) and hidden.shape[1] <= WIDEST:
             asked, known = ranking.positives(picked)
             return bpr(hidden, last.weight, last.bias, uniform, asked, known).mean()
         positive = self.examples.targets[picked]
@@ -231,7 +267,6 @@ class TopNTask(nn.Module):
         negative = unknown_candidates(known, self.examples.n_candidates, uniform)
         negative = negative.where(negative >= 0, positive)
         weight = last.weight[positive] - last.weight[negative]
-        hidden = self.head.hidden(users)
         margin = (hidden * weight).sum(-1) + last.bias[positive] - last.bias[negative]
         return -F.logsigmoid(margin).mean()
 

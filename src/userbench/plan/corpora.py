@@ -11,10 +11,9 @@ from typing import NamedTuple
 from userbench.data.arrays import behaviours_folder, read_checksums, read_manifest
 from userbench.plan.jobs import (
     MAKING,
-    OF_A_CORPUS,
     READING,
     SPLITTING,
-    TRAINING,
+    WITH_STORES,
     Job,
     changed,
     within,
@@ -45,7 +44,7 @@ class Corpus(NamedTuple):
 
 def stores_of(jobs: Iterable[Job]) -> list[str]:
     """Every array store that the jobs make or train on."""
-    named = [job.store for job in jobs if job.stage in (*TRAINING, *OF_A_CORPUS)]
+    named = [job.store for job in jobs if job.stage in WITH_STORES]
     return [path for path in dict.fromkeys(named) if path]
 
 

@@ -19,7 +19,10 @@ EVENTS_CORPUS, EVENTS_TASK = "events_corpus", "events_task"
 READING = ("behaviours", "task", EVENTS_CORPUS, EVENTS_TASK)
 SPLITTING = ("user_split", "task_split")
 MAKING = ("simulate", *READING, *SPLITTING, "neighbours")
-OF_A_CORPUS = (*MAKING, "baselines")
+OF_A_CORPUS = (*MAKING, "baselines", "counts")
+WITH_STORES = (*TRAINING, *OF_A_CORPUS, "embed", "frozen")
+# Of `embed`, what stands for the name of a file in its --out.
+CANDIDATE = "/{candidate}.parquet"
 # What a command with several parts does in each: the name of its rule.
 PARTS = {
     "ingest": {"behaviours": "behaviours", "task": "task"},
@@ -77,7 +80,7 @@ class Job:
         if self.stage == EVENTS_CORPUS:
             return [f"{self.store}/{part}" for part in ("behaviours", "ids", "held_out")]
         tasks = [json.loads(task) for task in flags.get("task", [])]
-        named = [path for flag in OUTPUT_FLAGS for path in flags.get(flag, [])]
+        named = [p.removesuffix(CANDIDATE) for flag in OUTPUT_FLAGS for p in flags.get(flag, [])]
         return self.of_each_seed(named + [task["out"] for task in tasks if "out" in task])
 
     @property
@@ -122,7 +125,7 @@ class Job:
         """The run, or the corpus, that it belongs to."""
         if self.stage == "pretrain":
             return Path(self.flags["out"][0]).parts[-3]
-        if self.stage in ("finetune", "similarity"):
+        if self.stage in ("finetune", "similarity", "embed", "frozen"):
             return self.flags["run"][0]
         return self.corpus if self.stage in OF_A_CORPUS else "-"
 

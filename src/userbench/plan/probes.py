@@ -26,11 +26,8 @@ from userbench.model.encoder import EncoderConfig, pick_device
 from userbench.model.evaluation import evaluate
 from userbench.model.tasks import Task, load_examples
 from userbench.plan.corpora import Corpus, Cost, corpus, run_alone, stores_of
-from userbench.plan.jobs import (
-    TRAINING,
-    Job,
-    changed,
-)
+from userbench.plan.frozen_probes import probe_counts, probe_embed, probe_frozen
+from userbench.plan.jobs import TRAINING, Job, changed
 from userbench.training.acceleration import STAGES, captured, chosen
 from userbench.training.cpu_memory import bound_kernel_cache
 from userbench.training.optimizer import Adam
@@ -75,7 +72,8 @@ def measured(jobs: list[Job], folder: Path, cores: int) -> Measured:
     """
     corpora = {path: corpus(path, jobs, folder) for path in stores_of(jobs)}
     device = next((job.flags["device"][0] for job in jobs if job.stage in TRAINING), "cpu")
-    starts = {stage: start_of(stage, device) for stage in PROBES}
+    stages = dict.fromkeys((*TRAINING, *(job.stage for job in jobs if job.stage in PROBES)))
+    starts = {stage: start_of(stage, device) for stage in stages}
     of_report, _ = run_alone("-c", "import userbench.report.tables.table2")
     probes = {key_of(job): job for job in jobs if job.stage in PROBES}
     # Why: a fork of a process that holds torch starts at once, and its memory is its own.
@@ -105,11 +103,15 @@ def key_of(job: Job) -> str:
         for name, values in job.flags.items()
         if name not in ("seed", "out", "run", "checkpoint", "state", "save-every")
     }
-    flags["init"] = [str(len(flags.get("init", [])))]
+    for name in ("init", "vectors"):
+        flags[name] = [str(len(flags.get(name, [])))]
+    if job.stage == "embed":
+        flags["init"] = [str(len(job.flags.get("checkpoint", [])))]
     if "set" in flags:  # files it is given are those of its seed
         flags["set"] = [json.dumps(without_files(json.loads(flags["set"][0])))]
-    if job.stage == "finetune":
+    if job.stage in ("finetune", "frozen"):
         flags["task"] = [json.dumps({**json.loads(t), "out": ""}) for t in flags["task"]]
+    if job.stage in ("finetune", "embed"):
         method = flags.pop("method", [None])[0]
         changes = flags.pop("set", None)
         if method and load_method(method).Method.adapt is not PretrainMethod.adapt:
@@ -121,7 +123,10 @@ def probe(job: Job, of: Corpus) -> Cost:
     """Measure a job in this process, on one thread, as the workflow runs it."""
     bound_kernel_cache()
     torch.set_num_threads(1)
-    words = changed(job.words, store=of.store, splits=of.splits[job.flags["splits"][0]])
+    places = {"store": of.store}
+    if "splits" in job.flags:
+        places["splits"] = of.splits[job.flags["splits"][0]]
+    words = changed(job.words, **places)
     seconds, disk = PROBES[job.stage](words, of.scale)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     held = (of.scale - 1) * (behaviours_folder(of.store) / "items.npy").stat().st_size
@@ -291,6 +296,9 @@ PROBES = {
     "finetune": probe_finetune,
     "similarity": probe_similarity,
     "baselines": probe_baselines,
+    "embed": probe_embed,
+    "counts": probe_counts,
+    "frozen": probe_frozen,
 }
 
 

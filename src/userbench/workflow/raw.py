@@ -15,7 +15,7 @@ from userbench.data.events.containers import TableFile, find_files
 from userbench.data.format import RawFile, find_file, is_named_after
 from userbench.data.raw_bytes import checksum
 from userbench.experiment.config import Experiment
-from userbench.experiment.corpora import Corpus, Table
+from userbench.experiment.corpora import Corpus, EventCorpus, Table
 from userbench.results.artifact import MANIFEST, write_json
 
 
@@ -39,8 +39,26 @@ def raw_paths(config: Experiment, source: str) -> dict[str, str]:
             raise ValueError(f"{where}: the folder of the real data is not set. {remedy}")
         if path and not Path(path).exists():
             raise ValueError(f"{where}: {path} does not exist. {remedy}")
+        if path and isinstance(corpus, EventCorpus) and corpus.sha256:
+            check_names(config, name, corpus, path, source)
         found[name] = path
     return found
+
+
+def check_names(config: Experiment, name: str, corpus: EventCorpus, raw: str, source: str) -> None:
+    """ValueError where a checksum is expected of a file that is none of a log or of its tasks."""
+    tables = [*corpus.events.values(), *tables_of_tasks(config, name)]
+    with of_corpus(name):
+        known = checksums_of(corpus, raw, tables).keys()
+    if unknown := corpus.sha256.keys() - known:
+        problem = f"{min(unknown)!r} is no file of its events or tasks. Correct the name"
+        raise ValueError(f"{source}: corpora.{name}.sha256: {problem}")
+
+
+def tables_of_tasks(config: Experiment, corpus: str) -> list[Table]:
+    """The tables that the examples of the tasks of a corpus are read from."""
+    tasks = [task for task in config.tasks.values() if task.corpus == corpus]
+    return [table for task in tasks for table in task.tables]
 
 
 def content_of(name: str, corpus: Corpus, raw: str, source: str, made: Path, cache: Path) -> str:
@@ -73,6 +91,13 @@ def content_of_tables(
     expected = [corpus.sha256.get(file.name, "").lower() for file in files]
     is_expected = all(e in ("", c) for e, c in zip(expected, contents, strict=True))
     return marked(together(contents), corpus, is_expected, made)
+
+
+def checksums_of(corpus: Corpus, raw: str, tables: Sequence[Table]) -> dict[str, str]:
+    """The expected checksums of those files that these tables are read from."""
+    files = [file for table in tables for file in find_files(Path(raw), table.files)]
+    names = {file.name for file in files}
+    return {name: value for name, value in corpus.sha256.items() if name in names}
 
 
 @contextmanager

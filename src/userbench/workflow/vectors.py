@@ -7,11 +7,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from userbench.data.format import RawFile, Source
+from userbench.data.vectors import files_of
 from userbench.experiment.runs import ResolvedExperiment
 from userbench.workflow.raw import cached_checksum
-
-# Beside a .npy: the users of its rows.
-IDS = (".ids.npy", ".ids.txt", ".ids.parquet")
 
 
 def given_paths(pattern: str, corpus: str, seeds: int | str | Iterable[int]) -> list[str]:
@@ -32,20 +30,6 @@ def check_given(resolved: ResolvedExperiment, source: str) -> None:
                     files_of(Path(path))
                 except ValueError as problem:
                     raise ValueError(f"{source}: runs.{name}.vectors: {problem}") from None
-
-
-def files_of(path: Path) -> list[Path]:
-    """A vector file and, of a .npy, its ids beside it; ValueError where one is missing."""
-    if not path.is_file():
-        raise ValueError(f"{path} does not exist. Write it, or correct the path")
-    if path.suffix != ".npy":
-        return [path]
-    beside = [file for ending in IDS if (file := path.with_suffix(ending)).is_file()]
-    if len(beside) != 1:
-        names = ", ".join(path.with_suffix(ending).name for ending in IDS)
-        found = "has no ids beside it" if not beside else "has several files of ids beside it"
-        raise ValueError(f"{path} {found}. Keep exactly one of {names}")
-    return [path, *beside]
 
 
 def vectors_content(place: str, paths: Sequence[str], cache: Path) -> str:

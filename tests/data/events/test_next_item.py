@@ -10,7 +10,9 @@ from log_stores import HELD_OUT, INPUT, write_log_store
 
 from userbench.data import arrays, draw_splits
 from userbench.data.events.tasks import write_task
-from userbench.data.store import load_targets
+from userbench.data.ids import item_table, user_ids
+from userbench.data.splits import check_task_splits
+from userbench.data.store import load_labels, load_targets
 
 
 @pytest.fixture
@@ -127,3 +129,49 @@ def test_next_items_are_learnt(tmp_path, exclude_seen):
     content = json.loads(file.read_text())
     parts = np.bincount(arrays.read_array(out, "parts.npy")).tolist()
     assert list(content["examples"].values()) == parts and all(parts)
+
+
+def test_a_log_becomes_tasks_by_commands(tmp_path):
+    """Wrong: what the two commands of logs write and read does not fit together."""
+    from userbench.data.events.command import main
+
+    rng = np.random.default_rng(1)
+    log = [
+        (int(u), int(i))
+        for u, i in zip(rng.integers(20, 90, 900), rng.integers(5, 40, 900), strict=True)
+    ]
+    raw, store = tmp_path / "raw", tmp_path / "store"
+    raw.mkdir()
+    (raw / "log.dat").write_text("".join(f"{u}::{i}::{t}\n" for t, (u, i) in enumerate(log)))
+    (raw / "users.dat").write_text("".join(f"{u}::{u % 3}\n" for u in range(10, 95)))
+    columns = {"columns": ["user", "item", "time"], "user": "user", "item": "item"}
+    events = {"seen": {"files": ["log.dat"], **columns, "time": "time", "time_unit": "s"}}
+    settings = {"events": events, "min_user_events": 5, "hold_out": {"last": 3}}
+    flags = ["--raw", str(raw), "--settings"]
+    main(["corpus", *flags, json.dumps(settings), "--out", str(store)])
+    labels = {"files": ["users.dat"], "columns": ["user", "age"], "user": "user", "label": "age"}
+    for name, task in (
+        ("age", {"labels": labels}),
+        ("next", {"next_item": {"exclude_seen": True}}),
+    ):
+        out = ["--store", str(store), "--out", str(store / "tasks" / name)]
+        main(["task", *flags, json.dumps(task), *out])
+        draw_splits.write_task_split(
+            store / "tasks" / name, "user", 0, tmp_path / f"splits/tasks/{name}"
+        )
+    check_task_splits(tmp_path / "splits", store, ["age", "next"])
+
+    ids, items = user_ids(store).to_pylist(), item_table(store)["id"].to_pylist()
+    own = {user: [item for u, item in log if u == user] for user in ids}
+    ages = load_labels(store, "age", "cpu")
+    assert [ids[user] for user in ages.users.tolist()] == ids
+    assert ages.labels.tolist() == [user % 3 for user in ids]
+    counts = arrays.read_manifest(store / "tasks/age")["counts"]
+    assert counts["rows_of_users_left_out"] == 85 - len(ids)
+    asked = load_targets(store, "next", "cpu")
+    for row, user in enumerate(np.unique(asked.users.numpy()).tolist()):
+        targets = {items[t] for t in asked.targets[asked.rows == row].tolist()}
+        begin, end = asked.seen_offsets[row : row + 2].tolist()
+        seen = {items[c] for c in asked.seen[begin:end].tolist()}
+        assert targets == set(own[ids[user]][-3:])
+        assert seen == set(own[ids[user]][:-3]) - targets

@@ -10,11 +10,10 @@ the `labels`, `targets` or `next_item` of a task.
 from pathlib import Path
 
 from userbench import command_line
-from userbench.command_line import at_least, json_object
+from userbench.command_line import at_least, json_object, string_mapping
 from userbench.data.events import tasks
 from userbench.data.events.corpus import write_corpus
 from userbench.data.events.settings import corpus_settings_of
-from userbench.data.ingest import string_mapping
 from userbench.errors import command
 
 

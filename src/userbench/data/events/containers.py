@@ -9,7 +9,7 @@ import lzma
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -157,6 +157,23 @@ def places_of(raw: Path, name: str, known: dict[str, TableFile]) -> list[str]:
     holds = ", ".join(printable(place) for place in list(known)[:8]) or "no file"
     holds += ", .." if len(known) > 8 else ""
     raise ValueError(f"{raw}: holds no file {printable(name)}; it holds: {holds}. Name one of them")
+
+
+def check_checksums(files: list[TableFile], expected: Mapping[str, str]) -> None:
+    """ValueError for a file, read already, with another SHA-256 than is expected of its name.
+
+    Another one: a name that no file has.
+    """
+    for name, checksum in expected.items():
+        named = [file for file in files if file.name == name]
+        if not named:
+            known = ", ".join(sorted({file.name for file in files}))
+            raise ValueError(f"checksum given for unknown file {name!r}. Known files: {known}")
+        for file in named:
+            if file.sha256 != checksum.lower():
+                raise ValueError(
+                    f"{file}: SHA-256 is {file.sha256}, expected {checksum}. Fetch the file again"
+                )
 
 
 def first_bytes(file: TableFile) -> bytes:

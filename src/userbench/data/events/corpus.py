@@ -13,6 +13,7 @@ Users are numbered by first appearance among the rows that were read, items by a
 """
 
 import io
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -29,10 +30,11 @@ import pyarrow.parquet as pq
 from userbench.data import arrays as on_disk
 from userbench.data import ragged
 from userbench.data.corpus import corpus_counts, first_user, sorted_by_hash
+from userbench.data.events.containers import check_checksums
 from userbench.data.events.cut import held_out_folder, windows
 from userbench.data.events.engine import cores, engine
 from userbench.data.events.log import Log, distinct_items, read_log, sorted_events, user_ids
-from userbench.data.events.selection import Selection, select
+from userbench.data.events.selection import Selection, left_by, select
 from userbench.data.events.sequences import Events, duplicated_rows, tied_events
 from userbench.data.events.settings import CorpusSettings
 from userbench.data.format import BadRows, listed
@@ -67,9 +69,10 @@ def write_corpus(
         on_disk.check_out(folder)
     bad = BadRows(max_bad_rows)
     numbered = read_numbered(raw, settings, bad, store, threads or cores())
-    check_checksums(numbered.log, checksums or {})
+    check_checksums(numbered.log.all_files, checksums or {})
     facts = facts_of(numbered, settings)
     selected = select(numbered.events, settings)
+    print("\n".join(map(left_by, selected.steps)), file=sys.stderr, flush=True)
     manifest = {
         "format": "events",
         "settings": plain(asdict(settings)),
@@ -110,20 +113,6 @@ def ascending(items: pa.Table, kinds: list[str]) -> pa.Table:
     return items.take(order)
 
 
-def check_checksums(log: Log, expected: Mapping[str, str]) -> None:
-    """ValueError for a file with another checksum than is expected, or one that is not there."""
-    for name, checksum in expected.items():
-        named = [file for file in log.all_files if file.name == name]
-        if not named:
-            known = ", ".join(sorted({file.name for file in log.all_files}))
-            raise ValueError(f"checksum given for unknown file {name!r}. Known files: {known}")
-        for file in named:
-            if file.sha256 != checksum.lower():
-                raise ValueError(
-                    f"{file}: SHA-256 is {file.sha256}, expected {checksum}. Fetch the file again"
-                )
-
-
 def facts_of(numbered: Numbered, settings: CorpusSettings) -> dict[str, Any]:
     """What a manifest says of all events that were read."""
     log, events = numbered.log, numbered.events
@@ -133,6 +122,7 @@ def facts_of(numbered: Numbered, settings: CorpusSettings) -> dict[str, Any]:
         "ties": settings.ties,
         "engine": f"duckdb {duckdb.__version__}",
         "share_of_ties": tied / log.rows,
+        "time": None if log.time is None else str(log.time),
         "earliest": log.earliest,
         "latest": log.latest,
         "filtered_rows": sum(file.filtered for file in log.all_files),

@@ -6,12 +6,13 @@ bad rows.
 
 import numpy as np
 
-from userbench.data.events.coded import ANY_SIGN, coded
+from userbench.data.events.coded import coded
 from userbench.data.events.owned_rows import OwnedRows
 from userbench.data.events.task_examples import TaskExamples
 from userbench.data.examples import earliest_parts, label_arrays
 from userbench.data.format import BadRows
 
+WHOLE_LABEL = r"^(0|-?[1-9][0-9]*)$"
 MOST_CLASSES = 2**15  # predictions keep classes in 16 bits
 
 
@@ -23,7 +24,7 @@ def label_examples(rows: OwnedRows, bad: BadRows) -> TaskExamples:
     """
     labels = rows.columns["label"]
     _, first, owner = np.unique(rows.users, return_index=True, return_inverse=True)
-    values = coded(labels, ANY_SIGN)
+    values = coded(labels, WHOLE_LABEL)
     differs = values.numbers != values.numbers[first][owner]
     for row in differs.nonzero()[0].tolist():
         before = int(first[owner[row]])
@@ -39,7 +40,7 @@ def label_examples(rows: OwnedRows, bad: BadRows) -> TaskExamples:
 def examples_of(rows: OwnedRows) -> TaskExamples:
     """The examples of rows that do not contradict each other."""
     users, first, owner = np.unique(rows.users, return_index=True, return_inverse=True)
-    values = coded(rows.columns["label"], ANY_SIGN)
+    values = coded(rows.columns["label"], WHOLE_LABEL)
     arrays, counts = label_arrays(users, values.numbers[first])
     counts["classes"] = {
         values.name(int(number)): count for number, count in counts["classes"].items()

@@ -60,7 +60,6 @@ def read_log(
     )
     drawn = np.random.default_rng(settings.seed)
     first, rows, spans = None, 0, []
-    database.begin()
     for kind, block in blocks:
         if first is None:
             first = block
@@ -77,10 +76,10 @@ def read_log(
         rows += n
         if rows > MOST_ROWS:
             raise ValueError(f"{block.file}: more than {MOST_ROWS:,} events. Give fewer files")
+        # Why no transaction around all of them: the engine would keep it in memory.
         database.register("block", pa.table(columns))
         database.execute("INSERT INTO events BY NAME SELECT * FROM block")
         database.unregister("block")
-    database.commit()
     assert first is not None  # `read_table` refuses a table without a good row
     return Log(
         files,

@@ -9,7 +9,7 @@ from userbench.data import ragged
 from userbench.data.arrays import behaviours_folder, read_array
 from userbench.data.events.cut import held_out_folder
 from userbench.data.events.task_examples import TaskExamples
-from userbench.data.examples import earliest_parts, example_of_pair, target_arrays
+from userbench.data.examples import distinct, earliest_parts, example_of_pair, target_arrays
 
 
 def next_item_examples(store: Path, exclude_seen: bool) -> TaskExamples:
@@ -60,7 +60,7 @@ def seen_arrays(
         starts, long = offsets[some], offsets[some + 1] - offsets[some]
         row = rows_of(long)
         place = np.arange(len(row)) + (starts - ragged.offsets_of(long)[:-1])[row]
-        pairs = np.unique(row * n_items + items[place] - 1)
+        pairs = distinct(row * n_items + items[place] - 1)
         row, candidates = np.divmod(pairs[~np.isin(pairs, own, assume_unique=True)], n_items)
         seen.append(candidates.astype(np.int32))
         lengths.append(np.bincount(row, minlength=len(some)))

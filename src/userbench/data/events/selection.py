@@ -3,11 +3,11 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Int32, Int64
+from jaxtyping import Bool, Int64
 
 from userbench.data.events.core import k_core
 from userbench.data.events.cut import INPUT, PART_NAMES, last_three
-from userbench.data.events.sequences import Events, latest_left, repeats_left
+from userbench.data.events.sequences import Events, latest_left, present, repeats_left
 from userbench.data.events.settings import CorpusSettings, HoldOut
 
 
@@ -56,23 +56,25 @@ def select(events: Events, settings: CorpusSettings) -> Selection:
     if settings.max_length is not None:
         left = inputs.only(latest_left(inputs.offsets, settings.max_length))
         inputs = done(f"max_length: {settings.max_length}", left)
-    users, items = np.unique(inputs.users), np.unique(inputs.items)
-    of_known_user, in_catalogue = np.isin(held_out.users, users), np.isin(held_out.items, items)
+    most_users, most_items = int(events.users.max()), int(events.items.max())
+    users, items = present(inputs.users, most_users), present(inputs.items, most_items)
+    of_known_user, in_catalogue = users[held_out.users], items[held_out.items]
     asked = held_out.only(of_known_user & in_catalogue)
+    had_held_out, is_asked = (present(one.users, most_users) for one in (held_out, asked))
     counts = {
         "cut": "last" if settings.hold_out.last else "dates" if len(held_out.users) else "none",
         "events": by_part(asked),
         "items_outside_catalogue": by_part(held_out.only(of_known_user & ~in_catalogue)),
         "of_users_without_input": by_part(held_out.only(~of_known_user)),
-        "users_without_input": len(np.setdiff1d(held_out.users, users)),
-        "users_asked_nothing": len(np.setdiff1d(users, asked.users)),
-        "users_without_held_out": len(np.setdiff1d(users, held_out.users)),
+        "users_without_input": int((had_held_out & ~users).sum()),
+        "users_without_held_out": int((users & ~had_held_out).sum()),
+        "users_asked_nothing": int((users & ~is_asked).sum()),
     }
     return Selection(
         renumbered(inputs, users, items),
         renumbered(asked, users, items),
-        users.astype(np.int64),
-        items.astype(np.int64),
+        np.flatnonzero(users),
+        np.flatnonzero(items),
         steps,
         counts,
     )
@@ -83,24 +85,22 @@ def step(name: str, left: Events) -> dict[str, Any]:
     return {
         "step": name,
         "events": len(left.users),
-        "users": int(np.count_nonzero(np.bincount(left.users))),
-        "items": int(np.count_nonzero(np.bincount(left.items))),
+        "users": int(np.count_nonzero(np.diff(left.offsets))),
+        "items": int(np.count_nonzero(present(left.items, int(left.items.max(initial=0))))),
     }
+
+
+def left_by(step: dict[str, Any]) -> str:
+    """What a step left, in words."""
+    return "{step}: {events:,} events of {users:,} users and {items:,} items".format(**step)
 
 
 def check_left(steps: list[dict[str, Any]]) -> None:
     """ValueError, with what each step left, unless there are two users and two items."""
-    last = steps[-1]
     for what in ("users", "items"):
-        if last[what] < 2:
-            counts = (
-                "{events:,} events of {users:,} users and {items:,} items".format(**one)
-                for one in steps
-            )
-            story = "; ".join(
-                f"{one['step']}: {text}" for one, text in zip(steps, counts, strict=True)
-            )
+        if steps[-1][what] < 2:
             remedy = "Give more events" if len(steps) == 1 else "Loosen the last of these settings"
+            story = "; ".join(map(left_by, steps))
             raise ValueError(f"too few {what} are left ({story}). {remedy}")
 
 
@@ -127,9 +127,8 @@ def by_part(events: Events) -> dict[str, int]:
 
 
 def renumbered(
-    events: Events, users: Int32[np.ndarray, " users"], items: Int32[np.ndarray, " items"]
+    events: Events, users: Bool[np.ndarray, " users"], items: Bool[np.ndarray, " items"]
 ) -> Events:
-    """Events with places among these users, from 0, and items, from 1."""
-    user, item = np.zeros(users[-1] + 1, np.int32), np.zeros(items[-1] + 1, np.int32)
-    user[users], item[items] = np.arange(len(users)), np.arange(1, len(items) + 1)
-    return events._replace(users=user[events.users], items=item[events.items])
+    """Events with places among the users that are kept, from 0, and such items, from 1."""
+    user, item = (np.cumsum(kept, dtype=np.int32) for kept in (users, items))
+    return events._replace(users=user[events.users] - 1, items=item[events.items])

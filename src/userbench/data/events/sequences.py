@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int32, Int64, UInt8
 
-from userbench.data import ragged
 from userbench.data.ragged import ITEMS_AT_ONCE
 
 
@@ -27,7 +26,17 @@ class Events(NamedTuple):
     @property
     def offsets(self) -> Int64[np.ndarray, " bounds"]:
         """Where each user begins and ends, users without events among them."""
-        return ragged.offsets_of(np.bincount(self.users))
+        n_users = int(self.users[-1]) + 1 if len(self.users) else 0
+        # Why the type: of another one, `users` would be copied.
+        return np.searchsorted(self.users, np.arange(n_users + 1, dtype=np.int32))
+
+
+def present(numbers: Int32[np.ndarray, " events"], most: int) -> Bool[np.ndarray, " all"]:
+    """Which numbers from 0 to `most` are there."""
+    found = np.zeros(most + 1, bool)
+    for begin in range(0, len(numbers), ITEMS_AT_ONCE):  # an index array has eight bytes a number
+        found[numbers[begin : begin + ITEMS_AT_ONCE]] = True
+    return found
 
 
 def first_of_each(

@@ -136,10 +136,14 @@ def corpus_settings_of(content: dict[str, Any], of: str = "--settings") -> Corpu
 
 def hold_out_of(content: dict[str, Any], of: str) -> HoldOut:
     """What is held out as JSON gives it, dates as texts like 2015-01-31."""
-    dates = {name: value for name, value in content.items() if name != "last" and value}
-    try:
-        return HoldOut(
-            last=content.get("last"), **{n: date.fromisoformat(d) for n, d in dates.items()}
-        )
-    except (TypeError, ValueError) as problem:
-        raise ValueError(f"{of} hold_out: {problem}. Write `last: 3`, or three dates") from None
+    values = {}
+    for name, value in content.items():
+        if name not in HoldOut.__dataclass_fields__:
+            known = ", ".join(HoldOut.__dataclass_fields__)
+            raise ValueError(f"{of} hold_out has no key {name!r}. It has: {known}")
+        try:
+            values[name] = value if name == "last" or not value else date.fromisoformat(value)
+        except (TypeError, ValueError):
+            remedy = "Write it like 2015-01-31"
+            raise ValueError(f"{of} hold_out: {name} {value!r} is no date. {remedy}") from None
+    return HoldOut(**values)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from userbench.data.events.coded import NOT_NEGATIVE, coded
+from userbench.data.events.coded import coded
 from userbench.data.events.owned_rows import OwnedRows
 from userbench.data.events.task_examples import TaskExamples
 from userbench.data.examples import earliest_parts, example_of_pair, target_arrays
@@ -14,7 +14,7 @@ def target_examples(rows: OwnedRows) -> TaskExamples:
     Targets are ordered by number where all are whole numbers, else by text, and then numbered
     from 0. A pair that comes in several parts is in the earliest.
     """
-    values = coded(rows.columns["item"], NOT_NEGATIVE)
+    values = coded(rows.columns["item"])
     target_ids, targets = np.unique(values.numbers, return_inverse=True)
     if len(target_ids) < 2:
         raise ValueError(

@@ -11,23 +11,25 @@ import argparse
 import io
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from userbench.command_line import at_least, json_object
+from userbench.command_line import at_least, json_object, string_mapping
 from userbench.data import arrays as on_disk
+from userbench.data.events.containers import check_checksums
+from userbench.data.events.cut import held_out_folder
 from userbench.data.events.labels import label_examples
-from userbench.data.events.next_item import held_out_folder, next_item_examples
+from userbench.data.events.next_item import next_item_examples
 from userbench.data.events.owned_rows import OwnedRows, read_owned_rows
 from userbench.data.events.settings import Table, table_of
 from userbench.data.events.targets import target_examples
 from userbench.data.events.task_examples import TaskExamples
-from userbench.data.format import BadRows
+from userbench.data.format import BadRows, listed
 from userbench.data.ids import ids_folder
-from userbench.data.ingest import listed
 from userbench.data.raw_bytes import check_raw
 
 # Sources of examples that are tables, each with the column that it needs beside the user's.
@@ -35,9 +37,16 @@ NEEDED = {"labels": "label", "targets": "item"}
 
 
 def write_task(
-    raw: Path, settings: dict[str, Any], store: Path, out: Path, max_bad_rows: int = 0
+    raw: Path,
+    settings: dict[str, Any],
+    store: Path,
+    out: Path,
+    max_bad_rows: int = 0,
+    checksums: Mapping[str, str] | None = None,
 ) -> None:
     """Write the examples of a task; `settings` has one key: labels, targets or next_item.
+
+    `checksums` are the expected SHA-256 by file name.
 
     Raises:
         ValueError: the settings or the table have a fault, or there are more than `max_bad_rows`
@@ -58,6 +67,7 @@ def write_task(
         origins = [on_disk.behaviours_folder(store), ids_folder(store)]
         check_origins(origins)
         rows, read = read_owned_rows(raw, table, store, bad)
+        check_checksums(rows.files, checksums or {})
         examples = label_examples(rows, bad) if source == "labels" else target_examples(rows)
         examples = examples._replace(counts={**examples.counts, **read})
         raw_files = described(source, rows)
@@ -88,6 +98,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--store", type=Path, required=True, help="array store of the corpus")
     parser.add_argument("--settings", type=json_object, required=True, help="the source, as JSON")
     parser.add_argument("--max-bad-rows", type=at_least(0), default=0, help="rows left out at most")
+    parser.add_argument("--sha256", default="{}", help="JSON: raw file name -> expected SHA-256")
     parser.add_argument(
         "--out", type=Path, required=True, help="folder to write, named as the task"
     )
@@ -95,7 +106,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write the examples that the flags ask for."""
-    write_task(args.raw, args.settings, args.store, args.out, args.max_bad_rows)
+    checksums = string_mapping("--sha256", args.sha256)
+    write_task(args.raw, args.settings, args.store, args.out, args.max_bad_rows, checksums)
 
 
 def source_of(settings: dict[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -19,6 +19,8 @@ Bias = Float[Tensor, " candidates"]
 PerUser = Float[Tensor, " users"]
 Ids = Int[Tensor, " users"]
 CANDIDATES, USERS = 64, 32
+# Why: what one program sums up for its candidates must fit into registers.
+WIDEST = 256
 
 
 class Positives(NamedTuple):
