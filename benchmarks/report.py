@@ -383,10 +383,10 @@ def event_log_section(row: dict[str, Any], facts: dict[str, Any]) -> str:
 {measured_on(facts)}
 
 By `make full-scale FLAGS="--only events"`: `userbench events corpus` on one Parquet file with texts
-as ids, rows in the order of their times and half of these in whole hours; a 5-core, everybody's last
-three events held out. Reading, sorting by user and time, the k-core, all counts of the manifest and
-writing are in it. Memory is the peak of the process, of which the engine (DuckDB) may take 2 GB
-before it goes to the disk; the rest is Python's arrays.
+as ids, rows in the order of their times and half of these in whole hours; a 5-core, everybody's
+last three events held out. Reading, sorting by user and time, the k-core, all counts of the
+manifest and writing are in it. Memory is the peak of the process, of which the engine (DuckDB) may
+take 2 GB before it goes to the disk; the rest is Python's arrays.
 
 {table(FULL_SCALE_COLUMNS, [full_scale_cells(row)])}
 """

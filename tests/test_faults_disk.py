@@ -123,6 +123,16 @@ def task(tiny: Path, trained: Path, out: Path) -> None:
     ingest.main(["task", *raw, *of, "--out", str(out)])
 
 
+def event_corpus(tiny: Path, trained: Path, out: Path) -> None:
+    from userbench.data.events import command
+
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "e.csv").write_text("u,i\n" + "".join(f"{n % 9},{n}\n" for n in range(9999)))
+        settings = {"events": {"view": {"files": ["e.csv"], "user": "u", "item": "i"}}}
+        flags = ["--settings", json.dumps(settings), "--out", str(out)]
+        command.main(["corpus", "--raw", folder, *flags])
+
+
 def user_split(tiny: Path, trained: Path, out: Path) -> None:
     from userbench.data import draw_splits
 
@@ -197,8 +207,8 @@ def figure(tiny: Path, trained: Path, out: Path) -> None:
     command(save)(drawn, out / "figure4")
 
 
-WRITERS = [simulate, behaviours, task, user_split, task_split, neighbours, checkpoint, scores]
-WRITERS += [baselines, similarity, gathered, table, figure]
+WRITERS = [simulate, behaviours, task, event_corpus, user_split, task_split, neighbours]
+WRITERS += [checkpoint, scores, baselines, similarity, gathered, table, figure]
 
 
 @pytest.mark.parametrize("write", WRITERS)

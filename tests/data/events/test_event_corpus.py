@@ -6,6 +6,7 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -223,6 +224,29 @@ def test_what_is_left_out_is_counted(tmp_path):
     assert [step["events"] for step in facts["steps"]] == [8, 4]
     names = [Path(name).name for name in manifest["raw"]]
     assert names == ["views.csv"]
+
+
+def test_dates_cut_times_of_any_form_at_midnight(tmp_path):
+    """Wrong: an event just before a date is asked for; a double rounds nanoseconds to the date."""
+    begins = [pd.Timestamp(f"2015-0{month}-01") for month in (1, 2, 3)]
+    names = ("train_from", "validation_from", "test_from")
+    dates = dict(zip(names, (str(begin.date()) for begin in begins), strict=True))
+    before = [begin.value - 1 for begin in begins]
+    times = np.array([*before, *(begin.value for begin in begins)])
+    own = pa.table({"user": ["ann"] * 6 + ["bob"] * 2, "item": [*"abcdefaz"]})
+    for form, unit in [("ns", "ns"), ("us", None), ("zone", None)]:
+        column = pa.array([*times, 0, 0])
+        if unit is None:
+            column = (column.cast(pa.timestamp("ns"))).cast(pa.timestamp("us"), safe=False)
+            column = column.cast(pa.timestamp("us", "UTC")) if form == "zone" else column
+        (raw := tmp_path / form / "raw").mkdir(parents=True)
+        pq.write_table(own.append_column("time", column), raw / "views.csv")
+        settings = settings_of(events={"view": VIEWS | {"time_unit": unit}}, hold_out=dates)
+        write_corpus(raw, settings, tmp_path / form / "store")
+        manifest = arrays.read_manifest(tmp_path / form / "store/behaviours")["held_out"]
+        # d, e and f are at midnight; b is just before February, c before March, a before it all.
+        outside = manifest["items_outside_catalogue"]
+        assert outside == {"train": 2, "validation": 2, "test": 1}
 
 
 def test_bad_rows_are_listed_and_kept_out(tmp_path):

@@ -13,6 +13,7 @@ Users are numbered by first appearance among the rows that were read, items by a
 """
 
 import io
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -33,7 +34,7 @@ from userbench.data.events.containers import check_checksums
 from userbench.data.events.cut import held_out_folder, windows
 from userbench.data.events.engine import cores, engine
 from userbench.data.events.log import Log, distinct_items, read_log, sorted_events, user_ids
-from userbench.data.events.selection import Selection, select
+from userbench.data.events.selection import Selection, left_by, select
 from userbench.data.events.sequences import Events, duplicated_rows, tied_events
 from userbench.data.events.settings import CorpusSettings
 from userbench.data.format import BadRows, listed
@@ -71,6 +72,7 @@ def write_corpus(
     check_checksums(numbered.log.all_files, checksums or {})
     facts = facts_of(numbered, settings)
     selected = select(numbered.events, settings)
+    print("\n".join(map(left_by, selected.steps)), file=sys.stderr, flush=True)
     manifest = {
         "format": "events",
         "settings": plain(asdict(settings)),
@@ -120,6 +122,7 @@ def facts_of(numbered: Numbered, settings: CorpusSettings) -> dict[str, Any]:
         "ties": settings.ties,
         "engine": f"duckdb {duckdb.__version__}",
         "share_of_ties": tied / log.rows,
+        "time": None if log.time is None else str(log.time),
         "earliest": log.earliest,
         "latest": log.latest,
         "filtered_rows": sum(file.filtered for file in log.all_files),

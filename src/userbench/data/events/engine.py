@@ -10,6 +10,7 @@ from pathlib import Path
 
 import duckdb
 
+from userbench.errors import REMEDIES
 from userbench.results.artifact import HOST, delete, is_abandoned
 
 MEMORY = "2GB"  # beyond it, parts of tables go to the disk; Python's own memory comes on top
@@ -33,7 +34,6 @@ def engine(beside: Path, threads: int) -> Iterator[duckdb.DuckDBPyConnection]:
             delete(left)
     folder = beside.with_name(f"{name}.{HOST}.{os.getpid()}.partial")
     delete(folder)
-    folder.mkdir()
     settings = {
         "threads": threads,
         "memory_limit": MEMORY,
@@ -44,14 +44,25 @@ def engine(beside: Path, threads: int) -> Iterator[duckdb.DuckDBPyConnection]:
         "autoload_known_extensions": False,
     }
     try:
+        folder.mkdir()
         with duckdb.connect(folder / "events.duckdb", config=settings) as database:
             database.execute("PRAGMA disable_checkpoint_on_shutdown")  # it is deleted anyway
             yield database
     except duckdb.OutOfMemoryException as problem:
-        raise MemoryError(f"{beside}: {problem}") from problem
-    except duckdb.IOException as problem:  # most likely the disk is full
-        raise OSError(
-            f"{beside}: {problem}. Free space on that disk, and run it again"
+        remedy = "Give fewer --threads, or split the log into corpora"
+        raise ValueError(
+            f"{beside}: {threads} threads need more than {MEMORY}. {remedy}"
         ) from problem
+    except (duckdb.Error, OSError) as problem:
+        if folder.name in str(problem) and (number := reason(problem)):
+            raise OSError(number, os.strerror(number), os.fspath(beside)) from problem
+        raise
     finally:
         delete(folder)
+
+
+def reason(problem: Exception) -> int | None:
+    """The number of the system's error behind one of the engine, which gives its text alone."""
+    if isinstance(problem, OSError):
+        return problem.errno
+    return next((number for number in REMEDIES if os.strerror(number) in str(problem)), None)

@@ -90,19 +90,17 @@ def step(name: str, left: Events) -> dict[str, Any]:
     }
 
 
+def left_by(step: dict[str, Any]) -> str:
+    """What a step left, in words."""
+    return "{step}: {events:,} events of {users:,} users and {items:,} items".format(**step)
+
+
 def check_left(steps: list[dict[str, Any]]) -> None:
     """ValueError, with what each step left, unless there are two users and two items."""
-    last = steps[-1]
     for what in ("users", "items"):
-        if last[what] < 2:
-            counts = (
-                "{events:,} events of {users:,} users and {items:,} items".format(**one)
-                for one in steps
-            )
-            story = "; ".join(
-                f"{one['step']}: {text}" for one, text in zip(steps, counts, strict=True)
-            )
+        if steps[-1][what] < 2:
             remedy = "Give more events" if len(steps) == 1 else "Loosen the last of these settings"
+            story = "; ".join(map(left_by, steps))
             raise ValueError(f"too few {what} are left ({story}). {remedy}")
 
 
