@@ -37,7 +37,10 @@ def zstd(content: bytes) -> bytes:
         ("log.tsv", LOG.replace(",", "\t")),
         ("blank.csv", LOG.replace("\n", "\n\n")),
         ("log.txt", LOG.replace(",", " ")),
-        ("log.csv.gz", gzip.compress(LOG[:20].encode()) + gzip.compress(LOG[20:].encode())),
+        (
+            "log.csv.gz",
+            gzip.compress(LOG[:20].encode(), mtime=0) + gzip.compress(LOG[20:].encode()),
+        ),
         ("log.csv.bz2", bz2.compress(LOG.encode())),
         ("misnamed.csv", zstd(LOG[:20].encode()) + zstd(LOG[20:].encode())),
         ("log.csv", HEADER + '"u1","a",5\n"u2",b,6\nu1,"007",6\n'),
@@ -64,7 +67,7 @@ def test_a_zip_is_a_folder_and_nothing_of_it_is_unpacked_to_the_disk(tmp_path):
     table = pa.table({"user": ["u1"], "item": ["a"], "time": [5]})
     write(tmp_path, {"log.parquet": table})
     with zipfile.ZipFile(tmp_path / "ml.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("ml-1m/ratings.csv.gz", gzip.compress(LOG.encode()))
+        archive.writestr("ml-1m/ratings.csv.gz", gzip.compress(LOG.encode(), mtime=0))
         archive.writestr("ml-1m/log.parquet", (tmp_path / "log.parquet").read_bytes())
         archive.writestr("__MACOSX/ml-1m/._ratings.csv.gz", b"\0")
     before = sorted(tmp_path.iterdir())
