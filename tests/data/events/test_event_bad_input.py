@@ -124,8 +124,8 @@ def test_a_bad_first_time_does_not_decide_for_all(tmp_path):
         ("user,item,time\ncaf\xe9,1,2\n".encode("latin-1"), {}, "log.csv:2: not UTF-8: 'café'"),
         (b'{"user": 1}\n', {}, "log.csv: is JSON"),
         (b"\xd0\xcf\x11\xe0...", {}, "is an Excel file"),
-        (gzip.compress(LOG.encode())[:-5], {}, "log.csv: damaged or cut off"),
-        (gzip.compress(gzip.compress(b"1")), {}, "is compressed twice"),
+        (gzip.compress(LOG.encode(), mtime=0)[:-5], {}, "log.csv: damaged or cut off"),
+        (gzip.compress(gzip.compress(b"1", mtime=0), mtime=0), {}, "is compressed twice"),
         (LOG, {"max_rows": 2}, "more than 2 rows. Raise max_rows"),
     ],
 )
@@ -202,7 +202,7 @@ def test_damaged_parquet_and_zips(refused, tmp_path):
 
 def test_what_unpacks_to_too_much_is_refused(refused, monkeypatch):
     """If wrong: a small file fills the memory or runs for days."""
-    bomb = gzip.compress(HEADER.encode() + b"1,2,3\n" * 500_000)
+    bomb = gzip.compress(HEADER.encode() + b"1,2,3\n" * 500_000, mtime=0)
     monkeypatch.setattr("userbench.data.events.containers.EXPANSION_LIMIT", 100)
     message = refused(bomb, max_unpacked_gib=0.001)
     assert "unpacks to more than" in message and "Raise max_unpacked_gib" in message
