@@ -114,5 +114,5 @@ def id_fault(value: object, role: str) -> str:
             "them out, or put a letter before ids that are meant so"
         )
     if isinstance(value, float) and value.is_integer():
-        return f"{role} {value:.0f} is a float, which has lost digits. Write whole numbers"
+        return f"{role} {value:.17g} is a float, which has lost digits. Write whole numbers"
     return f"{role} {text[:32]} is no whole number. Check that this is the right column"
