@@ -376,7 +376,7 @@ def test_graphs_make_the_steps_that_were_asked_for(store):
 
 def run_loops(tiny, out, *flags):
     """Pre-train and fine-tune by the commands; the learning curve and the scores."""
-    from userbench import finetune, pretrain
+    from userbench import encoders, finetune, pretrain
 
     sizes = '{"dim": 8, "layers": 1, "heads": 2, "max_length": 20}'
     common = ["--store", str(tiny / "store"), "--splits", str(tiny / "splits"), "--seed", "0"]
@@ -396,7 +396,8 @@ def test_loops_replay_what_they_would_have_done(tiny, tmp_path, monkeypatch):
     expected = run_loops(tiny, tmp_path / "none")
     for loop in (pretrain, finetune):
         monkeypatch.setattr(loop, "captured", lambda step, capture: Recorded(step))
-        monkeypatch.setattr(loop, "accelerate", lambda *_: None)  # it wants a GPU
+    for module in (encoders, pretrain):
+        monkeypatch.setattr(module, "accelerate", lambda *_: None)  # it wants a GPU
     assert run_loops(tiny, tmp_path / "graph", "--capture", "graph") == expected
 
 
