@@ -10,8 +10,8 @@ from pathlib import Path
 
 import duckdb
 
-from userbench.errors import REMEDIES
-from userbench.results.artifact import HOST, delete, is_abandoned
+from userbench.errors import REMEDIES, CannotWrite
+from userbench.results.artifact import HOST, delete, delete_abandoned
 
 MEMORY = "2GB"  # beyond it, parts of tables go to the disk; Python's own memory comes on top
 
@@ -29,11 +29,8 @@ def engine(beside: Path, threads: int) -> Iterator[duckdb.DuckDBPyConnection]:
     """
     beside.parent.mkdir(parents=True, exist_ok=True)
     name = f".{beside.name}.sorting"
-    for left in beside.parent.glob(f"{name}.*.partial"):
-        if is_abandoned(left):
-            delete(left)
     folder = beside.with_name(f"{name}.{HOST}.{os.getpid()}.partial")
-    delete(folder)
+    delete_abandoned(beside.parent, name, folder)
     settings = {
         "threads": threads,
         "memory_limit": MEMORY,
@@ -55,7 +52,7 @@ def engine(beside: Path, threads: int) -> Iterator[duckdb.DuckDBPyConnection]:
         ) from problem
     except (duckdb.Error, OSError) as problem:
         if folder.name in str(problem) and (number := reason(problem)):
-            raise OSError(number, os.strerror(number), os.fspath(beside)) from problem
+            raise CannotWrite(number, os.strerror(number), os.fspath(beside)) from problem
         raise
     finally:
         delete(folder)
