@@ -1,5 +1,7 @@
 """One workflow at a time in a folder of results: the lock, between real processes."""
 
+import errno
+import fcntl
 import os
 import signal
 import socket
@@ -66,3 +68,18 @@ def test_the_lock_follows_no_link(tmp_path):
     with pytest.raises(OSError):
         claim(tmp_path)
     assert (tmp_path / "precious").read_text() == "data"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_without_locks_a_workflow_goes_on_and_says_so(number, tmp_path, monkeypatch, caplog):
+    """Wrong: on a shared file system without locks, no workflow runs at all."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    assert claim(tmp_path) is None
+    assert caplog.messages == [
+        f"{tmp_path}: its file system has no locks ({os.strerror(number)}). A second workflow "
+        "there is not refused: start one at a time"
+    ]

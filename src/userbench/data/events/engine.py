@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -42,7 +43,7 @@ def engine(beside: Path, threads: int) -> Iterator[duckdb.DuckDBPyConnection]:
     }
     try:
         folder.mkdir()
-        with duckdb.connect(folder / "events.duckdb", config=settings) as database:
+        with connect(folder / "events.duckdb", settings) as database:
             database.execute("PRAGMA disable_checkpoint_on_shutdown")  # it is deleted anyway
             yield database
     except duckdb.OutOfMemoryException as problem:
@@ -56,6 +57,17 @@ def engine(beside: Path, threads: int) -> Iterator[duckdb.DuckDBPyConnection]:
         raise
     finally:
         delete(folder)
+
+
+def connect(path: Path, settings: dict[str, Any]) -> duckdb.DuckDBPyConnection:
+    """A database in a file; in memory, with its overflow on disk, where files have no locks."""
+    try:
+        return duckdb.connect(path, config=settings)
+    except duckdb.IOException as problem:
+        # Why harmless: nobody else knows of this file.
+        if "Could not set lock" not in str(problem):
+            raise
+        return duckdb.connect(config=settings)
 
 
 def reason(problem: Exception) -> int | None:
