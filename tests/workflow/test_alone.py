@@ -83,3 +83,25 @@ def test_without_locks_a_workflow_goes_on_and_says_so(number, tmp_path, monkeypa
         f"{tmp_path}: its file system has no locks ({os.strerror(number)}). A second workflow "
         "there is not refused: start one at a time"
     ]
+
+
+HUNG_UP = """
+import signal, sys
+from userbench.workflow.alone import end_on_hang_up
+signal.signal(signal.SIGHUP, signal.SIG_IGN if sys.argv[1] == "nohup" else signal.SIG_DFL)
+end_on_hang_up()
+signal.signal(signal.SIGTERM, lambda *_: print("as SIGTERM"))  # Snakemake sets its own later
+signal.raise_signal(signal.SIGHUP)
+print("goes on")
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "said"), [("ssh", "as SIGTERM\ngoes on\n"), ("nohup", "goes on\n")]
+)
+def test_a_hang_up_ends_a_workflow_as_sigterm_does(how, said):
+    """Wrong: a lost connection leaves Snakemake's locks, or ends a workflow under nohup."""
+    call = [sys.executable, "-c", HUNG_UP, how]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    run = subprocess.run(call, env=environment, capture_output=True, text=True)
+    assert (run.stdout, run.returncode) == (said, 0), run.stderr

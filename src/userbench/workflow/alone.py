@@ -1,8 +1,14 @@
-"""One workflow at a time works in a folder of results, and none of its files is of the future."""
+"""How a workflow starts in a folder of results, and how it ends.
+
+One at a time works there, none of its files is of the future, and a lost connection ends it in
+order.
+"""
 
 import logging
 import os
+import signal
 import socket
+import threading
 import time
 from pathlib import Path
 
@@ -39,6 +45,16 @@ def claim(folder: Path) -> FileLock | None:
         owner = path.read_text(encoding="utf-8").strip()
         raise ValueError(f"Another workflow works in {folder} ({owner}). Wait until it has ended")
     return lock
+
+
+def end_on_hang_up() -> None:
+    """Make SIGHUP act as SIGTERM, on which Snakemake waits for its jobs and removes its locks.
+
+    Not where it is ignored (nohup).
+    """
+    main = threading.current_thread() is threading.main_thread()  # no other may set it
+    if main and signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
 
 
 def check_times(folder: Path) -> None:
