@@ -42,6 +42,9 @@ OF_READING = {
     errno.ESTALE: f"Look whether its file system is mounted, and {AGAIN}",
 }
 
+# No refusal to read: an OSError without a number, and a seek to where a damaged file says.
+OF_CONTENT = (None, errno.EINVAL)
+
 
 class CannotWrite(OSError):
     """The system refuses to write a file; any other OSError counts as one of reading."""
@@ -129,18 +132,24 @@ def system_error(problem: BaseException) -> int | None:
 
     Some libraries hide it in their own words: safetensors raises no OSError.
     """
-    if isinstance(problem, OSError):
+    if isinstance(problem, OSError) and problem.errno is not None:
         return problem.errno
     found = re.search(r"\(os error (\d+)\)", str(problem))
     return int(found[1]) if found else None
 
 
-def check_readable(path: Path, problem: BaseException) -> None:
-    """OSError, naming the file, where the system refused to read it: it need not be wrong.
+def check_readable(path: Path, problem: BaseException | None = None) -> None:
+    """OSError, naming the file, where the system refuses to read it: its content may be right.
 
-    For readers that turn other exceptions of a library into "this file is damaged".
+    For readers that say "damaged" of what a library raises, the `problem`.
     """
-    if (number := system_error(problem)) is not None:
+    number = system_error(problem) if problem else None
+    if number in OF_CONTENT:
+        try:
+            path.open("rb").close()  # safetensors says "no such file" of one that it may not open
+        except OSError as refused:
+            number = refused.errno
+    if number not in OF_CONTENT:
         raise OSError(number, os.strerror(number), os.fspath(path)) from problem
 
 

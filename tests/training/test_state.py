@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from permissions import folder_of_everybody, of_another_user
 from repository import ROOT
 from safetensors.torch import save_file
 from small_runs import content, data_flags, finetune, pretrain, seeds_flags
@@ -267,6 +268,21 @@ def test_sigusr1_saves_and_goes_on(tiny, tmp_path, monkeypatch):
         pretrain(tiny, tmp_path / "out", "--state", str(tmp_path / "state"))
     assert saved == [2]
     assert (tmp_path / "out/curve.json").exists() and not (tmp_path / "state").exists()
+
+
+def test_a_state_that_may_not_be_read_is_kept():
+    """Wrong: a state that another user wrote is deleted, and days of training with it."""
+    from userbench.training.state_file import StateFile
+
+    with folder_of_everybody() as folder:
+        state = StateFile(folder / "state", {})
+        state.save({"step": 1}, [])
+        state.folder.chmod(0o777)  # others may delete what they may not read
+        state.path.chmod(0)
+        message = of_another_user(state.load)
+        assert message.startswith("PermissionError") and "state.safetensors" in message
+        state.path.chmod(0o600)
+        assert state.load() == {"step": 1}
 
 
 def test_a_state_that_cannot_be_written_ends_no_training(tiny, tmp_path, caplog, monkeypatch):

@@ -39,6 +39,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
+from userbench.errors import check_readable
 from userbench.results.artifact import (
     CHECKSUMS,
     MANIFEST,
@@ -46,6 +47,7 @@ from userbench.results.artifact import (
     atomic,
     environment,
     fingerprint,
+    read_bytes,
     sha256,
     write_json,
 )
@@ -174,7 +176,7 @@ def read_object(folder: Path, name: str, needed: str) -> dict[str, Any]:
     if not path.is_file():
         raise ValueError(f"{path}: does not exist. Run the command that writes {folder}")
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_bytes(path))
         if not isinstance(content, dict) or needed not in content:
             raise ValueError(f"{needed} is missing")
     except ValueError as error:
@@ -205,6 +207,7 @@ def read_array(folder: Path, name: str) -> np.ndarray:
     try:
         return np.load(path, allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
+        check_readable(path, error)
         raise ValueError(f"{path}: not an array ({error}). {remedy(folder)}") from None
 
 

@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Int32, Int64
 
 from userbench.data.raw_bytes import explained
+from userbench.errors import check_readable
 
 FOLDER = Path(__file__).with_name("formats")
 INT32_MAX = 2**31 - 1
@@ -143,6 +144,7 @@ def find_file(raw: Path, format: str, source: str) -> RawFile:
             members = [member.filename for member in archive.infolist() if not member.is_dir()]
             found = [RawFile(raw, member, facts) for member in sorted(members)]
     elif raw.exists():
+        check_readable(raw)
         raise ValueError(f"{raw}: neither a folder nor a zip. Pass the folder of the raw files")
     else:
         raise ValueError(f"{raw}: does not exist. Pass the folder or zip of the raw files")

@@ -143,6 +143,15 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=1, allow_nan=False, default=os.fspath) + "\n")
 
 
+def read_bytes(path: Path) -> bytes:
+    """The content of a file; OSError, naming it, where it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as problem:
+        check_readable(path, problem)
+        raise
+
+
 def sha256(path: Path) -> str:
     """SHA-256 of a file, read in pieces; OSError, naming it, where it cannot be read."""
     digest = hashlib.sha256()
@@ -165,7 +174,7 @@ def fingerprint(path: Path) -> str:
     """SHA-256 of a file; for a folder, that of the part `arrays` of its checksums.json."""
     if not path.is_dir():
         return sha256(path)
-    arrays = json.loads((path / CHECKSUMS).read_text(encoding="utf-8"))["arrays"]
+    arrays = json.loads(read_bytes(path / CHECKSUMS))["arrays"]
     return hashlib.sha256(json.dumps(arrays, sort_keys=True).encode()).hexdigest()
 
 
@@ -216,7 +225,7 @@ def provenance_of(path: Path) -> dict[str, Any]:
     if not beside.exists():
         return {}
     try:
-        recorded = json.loads(beside.read_bytes())
+        recorded = json.loads(read_bytes(beside))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{beside}: damaged ({error}). {again(path, {})}") from None
     if not isinstance(recorded, dict):

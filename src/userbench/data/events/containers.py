@@ -18,6 +18,7 @@ from typing import Any
 import pyarrow as pa
 
 from userbench.data.raw_bytes import open_raw
+from userbench.errors import OF_CONTENT
 
 CHUNK = 4 << 20  # bytes read at once; larger blocks of text leave the cache
 START = 512  # bytes that show what a file is
@@ -294,7 +295,11 @@ def opened(file: TableFile, limit: int) -> Iterator[Content]:
 
 @contextmanager
 def readable(name: object) -> Iterator[None]:
-    """Turn what an unreadable file raises into a ValueError that begins with its name."""
+    """Turn what a damaged file raises into a ValueError that begins with its name.
+
+    Raises:
+        OSError: the system refuses to read it; the name is that of the file.
+    """
     try:
         yield
     except pa.ArrowMemoryError as error:
@@ -303,9 +308,7 @@ def readable(name: object) -> Iterator[None]:
         reason = printable(" ".join(str(error).split()))[:120].rstrip(". ") or type(error).__name__
         raise ValueError(f"{name}: damaged or cut off ({reason}). Fetch it again") from error
     except OSError as error:
-        if error.errno is not None:
-            raise ValueError(
-                f"{name}: cannot be read ({error.strerror}). Check the file"
-            ) from error
+        if error.errno not in OF_CONTENT:
+            raise OSError(error.errno, error.strerror, str(name)) from error
         reason = printable(" ".join(str(error).split()))[:120].rstrip(". ")
         raise ValueError(f"{name}: damaged or cut off ({reason}). Fetch it again") from error
