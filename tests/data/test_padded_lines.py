@@ -296,6 +296,14 @@ def test_a_zip_that_may_not_be_read_is_a_zip():
     assert message.startswith("PermissionError") and "data.zip" in message
 
 
+def test_a_folder_that_may_not_be_listed_is_not_empty():
+    """If wrong: a raw file in the folder of another user "is not there"."""
+    with folder_of_everybody() as folder:
+        (folder / "raw").mkdir(mode=0)
+        message = of_another_user(lambda: find_file(folder, "ttl", "pretrain"))
+        assert message.startswith("PermissionError") and "raw" in message
+
+
 def test_real_excerpt(ttl10k):
     """If wrong: the fast path misreads real rows."""
     for source in ("pretrain", "gender", "click", "like"):

@@ -25,6 +25,7 @@ A user is a row of the pre-training file; a task row belongs to the user with th
 example is a row of a label task or a (user, target) pair.
 """
 
+import errno
 import json
 import os
 import re
@@ -140,11 +141,21 @@ def save_array(path: Path, array: np.ndarray) -> None:
         np.save(SimpleNamespace(write=file.write), array, allow_pickle=False)
 
 
+def map_array(path: Path) -> np.ndarray:
+    """An array of a file, mapped, or read where the file system maps no files; nothing pickled."""
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except OSError as problem:
+        if problem.errno != errno.ENODEV:  # of some file systems in user space
+            raise
+        return np.load(path, allow_pickle=False)
+
+
 def describe_arrays(folder: Path) -> dict[str, Any]:
     """Shape, type and checksum of every array of a folder, and the checksum of every table."""
     described = {p.name: {"sha256": sha256(p)} for p in sorted(folder.glob("*.parquet"))}
     for path in sorted(folder.rglob("*.npy")):
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = map_array(path)
         described[path.relative_to(folder).as_posix()] = {
             "shape": list(array.shape),
             "dtype": str(array.dtype),

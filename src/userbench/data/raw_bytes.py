@@ -6,6 +6,7 @@ the bytes mean is in `formats/`.
 
 import hashlib
 import lzma
+import os
 import struct
 import zipfile
 import zlib
@@ -23,6 +24,21 @@ ZIP_FAULTS = (
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
     *(EOFError, RuntimeError, OverflowError, LookupError, ValueError),
 )
+
+
+def files_in(folder: Path) -> list[Path]:
+    """Files at any depth, in no order.
+
+    Raises:
+        OSError: a folder cannot be listed; `Path.rglob` would leave out what is in it.
+    """
+
+    def refuse(problem: OSError) -> None:
+        raise problem
+
+    walked = os.walk(folder, onerror=refuse)
+    paths = [Path(at, name) for at, _, names in walked for name in names]
+    return [path for path in paths if path.is_file()]
 
 
 @contextmanager

@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from jaxtyping import Float32
 
+from userbench.data.arrays import map_array
 from userbench.errors import NotANumber, check_readable
 from userbench.results.artifact import atomic, check_recorded, read_bytes
 
@@ -218,7 +219,7 @@ def load_array(path: Path) -> np.ndarray:
     """An array of a .npy file, without anything that is pickled."""
     try:
         # Why mapped: a damaged header may ask for any memory, a map for no more than the file.
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        return map_array(path)
     # NumPy parses the header as Python.
     except (OSError, ValueError, EOFError, SyntaxError, TokenError) as problem:
         check_readable(path, problem)

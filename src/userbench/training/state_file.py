@@ -128,7 +128,7 @@ def link(source: Path, target: Path) -> None:
         try:
             os.link(source, partial)
         except OSError:
-            shutil.copy2(source, partial)
+            shutil.copyfile(source, partial)
 
 
 def pack(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:

@@ -17,7 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from userbench.data.raw_bytes import open_raw
+from userbench.data.raw_bytes import files_in, open_raw
 from userbench.errors import OF_CONTENT
 
 CHUNK = 4 << 20  # bytes read at once; larger blocks of text leave the cache
@@ -125,8 +125,7 @@ def named(raw: Path, name: str) -> dict[str, TableFile]:
 
 def files_below(folder: Path) -> dict[str, TableFile]:
     """Files at any depth by the order of their names; not those that begin with a dot or `_`."""
-    paths = [path for path in folder.rglob("*") if path.is_file()]
-    below = sorted((path.relative_to(folder).as_posix(), path) for path in paths)
+    below = sorted((path.relative_to(folder).as_posix(), path) for path in files_in(folder))
     return {name: TableFile(path) for name, path in below if not is_hidden(name)}
 
 
