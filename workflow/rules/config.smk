@@ -14,6 +14,7 @@ spec = importlib.util.find_spec("userbench")
 if spec is None or not Path(spec.origin).is_relative_to(workflow.basedir):
     raise WorkflowError("userbench is not installed from this folder. Run: pip install -e .")
 
+from userbench.errors import describe_error
 from userbench.experiment import settings
 from userbench.experiment.check import read_experiment, resolve_checked
 from userbench.experiment.figures import figures
@@ -27,11 +28,13 @@ SOURCE = ", ".join(map(str, workflow.configfiles)) or "the config"
 
 
 def or_stop(ask, *words):
-    """What a function returns; its ValueError stops the workflow in one line."""
+    """What a function returns; an error of the user or the system stops the workflow in one line."""
     try:
         return ask(*words)
     except ValueError as problem:
         raise WorkflowError(str(problem))
+    except OSError as problem:
+        raise WorkflowError(describe_error(problem))
 
 
 def either(names):

@@ -19,7 +19,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from jaxtyping import Int32, Int64
 
-from userbench.data.raw_bytes import explained
+from userbench.data.raw_bytes import explained, files_in
+from userbench.errors import check_readable
 
 FOLDER = Path(__file__).with_name("formats")
 INT32_MAX = 2**31 - 1
@@ -137,12 +138,13 @@ def find_file(raw: Path, format: str, source: str) -> RawFile:
     """
     facts = find_source(format, source)
     if raw.is_dir():
-        found = [RawFile(path, "", facts) for path in sorted(raw.rglob("*.csv")) if path.is_file()]
+        found = [RawFile(path, "", facts) for path in sorted(files_in(raw))]
     elif zipfile.is_zipfile(raw):
         with explained(raw), zipfile.ZipFile(raw) as archive:
             members = [member.filename for member in archive.infolist() if not member.is_dir()]
             found = [RawFile(raw, member, facts) for member in sorted(members)]
     elif raw.exists():
+        check_readable(raw)
         raise ValueError(f"{raw}: neither a folder nor a zip. Pass the folder of the raw files")
     else:
         raise ValueError(f"{raw}: does not exist. Pass the folder or zip of the raw files")

@@ -26,7 +26,7 @@ IDENTITY = [name for name in SCORE_COLUMNS if name not in ("examples", "width", 
 
 def read_score_content(path: Path) -> dict[str, Any]:
     """The content of a score file; ValueError, naming it, where it is none."""
-    content = parse_json(path.read_bytes(), str(path))
+    content = parse_json(artifact.read_bytes(path), str(path))
     failed = isinstance(content, dict) and "failed" in content
     validated(content, FailedFit if failed else Fit, str(path))
     return content

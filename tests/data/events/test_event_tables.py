@@ -8,6 +8,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from event_tables import HEADER, LOG, blocks, rows, write
+from permissions import folder_of_everybody, of_another_user
+
+from userbench.data.events.containers import TableFile, find_files, opened
 
 ROWS = [("u1", "a", 5), ("u2", "b", 6), ("u1", "007", 6)]
 
@@ -234,3 +237,22 @@ def test_many_rows_take_no_memory_of_the_file(tmp_path):
     assert n_rows == 300_000
     assert peak + tracemalloc.get_traced_memory()[1] < 40 << 20
     tracemalloc.stop()
+
+
+def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path):
+    """If wrong: a user fetches a log again whose permissions alone are wrong."""
+    write(tmp_path, {"log.csv": LOG})
+    assert rows(blocks(tmp_path, ["log.csv"])) == ROWS
+    file = TableFile(tmp_path / "log.csv")
+    (tmp_path / "log.csv").chmod(0)
+    message = of_another_user(lambda: opened(file, 10**6).__enter__())
+    assert message.startswith("PermissionError") and "log.csv" in message
+
+
+def test_a_folder_that_may_not_be_listed_is_not_empty():
+    """If wrong: the events of one day are left out of a corpus without a word."""
+    with folder_of_everybody() as folder:
+        write(folder, {"day1/log.csv": LOG, "day2/log.csv": LOG})
+        (folder / "day2").chmod(0)
+        message = of_another_user(lambda: find_files(folder, ["."]))
+        assert message.startswith("PermissionError") and "day2" in message
