@@ -298,8 +298,7 @@ def within(path: Path, name: str) -> Path:
 
 def needs_seeds(content: dict[str, Any]) -> bool:
     """Whether every seed has a score file like this one; baselines have one for all."""
-    trained = "failed" in content or content["best"]["epoch"] > 0
-    return trained and content["run"] != ITEM_COUNTS
+    return "width" in content and content["run"] != ITEM_COUNTS
 
 
 def is_scores(folder: Path, path: Path) -> bool:
