@@ -1,8 +1,9 @@
 # What a job asks of a cluster: time, memory, and where it trains a GPU.
 # In:  results/<experiment>/plan.json, where `userbench plan --json` has written it
 # A machine that runs its jobs itself looks at `gpu` alone (profiles/default).
-import shutil
+from functools import cache
 
+from userbench.workflow.device import chosen_device
 from userbench.workflow.needs import needs as needs_of
 from userbench.workflow.needs import read_plan
 
@@ -50,11 +51,20 @@ def on_cluster():
     return workflow.remote_exec or not workflow.local_exec
 
 
+@cache
+def device_here():
+    """What `auto` is on this machine; said once."""
+    chosen = or_stop(chosen_device)
+    if workflow.is_main_process:
+        print(f"Device auto: {chosen.sentence}.", file=sys.stderr)
+    return chosen.device
+
+
 def device(wildcards):
     """The device of a training; `auto` on a cluster is a GPU, though the submit host has none."""
     if CONFIG.device != "auto":
         return CONFIG.device
-    return "cuda" if on_cluster() or shutil.which("nvidia-smi") else "cpu"
+    return "cuda" if on_cluster() else device_here()
 
 
 def gpus(wildcards):
