@@ -1,6 +1,7 @@
 # What a job asks of a cluster: time, memory, and where it trains a GPU.
 # In:  results/<experiment>/plan.json, where `userbench plan --json` has written it
 # A machine that runs its jobs itself looks at `gpu` alone (profiles/default).
+import shlex
 from functools import cache
 
 from userbench.workflow.device import chosen_device
@@ -16,11 +17,13 @@ if "gpu" in workflow.global_resources:
     places = workflow.global_resources["gpu"].value * CONFIG.jobs_per_gpu
     workflow.register_resource("gpu", places)
 
+# Why doubled: the prefix is formatted, as commands are.
+BIN = shlex.quote(str(Path(sys.executable).parent)).replace("{", "{{").replace("}", "}}")
 # Why: `python` in a rule is the Python that runs Snakemake, its environment activated or not. And a
 # shell without the trap dies of a SIGTERM to all processes of a job (Slurm sends it before the time
 # is up) and ends the job, while its training still saves what it has.
 shell.prefix(
-    f'export PATH="{Path(sys.executable).parent}:$PATH"'
+    f'export PATH={BIN}:"$PATH"'
     f" USERBENCH_JOBS_PER_GPU={CONFIG.jobs_per_gpu}"
     f" USERBENCH_LIMIT_MINUTES={CONFIG.limit_minutes:g}; trap : TERM; "
 )

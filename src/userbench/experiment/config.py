@@ -51,7 +51,10 @@ def truth(value: Any) -> Any:
 
 def names_vector_files(path: str) -> str:
     """The path of vector files; ValueError where it has other fields than {corpus} and {seed}."""
-    remedy = "Of what is in braces, {corpus} and {seed} are filled in, and nothing else"
+    remedy = (
+        "Of what is in braces, {corpus} and {seed} are filled in, and nothing else; "
+        "write {{ and }} for braces of a name"
+    )
     try:
         fields = [part[1:] for part in Formatter().parse(path) if part[1] is not None]
     except ValueError as problem:
