@@ -37,7 +37,7 @@ from userbench.data.store import Batch, BehaviourStore, LabelledExamples, Target
 from userbench.encoders import EncoderOptions, Origin, build_encoder, origins_of
 from userbench.errors import NotANumber, command
 from userbench.method import configure, encoder_sizes, load_method
-from userbench.model.encoder import UserEncoder, pick_device
+from userbench.model.encoder import UserEncoder
 from userbench.model.evaluation import evaluate, predict
 from userbench.model.losses import finite
 from userbench.model.metrics import metrics_of
@@ -47,6 +47,7 @@ from userbench.seeds import seed_of
 from userbench.training import acceleration, several_seeds
 from userbench.training.acceleration import captured, chosen
 from userbench.training.cpu_memory import bound_kernel_cache
+from userbench.training.device import pick_device
 from userbench.training.fit_files import FitOf, Tested, write_tested
 from userbench.training.gpu_share import take_device
 from userbench.training.optimizer import Adam

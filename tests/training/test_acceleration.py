@@ -376,7 +376,7 @@ def test_graphs_make_the_steps_that_were_asked_for(store):
 
 def run_loops(tiny, out, *flags):
     """Pre-train and fine-tune by the commands; the learning curve and the scores."""
-    from userbench import encoders, finetune, pretrain
+    from userbench import finetune, pretrain
 
     sizes = '{"dim": 8, "layers": 1, "heads": 2, "max_length": 20}'
     common = ["--store", str(tiny / "store"), "--splits", str(tiny / "splits"), "--seed", "0"]
@@ -391,7 +391,7 @@ def run_loops(tiny, out, *flags):
 
 def test_loops_replay_what_they_would_have_done(tiny, tmp_path, monkeypatch):
     """A captured loop with stale users, or an optimizer outside of it, would end elsewhere."""
-    from userbench import finetune, pretrain
+    from userbench import encoders, finetune, pretrain
 
     expected = run_loops(tiny, tmp_path / "none")
     for loop in (pretrain, finetune):
