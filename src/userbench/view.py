@@ -15,7 +15,7 @@ from torch import Tensor
 from userbench.data.store import Batch, BehaviourStore, Bounds
 from userbench.fields import check_values
 from userbench.model.encoder import Items, UserEncoder
-from userbench.results.code import OWN
+from userbench.results.loaded_code import OWN
 
 
 class Pair(NamedTuple):

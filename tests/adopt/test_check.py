@@ -30,7 +30,7 @@ def jobs(tmp_path, monkeypatch):
     from userbench.adopt.job import PlannedJob
     from userbench.data.arrays import write_arrays
     from userbench.results import artifact
-    from userbench.results.code import PACKAGE
+    from userbench.results.loaded_code import PACKAGE
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "orig_argv", READ)

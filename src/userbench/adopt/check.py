@@ -10,7 +10,7 @@ from userbench.adopt.job import PlannedJob
 from userbench.adopt.settings import differences
 from userbench.report.audit.experiment import RECORD, Audit
 from userbench.results.artifact import CHECKSUMS, MANIFEST, provenance_path
-from userbench.results.code import PACKAGE, code_digest, code_name
+from userbench.results.loaded_code import PACKAGE, code_digest, code_name
 from userbench.workflow.raw import together
 
 

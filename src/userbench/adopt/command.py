@@ -10,9 +10,8 @@ with the reason, and runs again at the next call. No command of a record is run,
 The config is the file in workflow/config/ of the experiment's name, or what --config names.
 """
 
+from contextlib import suppress
 from pathlib import Path
-
-import yaml
 
 from userbench import command_line
 from userbench.adopt.check import Checked, check
@@ -46,11 +45,13 @@ def main(argv: list[str] | None = None) -> None:
 
 def adopt(experiment: Path, configs: list[Path], dry_run: bool) -> Checked:
     """Let Snakemake know what of an experiment is current, and what is not."""
-    with claim(experiment), plan(configs) as planned:
+    held = claim(experiment)
+    with plan(configs) as planned:
         found = check(planned.jobs, experiment)
         if not dry_run:
             others = [*found.refused, *found.behind, *found.absent]
             planned.forget(job for job in others if not job.copies)
+    del held  # Snakemake, which marks the files, takes it itself
     if found.current and not dry_run:
         mark_current(configs, found.current)
     return found
@@ -84,9 +85,9 @@ def experiments(folder: Path, configs: list[Path] | None) -> list[Path]:
 def config_of(experiment: Path) -> Path:
     """The config file of an experiment; ValueError where none has its name."""
     for path in sorted(CONFIGS.glob("*.yaml")):
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        if isinstance(content, dict) and content.get("experiment") == experiment.name:
-            return path
+        with suppress(ValueError):  # one that cannot be read is not the one
+            if read_configs([path]).get("experiment") == experiment.name:
+                return path
     problem = f"no file in {CONFIGS}/ has the experiment {experiment.name!r}"
     raise ValueError(f"{experiment}: {problem}. Name its config: --config FILE")
 

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
-from textwrap import shorten
 from typing import Any
 
 CALL = ["-m", "userbench"]  # after the name of Python
@@ -75,4 +74,4 @@ def told(value: Any) -> str:
     if value is None:
         return "not set"
     text = value if isinstance(value, str) else json.dumps(value)
-    return shorten(text, SHOWN, placeholder="..") or "empty"
+    return (text if len(text) <= SHOWN else f"{text[:SHOWN]}...") or "empty"

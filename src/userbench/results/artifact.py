@@ -29,7 +29,7 @@ import psutil
 
 import userbench
 from userbench.errors import system_error
-from userbench.results.code import loaded_code
+from userbench.results.loaded_code import loaded_code
 
 # Not part of the hardware: jobs that differ in these alone ran in the same environment.
 OF_A_JOB = ("SLURM_JOB_ID", "CUDA_VISIBLE_DEVICES")

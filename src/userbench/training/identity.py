@@ -11,7 +11,7 @@ import torch
 import userbench
 from userbench.data.arrays import identity as identity_of_arrays
 from userbench.results.artifact import CHECKSUMS, installed, provenance_of, sha256
-from userbench.results.code import loaded_code
+from userbench.results.loaded_code import loaded_code
 
 # Options of the loops whose values are files or folders that a training reads, beside its data.
 READ = ("init", "set")

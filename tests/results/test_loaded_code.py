@@ -8,7 +8,7 @@ from repository import ROOT
 def test_packages_that_are_loaded_are_named_with_their_data_files():
     """Wrong: an edited module or template is in no record, or one that is not used is."""
     import userbench.experiment.ledger  # noqa: F401
-    from userbench.results.code import code_digest, loaded_code
+    from userbench.results.loaded_code import code_digest, loaded_code
 
     found = loaded_code()
     source = "userbench/experiment/ledger.py"
@@ -20,7 +20,7 @@ def test_packages_that_are_loaded_are_named_with_their_data_files():
 
 def test_methods_from_elsewhere_are_named_as_they_were_loaded(tmp_path, monkeypatch):
     """Wrong: an edit of one's own method or view is not seen, or of code that did not run yet."""
-    from userbench.results.code import OWN, loaded_code
+    from userbench.results.loaded_code import OWN, loaded_code
     from userbench.view import load_part
 
     package = tmp_path / "adopted_own"
