@@ -36,7 +36,7 @@ from userbench.data.labelled import LabelledSplit, labelled_split
 from userbench.data.limits import task_parts
 from userbench.data.splits import check_task_splits, task_data
 from userbench.data.store import LabelledExamples, TargetExamples
-from userbench.data.vectors import Vectors, read_vectors
+from userbench.data.vectors import Vectors, files_of, read_vectors
 from userbench.errors import NotANumber, command
 from userbench.model.metrics import metrics_of
 from userbench.model.tasks import Task, check_task, load_examples
@@ -290,5 +290,6 @@ def write(out: Path, task: Task, tested: Tested, options: Options, device: torch
     data = task_data(options.store, options.splits, [task.name])
     settings = asdict(options) | {"task": asdict(task)}
     del settings["task"]["lr"], settings["task"]["dropout"]
-    read = fingerprints([behaviours_folder(options.store), *data, *options.vectors])
+    given = [file for path in options.vectors for file in files_of(path)]
+    read = fingerprints([behaviours_folder(options.store), *data, *given])
     write_tested(out, tested, settings, read, gpu_facts(device), options.store)

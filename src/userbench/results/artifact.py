@@ -29,6 +29,7 @@ import psutil
 import userbench
 from userbench.errors import CannotWrite, check_readable, system_error
 from userbench.results.code_version import git_state
+from userbench.results.loaded_code import loaded_code
 
 # Not part of the hardware: jobs that differ in these alone ran in the same environment.
 OF_A_JOB = ("SLURM_JOB_ID", "CUDA_VISIBLE_DEVICES")
@@ -255,6 +256,7 @@ def environment() -> dict[str, Any]:
         "command": [Path(sys.executable).name, *sys.orig_argv[1:]],
         "userbench": userbench.__version__,
         "git": git_state(),
+        "code": loaded_code(),
         "python": platform.python_version(),
         "libraries": {name: installed(name) for name in LIBRARIES},
         "hardware": hardware(),

@@ -212,6 +212,7 @@ class Origin(Content):
 
     userbench: Text
     git: dict[str, Any]
+    code: dict[str, Text] = {}
     libraries: dict[str, Any]
 
 
