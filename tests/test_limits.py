@@ -128,6 +128,67 @@ def test_heads_on_vectors_leave_them_empty_too(few, tmp_path):
     assert click["examples"] == {"train": 15, "validation": 15, "test": 12}
 
 
+def cannot_be_scored(content: dict) -> dict:
+    """The same score file where the task has no second class."""
+    lost = {"best": None, "scores": [], "failed": "one class", "facts": {"limit": "one class"}}
+    return content | lost
+
+
+def test_the_page_says_why_a_task_has_no_scores(tmp_path, monkeypatch):
+    """Wrong: the page calls every seed failed, or a baseline without scores trained."""
+    from experiment_tree import make_page, write_tree
+
+    from userbench.report.page import command
+    from userbench.results import artifact, scores
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(artifact, "environment", dict)
+    folder = write_tree("toy", "AdaptSSR", baselines=({"run": "bag-of-items"},))
+    for path in folder.glob("finetune/*/gender/seed?.json"):
+        asked = artifact.provenance_of(path)["config"]
+        artifact.write_json(path, cannot_be_scored(json.loads(path.read_text())))
+        artifact.record(path, asked, task_seconds=1.5)
+    files = artifact.provenance_of(folder / "scores.csv")["config"]["scores"]
+    scores.main(["--scores", *files, "--out", str(folder / "scores.csv")])
+    text = make_page(command, folder)
+    assert (
+        text.count("T5 AdaptSSR cannot be scored: one class.") == 1 and "has no score:" not in text
+    )
+    assert 'data-cell="adaptssr/click"' in text and 'data-cell="adaptssr/gender"' not in text
+
+
+def test_trials_are_chosen_by_the_tasks_that_can_be_scored(tmp_path):
+    """Wrong: one task without scores makes all trials equal, and the first is chosen."""
+    from trial_files import trial_file
+
+    from userbench.report.tables import tuning
+
+    trials = [
+        {"run": f"clue--{n}", "method_row": "clue", "trial": n, "settings": {"lr": n}, "label": "C"}
+        for n in (1, 2)
+    ]
+    tasks = [
+        {"task": task, "label": task.upper(), "metric": metric, "corpus": "ttl", "simulated": True}
+        for task, metric in (("age", "accuracy"), ("click", "ndcg@10"))
+    ]
+    contents = [trial_file(f"clue--{n}", "age", 0, n / 3) for n in (1, 2)]
+    contents += [cannot_be_scored(trial_file(f"clue--{n}", "click", 0, 0.5)) for n in (1, 2)]
+
+    def tuned(contents: list[dict]) -> str:
+        paths = [tmp_path / f"{number}.json" for number in range(len(contents))]
+        for path, content in zip(paths, contents, strict=True):
+            path.write_text(json.dumps(content))
+        layout = experiment_flag(tmp_path, tuning={"trials": trials, "tasks": tasks})
+        out = ["--out", str(tmp_path / "tuning.csv"), "--md", str(tmp_path / "tuning.md")]
+        tuning.main(["--scores", *map(str, paths), *layout, *out])
+        return (tmp_path / "tuning.md").read_text()
+
+    page = tuned(contents)
+    assert "| lr 2 |" in page and page.endswith("\n- CLICK cannot be scored: one class.\n")
+    with pytest.raises(SystemExit, match="no trial can be chosen: AGE cannot .* CLICK cannot"):
+        tuned([cannot_be_scored(content) for content in contents])
+
+
 # ---------------------------------------------------------------- what the splits say
 
 

@@ -83,7 +83,7 @@ def gather_trials(paths: Sequence[Path], layout: dict[str, Any]) -> pd.DataFrame
     each = [own for own in map(read_validation, paths) if own["task"] not in limits]
     if not each:
         raise ValueError(
-            f"no trial can be chosen: {'; '.join(limit_notes(limits, tasks.values()))}"
+            f"no trial can be chosen: {'; '.join(limit_notes(limits, layout['tasks']))}"
         )
     found = pd.DataFrame(each)
     check_trials(found, list(order), tasks)
