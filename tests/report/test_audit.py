@@ -197,6 +197,26 @@ def test_a_flipped_bit_is_found(results):
     assert "toy/finetune/mlm/age/seed1.json" not in broken  # that was made from the other seed
 
 
+def test_what_may_not_be_read_is_called_unreadable(results, monkeypatch):
+    """Wrong: a file of another user counts as changed, or ends the audit."""
+    from userbench.results import artifact
+
+    closed = [results / name for name in ("toy/scores.csv", "toy/data/ttl/behaviours/items.npy")]
+    read = artifact.sha256
+
+    def refuse(path: Path) -> str:
+        if path in closed:
+            raise PermissionError(13, "Permission denied", str(path))
+        return read(path)
+
+    monkeypatch.setattr(artifact, "sha256", refuse)
+    broken, output = audited(results)
+    for path in closed:
+        assert f"{path}: cannot be read (permission denied; it belongs to " in output
+    for wrong in ("was changed", "not as", "made from another", "of another"):
+        assert wrong not in output
+
+
 @pytest.mark.parametrize("forged", [False, True])
 def test_an_edited_cell_is_found(results, forged):
     """Also where whoever edited it has put the new checksum into the record."""

@@ -21,11 +21,12 @@ if "gpu" in workflow.global_resources:
 BIN = shlex.quote(str(Path(sys.executable).parent)).replace("{", "{{").replace("}", "}}")
 # Why: `python` in a rule is the Python that runs Snakemake, its environment activated or not. And a
 # shell without the trap dies of a SIGTERM to all processes of a job (Slurm sends it before the time
-# is up) and ends the job, while its training still saves what it has.
+# is up), or of the SIGHUP of a lost connection, and ends the job, while its training still saves what
+# it has.
 shell.prefix(
     f'export PATH={BIN}:"$PATH"'
     f" USERBENCH_JOBS_PER_GPU={CONFIG.jobs_per_gpu}"
-    f" USERBENCH_LIMIT_MINUTES={CONFIG.limit_minutes:g}; trap : TERM; "
+    f" USERBENCH_LIMIT_MINUTES={CONFIG.limit_minutes:g}; trap : TERM HUP; "
 )
 
 

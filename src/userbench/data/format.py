@@ -21,7 +21,8 @@ from jaxtyping import Int32, Int64
 
 from userbench.data.compressed import SUFFIXES
 from userbench.data.raw_bytes import explained
-from userbench.data.raw_files import files_below, zip_members
+from userbench.data.raw_files import files_in, zip_members
+from userbench.errors import check_readable
 
 FOLDER = Path(__file__).with_name("formats")
 INT32_MAX = 2**31 - 1
@@ -141,11 +142,12 @@ def find_file(raw: Path, format: str, source: str) -> RawFile:
     """
     facts = find_source(format, source)
     if raw.is_dir():
-        found = [RawFile(path, "", facts) for path in sorted(files_below(raw))]
+        found = [RawFile(path, "", facts) for path in sorted(files_in(raw))]
     elif zipfile.is_zipfile(raw):
         with explained(raw):
             found = [RawFile(raw, member, facts) for member in zip_members(raw).values()]
     elif raw.exists():
+        check_readable(raw)
         raise ValueError(f"{raw}: neither a folder nor a zip. Pass the folder of the raw files")
     else:
         raise ValueError(f"{raw}: does not exist. Pass the folder or zip of the raw files")

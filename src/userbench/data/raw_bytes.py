@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from userbench.data.arrays import read_manifest
+from userbench.errors import OF_CONTENT
 from userbench.results.artifact import again
 
 # What zipfile and its decompressors raise on damaged bytes; a name may be empty, or not UTF-8.
@@ -78,16 +79,21 @@ def checksum(path: Path, member: str) -> str:
 
 @contextmanager
 def explained(name: object) -> Iterator[None]:
-    """Turn what an unreadable file raises into a ValueError that begins with its name."""
+    """Turn what a damaged file raises into a ValueError that begins with its name.
+
+    Raises:
+        OSError: the system refuses to read it; the name is that of the file.
+    """
     try:
         yield
     except UnsupportedZip:
         raise
     except ZIP_FAULTS as error:
         raise ValueError(f"{name}: not a readable zip ({error}). Fetch it again") from error
-    except OSError as error:  # a damaged bzip2 stream raises one without a number
-        reason = error.strerror or error
-        raise ValueError(f"{name}: cannot be read ({reason}). Check the file") from error
+    except OSError as error:
+        if error.errno not in OF_CONTENT:
+            raise OSError(error.errno, error.strerror, str(name)) from error
+        raise ValueError(f"{name}: cannot be read ({error}). Check the file") from error
 
 
 def check_raw(folder: Path) -> None:

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import NoReturn
 
 
-def files_below(folder: Path) -> Iterator[Path]:
+def files_in(folder: Path) -> Iterator[Path]:
     """Files at any depth; links to folders are followed, and no folder is read twice.
 
     Raises:
-        ValueError: a folder cannot be read.
+        OSError: a folder cannot be listed; `Path.rglob` would leave out what is in it.
     """
     seen: set[str] = set()
     waiting = [str(folder)]
@@ -30,9 +30,8 @@ def files_below(folder: Path) -> Iterator[Path]:
 
 
 def refuse(problem: OSError) -> NoReturn:
-    """ValueError for a folder that cannot be read."""
-    reason = f"cannot be read ({problem.strerror})"
-    raise ValueError(f"{problem.filename}: {reason}. Make it readable, or move it") from problem
+    """Raise what `os.walk` leaves out."""
+    raise problem
 
 
 def zip_members(path: Path) -> dict[str, str]:

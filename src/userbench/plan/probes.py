@@ -214,9 +214,8 @@ def finetune_model(
 ) -> tuple[torch.nn.ModuleDict, Split, int]:
     """A model with random weights for a task, the task's split, and the examples of an epoch."""
     examples = load_examples(task, options.store, behaviours.items.device)
-    split, length, stages = labelled_split(
-        task.name, task.label_share, examples, options.splits, seed=0
-    )
+    parts = splits.load_split(options.splits, task.name).numpy()
+    split, length, stages = labelled_split(task.name, task.label_share, examples, parts, seed=0)
     origin = finetune.Origin(init=None)
     model = finetune.build_model(task, examples, stages, origin, options, behaviours.n_items)
     return model, split, length

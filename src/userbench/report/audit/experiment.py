@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from userbench.errors import describe_error, describe_refusal, one_line
 from userbench.experiment.layouts import ITEM_COUNTS
 from userbench.experiment.validation import read_json, validated
 from userbench.report.audit.tables import CLOSE, command_of, differences, is_table, run_again
@@ -49,7 +50,7 @@ class Audit:
         self.folder = folder
         self.findings: list[Finding] = []
         self.looked_at: Counter[str] = Counter()
-        self.checksums: dict[Path, str] = {}
+        self.checksums: dict[Path, str | None] = {}
         self.records: dict[Path, dict[str, Any]] = {}  # of files, and of folders with a manifest
         self.covered: set[Path] = set()  # files that a record or a manifest names
 
@@ -67,18 +68,29 @@ class Audit:
         try:
             yield
         except (ValueError, OSError, RecursionError) as error:
-            self.fail(file, " ".join(str(error).removeprefix(f"{file}: ").split()))
+            what = describe_error(error) or str(error)
+            self.fail(file, one_line(what.removeprefix(f"{file}: ")))
 
-    def checksum(self, path: Path) -> str:
-        """Fingerprint of a file or folder, computed once; empty where it does not exist."""
+    def checksum(self, path: Path) -> str | None:
+        """Fingerprint of a file or folder, computed once; empty where it does not exist.
+
+        None where it cannot be read, which is then a finding of its own.
+        """
         path = Path(os.path.normpath(path))
         if path not in self.checksums:
             self.looked_at["checksums"] += 1
             try:
                 self.checksums[path] = fingerprint(path) if path.exists() else ""
-            except (ValueError, OSError, LookupError, TypeError, RecursionError) as error:
+            except OSError as error:
+                self.checksums[path] = None
+                self.fail(path, describe_refusal(error).removeprefix(f"{path}: "))
+            except (ValueError, LookupError, TypeError, RecursionError) as error:
                 self.checksums[path] = f"unknown: {error}"  # unlike any, so that it is a finding
         return self.checksums[path]
+
+    def differs(self, path: Path, expected: str) -> bool:
+        """Whether a file or folder is there no more, or is another one; not if it is unreadable."""
+        return self.checksum(path) not in (expected, None)
 
     def run(self) -> None:
         """Check everything."""
@@ -132,16 +144,16 @@ class Audit:
             self.covered |= set(visible(path))
         elif "sha256" not in record:
             self.fail(path, "its record has no checksum. Make it again with this version")
-        elif record["sha256"] != self.checksum(path):
+        elif self.differs(path, record["sha256"]):
             self.fail(path, "was changed: its checksum differs from its provenance record")
         for name, expected in record.get("beside", {}).items():
             other = within(path, name)
             self.covered.add(other)
-            if self.checksum(other) != expected:
+            if self.differs(other, expected):
                 self.fail(other, f"is missing, or not as written with {path.name}")
         for name, expected in record.get("inputs", {}).items():
             other = within(path, name)
-            if self.checksum(other) == expected:
+            if not self.differs(other, expected):
                 continue
             if self.checksum(other):
                 self.fail(path, f"was made from another {other} than is there now")
@@ -158,22 +170,22 @@ class Audit:
         self.covered |= {path, checksums, folder / "bad_rows.tsv"}
         validated(manifest, Origin, str(path))
         self.records[folder] = manifest
-        if self.checksum(checksums) != manifest["checksums"]:
+        if self.differs(checksums, manifest["checksums"]):
             self.fail(checksums, "is missing, or not as its manifest says")
         for name, array in read_json(checksums, Arrays)["arrays"].items():
             file = within(path, name)
             self.covered.add(file)
             if not file.is_relative_to(folder):
                 self.fail(checksums, f"names {name}, which is not in its folder")
-            elif self.checksum(file) != array["sha256"]:
+            elif self.differs(file, array["sha256"]):
                 self.fail(file, "is missing, or not as its checksums say")
         for name, expected in manifest.get("inputs", {}).items():
             origin = within(path, name)
-            if self.checksum(origin) != expected:
+            if self.differs(origin, expected):
                 self.fail(path, f"was made of another {origin} than is there now")
         raw = self.folder / "raw" / folder.relative_to(self.folder).parts[1]
         for file in manifest.get("raw", {}).values() if raw.is_dir() else ():
-            if self.checksum(within(raw / "any", file["name"])) != file["sha256"]:
+            if self.differs(within(raw / "any", file["name"]), file["sha256"]):
                 self.fail(path, f"was read from another {raw / file['name']} than is there now")
 
     # ---------------------------------------------------------------------------- scores and tables
@@ -290,8 +302,7 @@ def within(path: Path, name: str) -> Path:
 
 def needs_seeds(content: dict[str, Any]) -> bool:
     """Whether every seed has a score file like this one; baselines have one for all."""
-    trained = "failed" in content or content["best"]["epoch"] > 0
-    return trained and content["run"] != ITEM_COUNTS
+    return "width" in content and content["run"] != ITEM_COUNTS
 
 
 def is_scores(folder: Path, path: Path) -> bool:
