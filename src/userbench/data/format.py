@@ -21,7 +21,7 @@ from jaxtyping import Int32, Int64
 
 from userbench.data.compressed import SUFFIXES
 from userbench.data.raw_bytes import explained
-from userbench.data.raw_files import files_below, zip_members
+from userbench.data.raw_files import files_in, zip_members
 from userbench.errors import check_readable
 
 FOLDER = Path(__file__).with_name("formats")
@@ -142,7 +142,7 @@ def find_file(raw: Path, format: str, source: str) -> RawFile:
     """
     facts = find_source(format, source)
     if raw.is_dir():
-        found = [RawFile(path, "", facts) for path in sorted(files_below(raw))]
+        found = [RawFile(path, "", facts) for path in sorted(files_in(raw))]
     elif zipfile.is_zipfile(raw):
         with explained(raw):
             found = [RawFile(raw, member, facts) for member in zip_members(raw).values()]

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import NoReturn
 
 
-def files_below(folder: Path) -> Iterator[Path]:
+def files_in(folder: Path) -> Iterator[Path]:
     """Files at any depth; links to folders are followed, and no folder is read twice.
 
     Raises:
-        OSError: a folder cannot be listed.
+        OSError: a folder cannot be listed; `Path.rglob` would leave out what is in it.
     """
     seen: set[str] = set()
     waiting = [str(folder)]
@@ -30,7 +30,7 @@ def files_below(folder: Path) -> Iterator[Path]:
 
 
 def refuse(problem: OSError) -> NoReturn:
-    """Raise the error: `os.walk` alone would leave out what is in a folder that it cannot list."""
+    """Raise what `os.walk` leaves out."""
     raise problem
 
 

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from userbench.data.compressed import Tap, Unpacked, codec_of
 from userbench.data.raw_bytes import open_raw
-from userbench.data.raw_files import files_below, zip_members
+from userbench.data.raw_files import files_in, zip_members
 from userbench.errors import OF_CONTENT
 
 CHUNK = 4 << 20  # bytes read at once; larger blocks of text leave the cache
@@ -114,18 +114,18 @@ def named(raw: Path, name: str) -> dict[str, TableFile]:
     if raw.is_dir() and below.is_file():
         return {name: TableFile(below)}
     if raw.is_dir() and below.is_dir():
-        found = files_in(below)
+        found = files_below(below)
         return {(PurePosixPath(name) / place).as_posix(): file for place, file in found.items()}
     if raw.is_dir():
-        known = files_in(raw)
+        known = files_below(raw)
     else:
         known = members(raw) if zipfile.is_zipfile(raw) else {raw.name: TableFile(raw)}
     return {place: known[place] for place in places_of(raw, name, known)}
 
 
-def files_in(folder: Path) -> dict[str, TableFile]:
+def files_below(folder: Path) -> dict[str, TableFile]:
     """Files at any depth by the order of their names; not those that begin with a dot or `_`."""
-    below = sorted((path.relative_to(folder).as_posix(), path) for path in files_below(folder))
+    below = sorted((path.relative_to(folder).as_posix(), path) for path in files_in(folder))
     return {name: TableFile(path) for name, path in below if not is_hidden(name)}
 
 
