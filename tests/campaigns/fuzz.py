@@ -22,6 +22,7 @@ import sys
 import tempfile
 import warnings
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -214,6 +215,10 @@ def placed(random: Random, corpus: Corpus, folder: Path) -> Path:
 # ------------------------------------------------------------------------------- what must come out
 
 
+# How the first two bytes say that a file is to be unpacked.
+PACKED = {b"\x1f\x8b": gzip.decompress, b"BZ": bz2.decompress}
+
+
 class Plain(NamedTuple):
     """What a file plainly says: its rows, or the number of its first bad line."""
 
@@ -221,9 +226,19 @@ class Plain(NamedTuple):
     bad: int | None
 
 
+def unpacked(text: bytes) -> bytes | None:
+    """The content of a file, which may be compressed; None where it is damaged."""
+    try:
+        return PACKED.get(text[:2], bytes)(text)
+    except (OSError, EOFError, ValueError, zlib.error):
+        return None
+
+
 def plain(text: bytes, source: Source) -> Plain:
     """The slow and obvious reader."""
     rows, width = [], None
+    if (text := unpacked(text)) is None:
+        return Plain(rows, 1)
     if not text:
         return Plain(rows, 1)
     lines = text.split(b"\n")
@@ -300,6 +315,8 @@ def refused(message: str, corpus: Corpus, path: Path) -> str:
         (source,) = (s for s in corpus.files if is_named_after(facts[s], Path(found["file"]).name))
         rows, bad = plain(corpus.files[source], facts[source])
         line = int(found["line"])
+        if unpacked(corpus.files[source]) is None:
+            return "line refused"  # a bad line before the damage
         if "not among the pre-training rows" in message:
             users = {items for items, _ in plain(corpus.files["pretrain"], facts["pretrain"]).rows}
             assert rows[line - 1][0] not in users, f"it is among them: {message}"

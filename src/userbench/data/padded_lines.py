@@ -18,6 +18,7 @@ from userbench.data.ragged import offsets_of
 from userbench.data.raw_bytes import explained, open_raw
 
 BLOCK = 4 << 20  # bytes read at once; parsing larger blocks is slower, they leave the cache
+START = 4  # bytes that show a compression
 LINE_LIMIT = 1 << 20  # bytes; a line of 100 ids has at most 1,100
 BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 OTHER_SEPARATORS = b";\t |"
@@ -64,8 +65,8 @@ def read_blocks(file: RawFile) -> Iterator[bytes]:
     file.modified = file.path.stat().st_mtime_ns if file.path.exists() else 0
     with explained(file), open_raw(file.path, file.member) as stream:
         tap = Tap(stream)
-        content = io.BufferedReader(tap, BLOCK)
-        if codec := codec_of(content.peek(4)):
+        content = io.BufferedReader(tap, max(BLOCK, START))
+        if codec := codec_of(content.peek(START)):
             content = io.BufferedReader(Unpacked(content, codec), BLOCK)
         while chunk := content.read(BLOCK):
             cut = chunk.rfind(b"\n") + 1

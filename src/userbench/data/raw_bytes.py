@@ -24,8 +24,6 @@ ZIP_FAULTS = (
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
     *(EOFError, RuntimeError, OverflowError, LookupError, ValueError),
 )
-
-
 # Names of methods by which other programs pack zips.
 METHODS = {9: "Deflate64", 93: "Zstandard", 95: "xz", 98: "PPMd", 99: "AES"}
 ENCRYPTED = 1  # a bit of the flags of a member
@@ -86,8 +84,8 @@ def explained(name: object) -> Iterator[None]:
     """
     try:
         yield
-    except UnsupportedZip:
-        raise
+    except UnsupportedZip as problem:
+        raise ValueError(str(problem)) from None
     except ZIP_FAULTS as error:
         raise ValueError(f"{name}: not a readable zip ({error}). Fetch it again") from error
     except OSError as error:

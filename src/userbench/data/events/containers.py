@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 from userbench.data.compressed import Tap, Unpacked, codec_of
-from userbench.data.raw_bytes import open_raw
+from userbench.data.raw_bytes import UnsupportedZip, open_raw
 from userbench.data.raw_files import files_in, zip_members
 from userbench.errors import OF_CONTENT
 
@@ -265,6 +265,8 @@ def readable(name: object) -> Iterator[None]:
     """
     try:
         yield
+    except UnsupportedZip as problem:
+        raise ValueError(str(problem)) from None
     except pa.ArrowMemoryError as error:
         raise MemoryError(f"{name}: {error}") from error
     except UNREADABLE as error:
