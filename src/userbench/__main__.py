@@ -33,6 +33,7 @@ COMMANDS = {
         "plan": "plan.command",
     },
     "Results": {
+        "adopt": "adopt.command",
         "audit": "report.audit.command",
         "verify": "report.verdict.verify",
     },

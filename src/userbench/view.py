@@ -15,6 +15,7 @@ from torch import Tensor
 from userbench.data.store import Batch, BehaviourStore, Bounds
 from userbench.fields import check_values
 from userbench.model.encoder import Items, UserEncoder
+from userbench.results.loaded_code import OWN
 
 
 class Pair(NamedTuple):
@@ -68,8 +69,10 @@ def load_part(part: str, name: str) -> ModuleType:
     """The file <part>s/<name>.py of this package, or an importable module for a dotted name."""
     path = name if "." in name else f"userbench.{part}s.{name}"
     try:
-        return importlib.import_module(path)
+        module = importlib.import_module(path)
     except ModuleNotFoundError as missing:
         if not (path == missing.name or path.startswith(f"{missing.name}.")):
             raise  # the file exists; a module that it imports does not
         raise ValueError(f"no {part} {name!r} ({missing}). See src/userbench/{part}s/") from None
+    OWN.add(path.partition(".")[0])
+    return module

@@ -339,6 +339,21 @@ def test_doubts_are_notes(results):
     )
 
 
+def test_code_that_git_could_not_tell_is_not_outside_a_checkout(tmp_path):
+    """If wrong: of results from a node without git, the audit says what is not so."""
+    from userbench.report.audit.experiment import Audit
+
+    audit = Audit(tmp_path)
+    states = {"a": {"unknown": "git cannot be run here"}, "b": {}, "c": {"commit": "0" * 40}}
+    audit.records = {tmp_path / name: {"git": git} for name, git in states.items()}
+    audit.compare_origins()
+    assert [finding.what for finding in audit.findings] == [
+        "1 artefacts name no commit: made outside a checkout",
+        "the code of 1 artefacts is not known: git cannot be run here",
+        "made by several code versions: 000000000000 (1)",
+    ]
+
+
 def test_tables_of_a_command_that_is_gone_are_noted(results):
     """If wrong: tables of an older version pass as computed again."""
     for name in ("agreement.csv", "table2.csv"):

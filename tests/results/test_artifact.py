@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from unittest.mock import Mock
 
 import pytest
 
@@ -50,7 +51,21 @@ def test_record_traces_an_artefact(tmp_path):
     assert record["libraries"]["torch"]
     assert record["hardware"]["cores"] >= 1
     assert record["wall_seconds"] > 0
-    assert "commit" in record["git"] or record["git"] == {}
+    assert record["git"] == {} or record["git"].keys() & {"commit", "unknown"}
+
+
+def test_a_question_about_the_machine_ends_no_command(monkeypatch):
+    """If wrong: hours of training are lost where /proc is hidden, or another job has the GPU."""
+
+    def refuse():
+        raise OSError(13, "Permission denied", "/proc/meminfo")
+
+    monkeypatch.setattr(artifact.psutil, "virtual_memory", refuse)
+    busy = "CUDA error: all CUDA-capable devices are busy\nCompile with `TORCH_USE_CUDA_DSA`"
+    monkeypatch.setattr(artifact, "gpu_name", Mock(side_effect=RuntimeError(busy)))
+    found = artifact.hardware()
+    assert "Permission denied" in found["memory_gib"]
+    assert found["gpu"].startswith("unknown (CUDA error: all CUDA-capable devices are busy Compile")
 
 
 def test_a_duration_counts_from_the_start_of_the_process():

@@ -344,7 +344,7 @@ def test_damaged_state_is_not_used(tiny, tmp_path, caplog, damage, message):
 
 
 def other_code(monkeypatch, flags):
-    monkeypatch.setattr("userbench.training.identity.code_checksum", lambda method: "other")
+    monkeypatch.setattr("userbench.training.identity.code_checksum", lambda: "other")
 
 
 def other_version(monkeypatch, flags):

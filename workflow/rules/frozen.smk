@@ -36,7 +36,8 @@ for row in encoders_of(EXPERIMENT):
             run=row,
             store=subpath(input.behaviours, ancestor=2),
             encoder=json.dumps(settings.encoder_sizes(EXPERIMENT, row)),
-            method=settings.method_flags(EXPERIMENT, row),
+            # Why a function: braces of a param that is a text are wildcards.
+            method=lambda w, row=row: settings.method_flags(EXPERIMENT, row),
             checkpoints=lambda w, row=row: checkpoints_flag(row, w.corpus),
             starts=settings.starts_flag(EXPERIMENT, row),
             out=lambda w, row=row: VECTORS.format(

@@ -5,8 +5,8 @@ the bytes mean is in `formats/`.
 """
 
 import hashlib
+import io
 import lzma
-import os
 import struct
 import zipfile
 import zlib
@@ -26,30 +26,45 @@ ZIP_FAULTS = (
 )
 
 
-def files_in(folder: Path) -> list[Path]:
-    """Files at any depth, in no order.
+# Names of methods by which other programs pack zips.
+METHODS = {9: "Deflate64", 93: "Zstandard", 95: "xz", 98: "PPMd", 99: "AES"}
+ENCRYPTED = 1  # a bit of the flags of a member
 
-    Raises:
-        OSError: a folder cannot be listed; `Path.rglob` would leave out what is in it.
-    """
 
-    def refuse(problem: OSError) -> None:
-        raise problem
-
-    walked = os.walk(folder, onerror=refuse)
-    paths = [Path(at, name) for at, _, names in walked for name in names]
-    return [path for path in paths if path.is_file()]
+class UnsupportedZip(ValueError):
+    """A zip that is whole, but cannot be unpacked here; the message says what to do."""
 
 
 @contextmanager
 def open_raw(path: Path, member: str) -> Iterator[BinaryIO]:
-    """Yield the bytes of a raw file; a member of a zip is unpacked on the fly."""
+    """Yield the bytes of a raw file; a member of a zip is unpacked on the fly.
+
+    Raises:
+        UnsupportedZip: the member is encrypted, or packed by a method that Python does not have.
+    """
     if member:
-        with zipfile.ZipFile(path) as archive, archive.open(member) as stream:
+        with zipfile.ZipFile(path) as archive, opened_member(archive, member) as stream:
             yield stream
     else:
         with path.open("rb") as stream:
             yield stream
+
+
+def opened_member(archive: zipfile.ZipFile, name: str) -> io.BufferedIOBase:
+    """A member of a zip, to be read; UnsupportedZip for one that is whole and cannot be."""
+    member = archive.getinfo(name)
+    try:
+        if member.flag_bits & ENCRYPTED:
+            raise UnsupportedZip(
+                f"{archive.filename}: is encrypted. Unpack it with its password, pass the folder"
+            )
+        return archive.open(member)
+    except NotImplementedError:
+        if (method := METHODS.get(member.compress_type)) is None:
+            raise
+        problem = f"is packed by {method}, which Python cannot unpack"
+        remedy = "Unpack it with unzip or 7z, pass the folder"
+        raise UnsupportedZip(f"{archive.filename}: {problem}. {remedy}") from None
 
 
 def checksum(path: Path, member: str) -> str:
@@ -71,6 +86,8 @@ def explained(name: object) -> Iterator[None]:
     """
     try:
         yield
+    except UnsupportedZip:
+        raise
     except ZIP_FAULTS as error:
         raise ValueError(f"{name}: not a readable zip ({error}). Fetch it again") from error
     except OSError as error:

@@ -52,4 +52,5 @@ def main(argv: list[str] | None = None) -> None:
         changes["items"] = args.items
     world = choose_world(args.format, args.users, **changes)
     write_raw_files(args.format, world, args.users, args.seed, args.out)
-    artifact.record(args.out, {**vars(args), "world": asdict(world)})
+    written = sorted(args.out.iterdir())
+    artifact.record(args.out, {**vars(args), "world": asdict(world)}, beside=written)

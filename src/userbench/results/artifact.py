@@ -16,12 +16,10 @@ import shlex
 import shutil
 import socket
 import stat
-import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -30,6 +28,8 @@ import psutil
 
 import userbench
 from userbench.errors import CannotWrite, check_readable, system_error
+from userbench.results.code_version import git_state
+from userbench.results.loaded_code import loaded_code
 
 # Not part of the hardware: jobs that differ in these alone ran in the same environment.
 OF_A_JOB = ("SLURM_JOB_ID", "CUDA_VISIBLE_DEVICES")
@@ -256,6 +256,7 @@ def environment() -> dict[str, Any]:
         "command": [Path(sys.executable).name, *sys.orig_argv[1:]],
         "userbench": userbench.__version__,
         "git": git_state(),
+        "code": loaded_code(),
         "python": platform.python_version(),
         "libraries": {name: installed(name) for name in LIBRARIES},
         "hardware": hardware(),
@@ -271,27 +272,6 @@ def given_by_scheduler() -> dict[str, dict[str, str]]:
     return {"job": job} if job else {}
 
 
-@cache
-def git_state() -> dict[str, Any]:
-    """Commit of the source tree and whether it was changed since; empty outside a checkout.
-
-    The first answer counts for the whole process: the code that runs was loaded before it.
-    """
-    here = Path(__file__).parent
-
-    def git(*words: str) -> str:
-        run = subprocess.run(["git", "-C", here, *words], capture_output=True, text=True)
-        return run.stdout.strip() if run.returncode == 0 else ""
-
-    # Why: installed as a wheel inside somebody else's checkout, that commit would not be ours.
-    if shutil.which("git") is None or not git("ls-files", Path(__file__).name):
-        return {}
-    return {
-        "commit": git("rev-parse", "HEAD"),
-        "changed": bool(git("status", "--porcelain", "--untracked-files=no")),
-    }
-
-
 def installed(name: str) -> str:
     """Version of an installed distribution, or an empty string."""
     try:
@@ -303,18 +283,38 @@ def installed(name: str) -> str:
 def hardware() -> dict[str, Any]:
     """The machine this process runs on; its GPU, too, where torch is loaded and sees one."""
     torch = sys.modules.get("torch")
-    gpu = torch is not None and torch.cuda.is_available()
+    return {
+        "system": platform.platform(),
+        "processor": answer(processor),
+        "cores": os.cpu_count(),
+        "memory_gib": answer(lambda: round(psutil.virtual_memory().total / 2**30, 1)),
+        "gpu": answer(lambda: gpu_name(torch)) if torch is not None else None,
+        "threads": torch.get_num_threads() if torch is not None else None,
+    }
+
+
+def answer(ask: Callable[[], Any]) -> Any:
+    """What a question about the machine returns, or why it has no answer.
+
+    A record is written after hours of work: no such question may end its command.
+    """
+    try:
+        return ask()
+    except (OSError, RuntimeError, ValueError, psutil.Error) as problem:
+        return f"unknown ({' '.join(str(problem).split()) or type(problem).__name__})"
+
+
+def processor() -> str:
+    """The model of the processor."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return {
-        "system": platform.platform(),
-        "processor": models[0] if models else platform.processor(),
-        "cores": os.cpu_count(),
-        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-        "gpu": torch.cuda.get_device_name() if gpu else None,
-        "threads": torch.get_num_threads() if torch is not None else None,
-    }
+    return models[0] if models else platform.processor()
+
+
+def gpu_name(torch: Any) -> str | None:
+    """The name of the GPU that torch sees, or None."""
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
 
 
 def seconds_since_start() -> float:

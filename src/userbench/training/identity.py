@@ -1,7 +1,7 @@
 """The identity of a training: settings, inputs, code and versions, equal for its saved state."""
 
 import hashlib
-import sys
+import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import torch
 import userbench
 from userbench.data.arrays import identity as identity_of_arrays
 from userbench.results.artifact import CHECKSUMS, installed, provenance_of, sha256
+from userbench.results.loaded_code import loaded_code
 
 # Options of the loops whose values are files or folders that a training reads, beside its data.
 READ = ("init", "set")
@@ -27,7 +28,7 @@ def identity(options: Any, device: torch.device, data: list[Path]) -> dict[str, 
         "device": device.type,
         "data": [identity_of_arrays(folder) for folder in data],
         "inputs": {name: contents(settings[name]) for name in READ if settings[name]},
-        "code": code_checksum(options.method),
+        "code": code_checksum(),
         "version": {"userbench": userbench.__version__, "torch": installed("torch")},
     }
 
@@ -46,13 +47,6 @@ def contents(value: Any) -> Any:
     return (provenance_of(path).get("sha256") or sha256(path)) if path.is_file() else None
 
 
-def code_checksum(method: str | None) -> str:
-    """Checksum of the sources loaded: of this package, and of a method from elsewhere."""
-    package, (top, dot, _) = Path(userbench.__file__).parent, (method or "").partition(".")
-    sources = set()
-    for name, module in [*sys.modules.items()]:
-        file = Path(getattr(module, "__file__", None) or "")
-        of_method = dot and name.partition(".")[0] == top
-        if file.is_file() and (package in file.parents or of_method):
-            sources.add(file)
-    return hashlib.sha256("".join(sorted(map(sha256, sources))).encode()).hexdigest()
+def code_checksum() -> str:
+    """Checksum of the sources loaded: of this package, and of methods and views from elsewhere."""
+    return hashlib.sha256(json.dumps(loaded_code()).encode()).hexdigest()

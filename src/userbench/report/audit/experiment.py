@@ -24,6 +24,7 @@ from userbench.results.artifact import (
     provenance_of,
     provenance_path,
 )
+from userbench.results.code_version import UNKNOWN
 from userbench.results.contents import Arrays, FolderManifest, Origin, Record
 from userbench.results.predictions import describe_predictions, predictions_path, read_predictions
 from userbench.results.scores import read_score_content, read_score_file
@@ -270,10 +271,13 @@ class Audit:
         """Note several code versions, and artefacts of unknown or changed ones."""
         origins = [origin_of(record) for record in self.records.values()]
         commits = Counter(origin["commit"] for origin in origins)
-        unknown = commits.pop("", 0)
-        if unknown:
-            self.note(self.folder, f"{unknown} artefacts name no commit: made outside a checkout")
-        if len(commits) + bool(unknown) > 1:
+        nameless = commits.pop("", 0)
+        reasons = Counter(origin["unknown"] for origin in origins if origin["unknown"])
+        if outside := sum(not (origin["commit"] or origin["unknown"]) for origin in origins):
+            self.note(self.folder, f"{outside} artefacts name no commit: made outside a checkout")
+        for reason, count in reasons.items():
+            self.note(self.folder, f"the code of {count} artefacts is not known: {reason}")
+        if len(commits) + bool(nameless) > 1:
             each = ", ".join(f"{commit[:12]} ({n})" for commit, n in commits.most_common())
             self.note(self.folder, f"made by several code versions: {each}")
         if changed := sum(origin["changed"] for origin in origins):
@@ -298,8 +302,7 @@ def within(path: Path, name: str) -> Path:
 
 def needs_seeds(content: dict[str, Any]) -> bool:
     """Whether every seed has a score file like this one; baselines have one for all."""
-    trained = "failed" in content or content["best"]["epoch"] > 0
-    return trained and content["run"] != ITEM_COUNTS
+    return "width" in content and content["run"] != ITEM_COUNTS
 
 
 def is_scores(folder: Path, path: Path) -> bool:
@@ -315,10 +318,11 @@ def is_scores(folder: Path, path: Path) -> bool:
 
 def origin_of(record: dict[str, Any]) -> dict[str, Any]:
     """Code, libraries and machine by which an artefact was made, as its record says."""
-    hardware = record.get("hardware", {})
+    hardware, git = record.get("hardware", {}), record.get("git", {})
     return {
-        "commit": record.get("git", {}).get("commit", ""),
-        "changed": bool(record.get("git", {}).get("changed")),
+        "commit": git.get("commit", ""),
+        "changed": bool(git.get("changed")),
+        "unknown": str(git.get(UNKNOWN, "")),
         "python": record.get("python"),
         "libraries": record.get("libraries"),
         "hardware": {key: hardware.get(key) for key in ("processor", "gpu", "threads")},

@@ -1,0 +1,1 @@
+"""Results that were moved: what of them is current here, and marking it so for Snakemake."""
