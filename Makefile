@@ -5,6 +5,31 @@ VENV ?= .venv
 INSTALLED = $(VENV)/.installed-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
 RUN = PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
+# The Python that was asked for, by `make PYTHON=..`; none by default.
+ASKED = $(if $(filter-out file,$(origin PYTHON)),$(PYTHON))
+VERSION = -c 'import sys; assert sys.version_info >= (3, 11); print(*sys.version_info[:2])'
+# There while pip works: what is found with it was interrupted.
+UNFINISHED = .unfinished
+
+# Whether a virtual environment is whole: a Python that is new enough and the one asked for, and pip.
+# Why not python -m pip: programs of an environment that was moved still call the Python it had.
+whole = test ! -e $(1)/$(UNFINISHED) && $(1)/bin/pip --version > /dev/null 2>&1 \
+	&& version="$$($(1)/bin/python $(VERSION) 2> /dev/null)" \
+	&& test "$(if $(ASKED),$$($(ASKED) $(VERSION) 2> /dev/null),$$version)" = "$$version"
+# Makes a virtual environment, anew where it is not whole.
+define environment
+	@$(call whole,$(1)) || { \
+		$(PYTHON) $(VERSION) > /dev/null 2>&1 || { \
+			echo "$(PYTHON) is no Python of 3.11 or later. Name one: make PYTHON=python3.11" >&2; exit 1; }; \
+		test ! -e $(1) || test -e $(1)/pyvenv.cfg || { \
+			echo "$(1) is no virtual environment. Delete it, or name another folder" >&2; exit 1; }; \
+		test ! -e $(1) || echo "$(1) is not whole, or of another Python: it is made anew"; \
+		rm -rf $(1) && $(PYTHON) -m venv $(1); }
+endef
+# Installs packages; where pip fails, and is not killed, the environment stays as whole as it was.
+pip = touch $(1)/$(UNFINISHED) && { $(1)/bin/python -m pip install --quiet $(2); status=$$?; \
+	rm -f $(1)/$(UNFINISHED); test $$status = 0; }
+
 .PHONY: table2 report test test-kernels test-long fuzz chaos slurm-test check smoke ambiguities \
 	benchmark peer kernels gpu gpu-steps full-scale readme install clean
 
@@ -53,15 +78,12 @@ benchmark: install
 PEER_VENV ?= .venv-peer
 PEER = recbole==1.2.1
 PEER_INSTALLED = $(PEER_VENV)/.installed-$(PEER)-$(shell cksum < benchmarks/peer-requirements.txt | cut -d' ' -f1)
-peer: install $(PEER_INSTALLED)
+peer: install
+	$(call environment,$(PEER_VENV))
+	test -e $(PEER_INSTALLED) || { $(call pip,$(PEER_VENV),--requirement benchmarks/peer-requirements.txt) \
+		&& $(call pip,$(PEER_VENV),--no-deps $(PEER)) \
+		&& rm -f $(PEER_VENV)/.installed-* && touch $(PEER_INSTALLED); }
 	$(RUN) python -m benchmarks.peer --python $(PEER_VENV)/bin/python --out results/peer $(FLAGS)
-
-$(PEER_INSTALLED): benchmarks/peer-requirements.txt
-	test -d $(PEER_VENV) || $(PYTHON) -m venv $(PEER_VENV)
-	$(PEER_VENV)/bin/python -m pip install --quiet --requirement benchmarks/peer-requirements.txt
-	$(PEER_VENV)/bin/python -m pip install --quiet --no-deps $(PEER)
-	rm -f $(PEER_VENV)/.installed-*
-	touch $@
 
 # What a step of every method asks of a GPU, counted without one: half a minute.
 kernels: install
@@ -116,14 +138,11 @@ check: install
 	$(RUN) snakefmt --check Snakefile workflow
 	$(RUN) snakemake --lint
 
-install: $(INSTALLED)
-
-$(INSTALLED): requirements.lock pyproject.toml
-	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --requirement requirements.lock
-	$(VENV)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
-	rm -f $(VENV)/.installed-*
-	touch $@
+install:
+	$(call environment,$(VENV))
+	@test -e $(INSTALLED) || { $(call pip,$(VENV),--requirement requirements.lock) \
+		&& $(call pip,$(VENV),--no-deps --no-build-isolation --editable .) \
+		&& rm -f $(VENV)/.installed-* && touch $(INSTALLED); }
 
 clean:
 	rm -rf $(VENV) $(PEER_VENV) .snakemake

@@ -25,6 +25,7 @@ import torch
 import yaml
 
 from benchmarks import event_log
+from benchmarks.load import seconds_of_others
 from userbench import finetune, pretrain
 from userbench.data.arrays import behaviours_folder, peak_memory, read_checksums
 from userbench.data.splits import TEST, load_split
@@ -74,7 +75,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def measure(args: argparse.Namespace) -> None:
     """Measure what is asked for and write it."""
-    started = time.perf_counter()
+    started, others = time.perf_counter(), seconds_of_others()
     alone = args.only == [EVENTS]
     rows = [] if alone else measured_trainings(args)
     if not args.only or EVENTS in args.only:
@@ -88,8 +89,9 @@ def measure(args: argparse.Namespace) -> None:
         earlier = {"earlier": facts.get("earlier", facts)}
     text = table.to_csv(index=False, lineterminator="\n", float_format="%.4g")
     artifact.write_text(args.out, text)
-    seconds = round(time.perf_counter() - started)
-    artifact.record(args.out, vars(args), seconds=seconds, **earlier)
+    seconds = time.perf_counter() - started
+    busy = {"cores_busy_with_others": round((seconds_of_others() - others) / seconds, 2)}
+    artifact.record(args.out, vars(args), seconds=round(seconds), **busy, **earlier)
 
 
 def measured_trainings(args: argparse.Namespace) -> list[dict[str, Any]]:

@@ -51,10 +51,11 @@ from benchmarks.gpu_training import (
 from userbench import finetune
 from userbench.data.store import Batch, BehaviourStore
 from userbench.errors import command
-from userbench.model.encoder import EncoderConfig, pick_device
+from userbench.model.encoder import EncoderConfig
 from userbench.model.kernels import language
 from userbench.results import artifact
 from userbench.training.acceleration import PRECISIONS, accelerate, captured
+from userbench.training.device import pick_device
 from userbench.training.optimizer import Adam
 
 ROOT = Path(__file__).parent.parent

@@ -16,9 +16,10 @@ import torch
 from benchmarks import corpus, floor, workloads
 from benchmarks.configurations import CANDIDATES, CONFIGURATIONS, MACHINE, SIDES, TOTAL
 from userbench.data.arrays import peak_memory
-from userbench.model.encoder import EncoderConfig, pick_device
+from userbench.model.encoder import EncoderConfig
 from userbench.results.artifact import hardware
 from userbench.training.cpu_memory import bound_kernel_cache
+from userbench.training.device import pick_device
 
 SEED = 0
 MATRIX = 2048

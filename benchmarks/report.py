@@ -380,7 +380,7 @@ def event_log_section(row: dict[str, Any], facts: dict[str, Any]) -> str:
     return f"""
 ## A log of events
 
-{measured_on(facts)}
+{conditions(facts)}
 
 By `make full-scale FLAGS="--only events"`: `userbench events corpus` on one Parquet file with texts
 as ids, rows in the order of their times and half of these in whole hours; a 5-core, everybody's

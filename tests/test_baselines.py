@@ -373,22 +373,6 @@ def test_a_wrong_task_is_reported(baselines, corpus, tmp_path, changes, reason):
     assert str(stop.value.code).startswith("error: ")
 
 
-def test_splits_that_cannot_be_scored_are_reported(baselines, corpus):
-    # Wrong: NaN, or scikit-learn's message for an error in the data.
-    import torch
-
-    from userbench.data.store import load_labels
-
-    store, _ = corpus
-    examples, users = load_labels(store, "age", "cpu"), baselines.tfidf(opened(store))
-    task = baselines.BaselineTask("age", "classification", "accuracy", "")
-    with pytest.raises(ValueError, match="task age: no example in validation"):
-        baselines.bag_of_items(users, examples, torch.zeros(90, dtype=torch.uint8), task)
-    split = torch.where(examples.labels == 0, 0, 1).to(torch.uint8)
-    with pytest.raises(ValueError, match="task age: all training examples are of one class"):
-        baselines.bag_of_items(users, examples, split, task)
-
-
 @pytest.mark.slow
 def test_baselines_on_the_real_excerpt(baselines, ttl10k, tmp_path):
     # Wrong: the baselines are weaker than the data allows, and every row looks better.

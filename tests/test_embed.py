@@ -263,7 +263,10 @@ def other_store(tiny, tmp_path):
 BAD = {
     "nothing": (lambda c, t, p: ["--seed", "0"], "--store is missing"),
     "no seed": (lambda c, t, p: ["--store", t / "store"], "--seed is missing"),
-    "no checkpoint": (lambda c, t, p: ["--checkpoint", p / "x.safetensors"], "names no epoch"),
+    "no checkpoint": (
+        lambda c, t, p: ["--checkpoint", p / "x.safetensors"],
+        "x.safetensors: no such file",
+    ),
     "other store": (
         lambda c, t, p: ["--checkpoint", c, "--store", other_store(t, p)],
         "pre-trained on another corpus than that of",

@@ -1,5 +1,6 @@
 """Hanging workers, damaged files, changed data, user errors: each is reported in one line."""
 
+import errno
 import json
 import os
 import re
@@ -10,11 +11,14 @@ import subprocess
 import sys
 import threading
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from experiments import experiment_flag
+from permissions import folder_of_everybody, of_another_user
 from repository import ROOT
 from score_files import CONTENT, LAYOUT, make_table2
 from stores import write_splits, write_store
@@ -294,6 +298,76 @@ def test_damage_is_found_and_the_command_named(name, how, written):
         path.write_bytes(whole)
     command = shlex.join([Path(sys.executable).name, *sys.orig_argv[1:]])
     assert str(found.value).endswith(f"or run: {command}")
+
+
+@pytest.fixture(scope="module")
+def shared(written) -> Iterator[Path]:
+    """The same where other users may read it."""
+    with folder_of_everybody() as folder:
+        shutil.copytree(written, folder, dirs_exist_ok=True)
+        for path in (folder, *folder.rglob("*")):
+            path.chmod(0o755)
+        yield folder
+
+
+CHECKPOINT = f"{MLM}/epoch1.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("name", "record"), [*((name, True) for name in READERS), (CHECKPOINT, False)]
+)
+def test_what_may_not_be_read_is_not_called_damaged(name, record, shared):
+    """Wrong: a user deletes the checkpoint of a colleague, whose permissions alone were wrong."""
+    from userbench.results.artifact import provenance_path
+
+    path, read, beside = shared / name, READERS[name], provenance_path(shared / name)
+    if not record and beside.exists():
+        beside.rename(shared / "kept")
+    read(shared)  # imports what another user may not
+    path.chmod(0)
+    try:
+        message = of_another_user(lambda: command(read)(shared))
+    finally:
+        path.chmod(0o755)
+        if not record and (shared / "kept").exists():
+            (shared / "kept").rename(beside)
+    whose = f"it belongs to {path.owner()}"
+    assert message == (
+        f"error: {path}: cannot be read (permission denied; {whose}). Get permission to read it, "
+        "and run the same command again"
+    )
+
+
+def test_a_folder_that_may_not_be_searched_is_named(shared):
+    """Wrong: a file behind it "does not exist", or belongs to nobody who could be asked."""
+    folder = shared / "store"
+    read_array(shared)
+    folder.chmod(0)
+    try:
+        message = of_another_user(lambda: command(read_array)(shared))
+    finally:
+        folder.chmod(0o755)
+    whose = f"{folder} belongs to {folder.owner()}"
+    assert f"cannot be read (permission denied; {whose}). Get permission to read it" in message
+
+
+def test_a_disk_that_fails_while_a_file_is_read_is_named(monkeypatch, written):
+    """Wrong: "input/output error" of no file, or a file that is called damaged."""
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(
+        "userbench.results.artifact.hashlib.sha256", lambda: SimpleNamespace(update=fail)
+    )
+    for name in ("age.json", "store/behaviours/items.npy"):
+        path = written / name
+        with pytest.raises(SystemExit) as ended:
+            command(READERS[name])(written)
+        assert ended.value.code == (
+            f"error: {path}: cannot be read (input/output error; it belongs to {path.owner()}). "
+            "Check the disk (dmesg) and run the same command again"
+        )
 
 
 @pytest.mark.parametrize("name", ["age.json.provenance.json", "store/behaviours/checksums.json"])

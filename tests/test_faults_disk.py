@@ -9,7 +9,7 @@ import os
 import resource
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from experiments import experiment_flag
+from permissions import of_another_user
 
 SMALL = '{"dim": 8, "layers": 1, "heads": 2, "max_length": 20}'
 FULL = r"no space left on device\. Free space and run the same command again$"
@@ -265,29 +266,6 @@ def test_a_folder_without_permission_is_one_line(tmp_path):
         message = of_another_user(lambda call=call: command(call)(closed / "scores.json"))
         assert message.startswith(f"error: {closed}")
         assert "permission denied. Name another folder" in message
-
-
-def of_another_user(call: Callable[[], None]) -> str:
-    """What the call says at its end, by somebody whom permissions bind."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if not child:
-        message = "nothing"
-        try:
-            if not os.geteuid():
-                os.setuid(65534)
-            call()
-        except SystemExit as ended:
-            message = str(ended.code)
-        except BaseException as other:
-            message = f"{type(other).__name__}: {other}"
-        os.write(writer, message.encode())
-        os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader) as answer:
-        message = answer.read()
-    os.waitpid(child, 0)
-    return message
 
 
 # ------------------------------------------------------------------------------- without root

@@ -251,7 +251,7 @@ def test_boosted_trees_skip_a_class_without_training_examples():
 
     data = labelled_data("classification", 3)
     picked = (data.examples.labels != 1).nonzero()[:, 0]
-    trees = boosted(data.of(picked), picked, data.examples, "classification", "task a", 0)
+    trees = boosted(data.of(picked), picked, data.examples, "classification", 0)
     *_, last = trees.staged(data.of(picked), picked)
     assert set(last["predicted"].tolist()) == {0, 2}
     # With the places exchanged it would be less than a half.

@@ -158,7 +158,7 @@ def test_checkpoint_records_its_config(tiny, tmp_path):
         (["--method", "mml"], "no method 'mml'"),
         (["--set", '{"mask_ration": 0.5}'], "no hyper-parameter 'mask_ration'"),
         (["--keep", "9"], "epochs run from 1 to 2"),
-        (["--init", "absent.safetensors"], "absent.safetensors: cannot be read"),
+        (["--init", "absent.safetensors"], "absent.safetensors: no such file or directory"),
         (["--set", '{"lr": 1e30}'], "the loss is nan"),
         (["--set", '{"bias_start": "popular"}'], "bias_start='popular': use one of"),
     ],

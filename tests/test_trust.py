@@ -44,6 +44,7 @@ METHODS = {"read_pickle", "to_pickle", "import_module", "exec_module", "load_mod
 ALLOWED = {
     ("src/userbench/__main__.py", "import_module"): "the names are those of COMMANDS",
     ("src/userbench/data/format.py", "import_module"): "the names are those of files in formats/",
+    ("src/userbench/embed.py", "import_module"): "one name, which stands there",
     ("src/userbench/report/drawing/command.py", "import_module"): "names are of report/figures/",
     ("src/userbench/view.py", "import_module"): "a config chooses methods among installed modules",
 }
@@ -236,6 +237,7 @@ UNQUOTED = {
     *(
         "batch_size",
         "max_length",
+        "width",
         "starts",
         "device",
         "test",

@@ -9,7 +9,7 @@ userbench baselines --store DATA --splits SPLITS --max-length 150 --seed 0
 are all that an encoder of that length reads; with the whole history it is `bag-of-items-long`.
 `popularity` recommends what most users of the training split chose, ranked by the protocol of the
 task as a head is whose scores are these counts. The seed changes none of them; it is written into
-the score files.
+the score files. That of a task that cannot be scored says why, as those of `finetune` do.
 """
 
 import logging
@@ -30,7 +30,8 @@ from userbench import command_line
 from userbench.command_line import at_least, json_object
 from userbench.data.arrays import behaviours_folder, read_array
 from userbench.data.ids import given_user_ids
-from userbench.data.splits import TEST, TRAIN, VALIDATION, check_task_splits, load_split, task_data
+from userbench.data.limits import TaskParts, described, task_parts
+from userbench.data.splits import TEST, TRAIN, VALIDATION, check_task_splits, task_data
 from userbench.data.store import (
     BehaviourStore,
     LabelledExamples,
@@ -40,9 +41,9 @@ from userbench.data.store import (
 )
 from userbench.errors import command
 from userbench.model.metrics import CUTOFFS, TIES, gains, metrics_of
-from userbench.model.tasks import LEGAL, Ranking, Task, check_classes
+from userbench.model.tasks import LEGAL, Ranking, Task
 from userbench.results.artifact import fingerprints, record, write_json
-from userbench.results.predictions import predictions_path, write_predictions
+from userbench.results.predictions import COLUMNS, predictions_path, write_predictions
 
 log = logging.getLogger("userbench")
 
@@ -116,12 +117,17 @@ def main(argv: list[str] | None = None) -> None:
     check_task_splits(options.splits, options.store, [task.name for task in tasks])
     bags = Bags(options.store, options.max_length)
     for task in tasks:
-        split = load_split(options.splits, task.name)
+        parts = task_parts(options.store, options.splits, task.name, task.kind, task.known_targets)
+        split = torch.from_numpy(parts.parts)
+        if parts.limit:
+            log.warning("task %s cannot be scored: %s", task.name, parts.limit)
+            write_no_scores(task, parts, bags.same_as(task), options)
+            continue
         if task.kind == "top_n":
             baseline = popularity(load_targets(options.store, task.name, "cpu"), split, task)
         else:
             baseline = bags.baseline(task, split)
-        write_scores(baseline, task, split, options)
+        write_scores(baseline, task, parts, options)
 
 
 def read_task(task: Any) -> BaselineTask:
@@ -145,14 +151,9 @@ def read_task(task: Any) -> BaselineTask:
     return BaselineTask(**task)
 
 
-def examples_of(
-    split: UInt8[Tensor, " examples"], part: str, task: BaselineTask
-) -> Int[Tensor, " some"]:
-    """Numbers of the examples of one part; ValueError where there are none."""
-    found = (split == PARTS[part]).nonzero().squeeze(1)
-    if not len(found):
-        raise ValueError(f"task {task.name}: no example in {part}. The task has too few examples")
-    return found
+def examples_of(split: UInt8[Tensor, " examples"], part: str) -> Int[Tensor, " some"]:
+    """Numbers of the examples of one part."""
+    return (split == PARTS[part]).nonzero().squeeze(1)
 
 
 class Bags:
@@ -174,19 +175,22 @@ class Bags:
         if length not in self.users:
             self.users[length] = tfidf(BehaviourStore.open(self.store, length, "cpu"))
         examples = load_labels(self.store, task.name, "cpu")
-        check_classes(task.kind, examples.n_classes)
         if (task.name, length) not in self.fitted:
             fitted = bag_of_items(self.users[length], examples, split, task)
             self.fitted[task.name, length] = fitted
         tested = examples.users[split == TEST].unique()
         longer = float((self.lengths[tested] > self.max_length).double().mean())
         found = self.fitted[task.name, length]
-        again = task.history == "whole" and longest <= self.max_length
         return found._replace(
             run=BAGS[task.history],
             facts=found.facts | {"max_length": self.max_length, "longer_histories": longer},
-            same_as=BAGS["latest"] if again else None,
+            same_as=self.same_as(task),
         )
+
+    def same_as(self, task: BaselineTask) -> str | None:
+        """The baseline that the one of a task repeats, where nobody's history is longer."""
+        again = task.history == "whole" and int(self.lengths.max()) <= self.max_length
+        return BAGS["latest"] if again else None
 
 
 def tfidf(store: BehaviourStore) -> csr_array:
@@ -208,15 +212,9 @@ def bag_of_items(
     split: UInt8[Tensor, " examples"],
     task: BaselineTask,
 ) -> Baseline:
-    """Logistic regression on TF-IDF weights, fitted to train, its C chosen on validation.
-
-    Raises:
-        ValueError: a part has no example, or all training examples are of one class.
-    """
+    """Logistic regression on TF-IDF weights, fitted to train, its C chosen on validation."""
     bags, labels = users[examples.users.numpy()], examples.labels
-    train, validation = (examples_of(split, part, task) for part in ("train", "validation"))
-    if len(labels[train].unique()) < 2:
-        raise ValueError(f"task {task.name}: all training examples are of one class")
+    train, validation = (examples_of(split, part) for part in ("train", "validation"))
 
     def predict(model: LogisticRegression, picked: Int[Tensor, " some"]) -> dict[str, Tensor]:
         found = {"user": examples.users[picked], "label": labels[picked]}
@@ -286,43 +284,67 @@ def constant(
 
 
 def write_scores(
-    baseline: Baseline,
-    task: BaselineTask,
-    split: UInt8[Tensor, " examples"],
-    options: Options,
+    baseline: Baseline, task: BaselineTask, parts: TaskParts, options: Options
 ) -> None:
     """Write the files of one task, in the form in which `finetune` writes its own."""
-    epoch = {"pretrain_epoch": 0, "epoch": 0}
-    picked = {part: examples_of(split, part, task) for part in PARTS}
+    epoch, split = {"pretrain_epoch": 0, "epoch": 0}, torch.from_numpy(parts.parts)
+    picked = {part: examples_of(split, part) for part in PARTS}
     predictions = {part: baseline.predict(picked[part]) for part in ("validation", "test")}
     scores = [
         {**epoch, "split": part, "metric": metric, "value": float(value)}
         for part in predictions
         for metric, value in metrics_of(predictions[part]).items()
     ]
-    content = {
-        "run": baseline.run,
+    found = {"best": epoch, "facts": baseline.facts | described(parts), "scores": scores}
+    if baseline.same_as is not None:
+        found["same_as"] = baseline.same_as
+    content = about(baseline.run, task, split, options) | found
+    columns = {"example": picked["test"], **predictions["test"]}
+    write_files(content, columns, task, baseline.settings, options)
+    shown = {score["metric"]: round(score["value"], 4) for score in scores[len(scores) // 2 :]}
+    log.info("%s %s %s: test %s", task.name, baseline.run, baseline.settings, shown)
+
+
+def write_no_scores(
+    task: BaselineTask, parts: TaskParts, same_as: str | None, options: Options
+) -> None:
+    """Write the files of a task that cannot be scored, in the form of `finetune`."""
+    run = "popularity" if task.kind == "top_n" else BAGS[task.history]
+    found = {"best": None, "scores": [], "failed": parts.limit, "facts": described(parts)}
+    if same_as is not None:
+        found["same_as"] = same_as
+    content = about(run, task, torch.from_numpy(parts.parts), options) | found
+    columns = {name: torch.empty(0) for name in ("example", "user", *COLUMNS[task.kind])}
+    write_files(content, columns, task, {}, options)
+
+
+def about(
+    run: str, task: BaselineTask, split: UInt8[Tensor, " examples"], options: Options
+) -> dict[str, Any]:
+    """The first entries of a score file."""
+    return {
+        "run": run,
         "task": task.name,
         "corpus": options.store.name,
         "seed": options.seed,
         "kind": task.kind,
         "metric": task.metric,
-        "examples": {part: len(picked[part]) for part in PARTS},
-        "best": epoch,
-        "facts": baseline.facts,
-        "scores": scores,
+        "examples": {part: len(examples_of(split, part)) for part in PARTS},
     }
-    if baseline.same_as is not None:
-        content["same_as"] = baseline.same_as
-    out, chosen = Path(task.out), {"task": task._asdict(), **baseline.settings}
-    config = {**asdict(options), **chosen}
-    columns = {"example": picked["test"], **predictions["test"]}
-    user_ids = given_user_ids(options.store)
-    write_predictions(predictions_path(out), columns, content, user_ids)
+
+
+def write_files(
+    content: dict[str, Any],
+    columns: dict[str, Tensor],
+    task: BaselineTask,
+    settings: dict[str, float],
+    options: Options,
+) -> None:
+    """Write scores and predictions of the test examples, each with its record."""
+    out, config = Path(task.out), {**asdict(options), "task": task._asdict(), **settings}
+    write_predictions(predictions_path(out), columns, content, given_user_ids(options.store))
     data = task_data(options.store, options.splits, [task.name])
     inputs = fingerprints([behaviours_folder(options.store), *data])
     record(predictions_path(out), config, inputs)
     write_json(out, content)
     record(out, config, inputs, beside=[predictions_path(out)])
-    found = {score["metric"]: round(score["value"], 4) for score in scores[len(scores) // 2 :]}
-    log.info("%s %s %s: test %s", task.name, baseline.run, baseline.settings, found)

@@ -4,6 +4,7 @@ import argparse
 import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 
@@ -16,11 +17,25 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefau
         return super()._get_help_string(action)
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser, and those of its subcommands, that know `~` in every path."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.register("type", Path, home_expanded)
+
+
+def home_expanded(text: str) -> Path:
+    """A path with its `~` expanded, which shells do not do in `--flag=~/x`."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # of a user that there is not: a name that begins with `~`
+        return Path(text)
+
+
 def parser(name: str, description: str) -> argparse.ArgumentParser:
     """The parser of `userbench <name>`; `description` is the docstring of its module."""
-    return argparse.ArgumentParser(
-        prog=f"userbench {name}", description=description, formatter_class=HelpFormatter
-    )
+    return Parser(prog=f"userbench {name}", description=description, formatter_class=HelpFormatter)
 
 
 def at_least(least: int) -> Callable[[str], int]:

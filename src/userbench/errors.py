@@ -8,12 +8,14 @@ command that hangs is ended after `USERBENCH_LIMIT_MINUTES`, its stack on stderr
 import errno
 import faulthandler
 import os
+import pwd
 import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -32,6 +34,20 @@ REMEDIES = {
     errno.ENOENT: "Check the name, or run first what writes it",
     errno.EIO: f"Check the disk (dmesg) and {AGAIN}",
 }
+ALLOWED_TO_READ = f"Get permission to read it, and {AGAIN}"
+OF_READING = {
+    errno.EACCES: ALLOWED_TO_READ,
+    errno.EPERM: ALLOWED_TO_READ,
+    errno.EIO: REMEDIES[errno.EIO],
+    errno.ESTALE: f"Look whether its file system is mounted, and {AGAIN}",
+}
+
+# No refusal to read: an OSError without a number, and a seek to where a damaged file says.
+OF_CONTENT = (None, errno.EINVAL)
+
+
+class CannotWrite(OSError):
+    """The system refuses to write a file; any other OSError counts as one of reading."""
 
 
 class NotANumber(ValueError):
@@ -69,13 +85,41 @@ def describe_error(problem: Exception) -> str | None:
         what = one_line(str(problem)) or "out of memory"
         return f"{what}. Lower batch_size, or run fewer jobs at once (--cores)"
     if isinstance(problem, OSError) and problem.errno is not None:
-        where = "" if problem.filename is None else f"{os.fsdecode(problem.filename)}: "
-        why = one_line(problem.strerror or str(problem))
-        what = f"{where}{why[:1].lower()}{why[1:]}"
-        return f"{what}. {REMEDIES[problem.errno]}" if problem.errno in REMEDIES else what
+        return describe_refusal(problem)
     if isinstance(problem, ValueError | OSError):
         return one_line(str(problem))
     return None
+
+
+def describe_refusal(problem: OSError) -> str:
+    """What the system refuses, in one line: the file, why, and the remedy.
+
+    Of a file that cannot be read it names the owner: the file need not be wrong.
+    """
+    where = "" if problem.filename is None else os.fsdecode(problem.filename)
+    why = one_line(problem.strerror or str(problem))
+    why = why[:1].lower() + why[1:]
+    remedy = REMEDIES.get(problem.errno)
+    if where and problem.errno in OF_READING and not isinstance(problem, CannotWrite):
+        why = f"cannot be read ({why}; {owner_of(Path(where))})"
+        remedy = OF_READING[problem.errno]
+    what = f"{where}: {why}" if where else why
+    return f"{what}. {remedy}" if remedy else what
+
+
+def owner_of(path: Path) -> str:
+    """Whose a file is; where that cannot be seen, whose the folder is that hides it."""
+    for place in (path, *path.absolute().parents):
+        try:
+            user = place.stat().st_uid
+        except OSError:
+            continue
+        try:
+            name = pwd.getpwuid(user).pw_name
+        except KeyError:  # of another machine
+            name = f"user {user}"
+        return f"it belongs to {name}" if place == path else f"{place} belongs to {name}"
+    return "its owner is unknown"
 
 
 def one_line(text: str) -> str:
@@ -88,10 +132,25 @@ def system_error(problem: BaseException) -> int | None:
 
     Some libraries hide it in their own words: safetensors raises no OSError.
     """
-    if isinstance(problem, OSError):
+    if isinstance(problem, OSError) and problem.errno is not None:
         return problem.errno
     found = re.search(r"\(os error (\d+)\)", str(problem))
     return int(found[1]) if found else None
+
+
+def check_readable(path: Path, problem: BaseException | None = None) -> None:
+    """OSError, naming the file, where the system refuses to read it: its content may be right.
+
+    For readers that say "damaged" of what a library raises, the `problem`.
+    """
+    number = system_error(problem) if problem else None
+    if number in OF_CONTENT:
+        try:
+            path.open("rb").close()  # safetensors says "no such file" of one that it may not open
+        except OSError as refused:
+            number = refused.errno
+    if number not in OF_CONTENT:
+        raise OSError(number, os.strerror(number), os.fspath(path)) from problem
 
 
 @contextmanager

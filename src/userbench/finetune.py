@@ -7,7 +7,8 @@ userbench finetune --store DATA --splits SPLITS --run adaptssr --seed 0
 
 Beside the scores of a task it writes what it predicts of every test example, `predictions.py`. A
 fine-tuning whose loss, weights or scores are no numbers has failed: it is no candidate, and where
-all have failed, the score file says why and has no scores.
+all have failed, the score file says why and has no scores. So does that of a task that its split
+leaves too few examples to be scored (`data/limits.py`).
 One process takes any number of tasks and seeds, one after the other; `{seed}` in the `out` of a
 task, in `--init`, `--set` and `--state` stands for each seed. Several `--init` are candidates: each
 is fine-tuned and the one best on validation is tested. Without any, the model is trained end to
@@ -30,12 +31,13 @@ from userbench import command_line
 from userbench.command_line import at_least, json_object
 from userbench.data.arrays import behaviours_folder
 from userbench.data.labelled import Split, labelled_split
+from userbench.data.limits import task_parts
 from userbench.data.splits import check_task_splits, order_of_labelled, task_data
 from userbench.data.store import Batch, BehaviourStore, LabelledExamples, TargetExamples
 from userbench.encoders import EncoderOptions, Origin, build_encoder, origins_of
 from userbench.errors import NotANumber, command
 from userbench.method import configure, encoder_sizes, load_method
-from userbench.model.encoder import pick_device
+from userbench.model.encoder import UserEncoder
 from userbench.model.evaluation import evaluate, predict
 from userbench.model.losses import finite
 from userbench.model.metrics import metrics_of
@@ -45,6 +47,7 @@ from userbench.seeds import seed_of
 from userbench.training import acceleration, several_seeds
 from userbench.training.acceleration import captured, chosen
 from userbench.training.cpu_memory import bound_kernel_cache
+from userbench.training.device import pick_device
 from userbench.training.fit_files import FitOf, Tested, write_tested
 from userbench.training.gpu_share import take_device
 from userbench.training.optimizer import Adam
@@ -234,12 +237,17 @@ def finetune_on_task(
     """Fine-tune every candidate on one task; test the best epoch on validation.
 
     A candidate that fails is left out, with a warning; without any other there is nothing to test.
+    Nor is there where the task cannot be scored.
     """
     here, device = progress.task, store.items.device
     fit = FitOf(task, options.run, options.store.name, options.seed)
     examples = load_examples(task, options.store, device)
     share, seed = task.label_share, options.seed
-    split, length, stages = labelled_split(task.name, share, examples, options.splits, seed)
+    parts = task_parts(options.store, options.splits, task.name, task.kind, task.known_targets)
+    split, length, stages = labelled_split(task.name, share, examples, parts.parts, seed)
+    if parts.limit:
+        encoder = encoder_of(task, options.origins()[0], options, store.n_items)
+        return fit.not_scorable(encoder.width, split, parts, options.no_test)
     for origin in options.origins()[here.candidates :]:
         model = build_model(task, examples, stages, origin, options, store.n_items)
         # Why anew: methods draw different encoders, and would not meet the same chance from here.
@@ -274,7 +282,7 @@ def finetune_on_task(
     if here.best is None and not options.no_test:
         predictions = fit.no_predictions()
     chosen = None if here.best is None else here.chosen
-    scores = fit.scores(model["encoder"].width, split, chosen, here.scores, here.failed)
+    scores = fit.scores(model["encoder"].width, split, chosen, here.scores, here.failed, parts)
     return Tested(scores, predictions)
 
 
@@ -364,9 +372,14 @@ def build_model(
     """The encoder of a candidate and the head of a task, with their first weights."""
     seed = origin.seed(options.seed)
     torch.manual_seed(seed)
-    built = EncoderOptions(*(getattr(options, name) for name in EncoderOptions._fields))
-    device = pick_device(options.device)
-    encoder, _ = build_encoder(n_items, task.dropout, origin.init, built, device)
+    encoder = encoder_of(task, origin, options, n_items)
     head = build_head(task, examples, stages, encoder.width, encoder.config.dim, seed)
     model = torch.nn.ModuleDict({"encoder": encoder, "head": head})
     return model.to(examples.users.device)
+
+
+def encoder_of(task: Task, origin: Origin, options: Options, n_items: int) -> UserEncoder:
+    """The encoder of a candidate for a task."""
+    built = EncoderOptions(*(getattr(options, name) for name in EncoderOptions._fields))
+    device = pick_device(options.device)
+    return build_encoder(n_items, task.dropout, origin.init, built, device)[0]

@@ -33,6 +33,7 @@ from userbench.data.arrays import behaviours_folder
 from userbench.data.features import features_of
 from userbench.data.ids import user_ids
 from userbench.data.labelled import LabelledSplit, labelled_split
+from userbench.data.limits import task_parts
 from userbench.data.splits import check_task_splits, task_data
 from userbench.data.store import LabelledExamples, TargetExamples
 from userbench.data.vectors import Vectors, files_of, read_vectors
@@ -207,11 +208,18 @@ def fit_task(
 ) -> Tested:
     """Fit every candidate to one task; test the one best on validation.
 
-    A fit that fails is left out, with a warning; without any other there is nothing to test.
+    A fit that fails is left out, with a warning; without any other there is nothing to test. Nor is
+    there where the task cannot be scored.
     """
     of = FitOf(task, options.run, options.store.name, options.seed)
     examples = load_examples(task, options.store, device)
-    labelled = labelled_split(task.name, task.label_share, examples, options.splits, options.seed)
+    parts = task_parts(options.store, options.splits, task.name, task.kind, task.known_targets)
+    labelled = labelled_split(task.name, task.label_share, examples, parts.parts, options.seed)
+    width = candidates[0].vectors.values.shape[1]
+    about = {"head": head_for(task, options.head), "untrained": untrained_of(candidates)}
+    if parts.limit:
+        found = of.not_scorable(width, labelled.split, parts, options.no_test)
+        return found._replace(scores={**found.scores, **about})
     settings = HeadSettings(*(getattr(options, name) for name in HeadSettings._fields))
     found, predictions = Found(), None
     for candidate in candidates:
@@ -221,9 +229,7 @@ def fit_task(
         predictions = test(found, examples, labelled.split.test, of)
     if found.best is None and not options.no_test:
         predictions = of.no_predictions()
-    width = candidates[0].vectors.values.shape[1]
-    content = of.scores(width, labelled.split, found.chosen, found.scores, found.failed)
-    about = {"head": head_for(task, options.head), "untrained": untrained_of(candidates)}
+    content = of.scores(width, labelled.split, found.chosen, found.scores, found.failed, parts)
     return Tested({**content, **about, "without_vector": found.missing}, predictions)
 
 

@@ -43,7 +43,10 @@ def test_a_config_accepts_every_format():
         ("original_desen_age (1).csv", True),
         ("original_desen_agegroup.csv", False),
         ("my_original_desen_age.csv", False),
-        ("original_desen_age.csv.gz", False),
+        ("original_desen_age.CSV", True),
+        ("original_desen_age_3.csv.gz", True),
+        ("original_desen_age.csv.zip", False),
+        ("ORIGINAL_desen_age.csv", False),
     ],
 )
 def test_file_names(name, fits):

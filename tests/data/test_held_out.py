@@ -185,5 +185,5 @@ def test_no_user_left_is_one_clear_line(corpus, monkeypatch):
     behaviours = opened(store, 50)
     everyone = torch.ones(behaviours.n_users, dtype=torch.bool).numpy()
     monkeypatch.setattr(held_out, "alike", lambda hashes, picked: everyone)
-    with pytest.raises(ValueError, match="0 users are left of the train part of pre-training"):
+    with pytest.raises(ValueError, match="of 300 users 0 are left for training"):
         held_out.without_test_users(store, splits, ["age"], behaviours)

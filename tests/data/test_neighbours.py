@@ -188,7 +188,7 @@ def test_errors_on_the_command_line(tiny, tmp_path, arguments, reason):
 
 def test_corpora_that_cannot_be_used(tiny, tmp_path):
     """If wrong: splits of another store choose the users, or an empty table is written."""
-    (tmp_path / "original_desen_pretrain.csv").write_text("1\n2\n3\n" * 4)
+    (tmp_path / "original_desen_pretrain.csv").write_text("1,1\n2,2\n3,3\n" * 4)
     write_store(tmp_path, "ttl", {}, tmp_path / "store")
     write_splits(tmp_path / "store", [], "user", 0, tmp_path / "splits")
     for folder, reason in [(tiny, "drawn for another store"), (tmp_path, "no user has two")]:

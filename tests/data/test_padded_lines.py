@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from permissions import folder_of_everybody, of_another_user
 
 from userbench.data import padded_lines
 from userbench.data.format import BadRows, RawFile, Rows, find_file
@@ -280,8 +281,27 @@ def test_damaged_zip(tmp_path, damage):
 def test_unreadable_file(tmp_path):
     """If wrong: a file that vanishes between finding and reading ends in a traceback."""
     file = RawFile(tmp_path / "gone.csv", "", SOURCES["age"])
-    with pytest.raises(ValueError, match=r"gone\.csv: cannot be read \(No such file"):
+    with pytest.raises(FileNotFoundError, match=r"gone\.csv"):
         list(read_rows(file, BadRows()))
+
+
+def test_a_zip_that_may_not_be_read_is_a_zip():
+    """If wrong: the zip of another user is "neither a folder nor a zip"."""
+    with folder_of_everybody() as folder:
+        path = folder / "data.zip"
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("original_desen_pretrain.csv", "1\n")
+        path.chmod(0)
+        message = of_another_user(lambda: find_file(path, "ttl", "pretrain"))
+    assert message.startswith("PermissionError") and "data.zip" in message
+
+
+def test_a_folder_that_may_not_be_listed_is_not_empty():
+    """If wrong: a raw file in the folder of another user "is not there"."""
+    with folder_of_everybody() as folder:
+        (folder / "raw").mkdir(mode=0)
+        message = of_another_user(lambda: find_file(folder, "ttl", "pretrain"))
+        assert message.startswith("PermissionError") and "raw" in message
 
 
 def test_real_excerpt(ttl10k):

@@ -185,16 +185,6 @@ def test_command(corpus, tmp_path):
     assert contents(out) == contents(tmp_path / "direct")
 
 
-def test_too_few_examples(tmp_path):
-    """If wrong: a part is empty, and training or evaluation fails later and elsewhere."""
-    users = "".join(f"{item}\n" for item in range(1, 21))
-    (tmp_path / "original_desen_pretrain.csv").write_text(users)
-    (tmp_path / "original_desen_age.csv").write_text("1,,1\n2,,2\n")
-    write_store(tmp_path, "ttl", {"age": "age"}, tmp_path / "store")
-    with pytest.raises(ValueError, match="age: 2 examples are too few to split"):
-        write_splits(tmp_path / "store", ["age"], "interaction", 0, tmp_path / "splits")
-
-
 SHARES = (0.001, 0.01, 0.1, 0.3, 0.35, 0.9, 0.999, 1.0)
 # A class of most, some of a few, one of a single example.
 STRATA = torch.tensor([0] * 180 + [1] * 90 + [2] * 45 + [3] * 9 + [4] * 6 + [5])
@@ -301,16 +291,6 @@ def test_given_parts_are_copied(corpus, tmp_path, by):
     manifest = arrays.read_manifest(tmp_path / "splits/tasks/age")
     assert manifest["counts"] == {"train": 3, "validation": 2, "test": 2}
     assert manifest["parts"] == "given" and "seed" not in manifest
-
-
-@pytest.mark.parametrize("empty", range(3))
-def test_an_empty_given_part_is_refused(corpus, tmp_path, empty):
-    """If wrong: a fine-tuning fails later, or reports scores of no example."""
-    examples = with_parts(corpus, tmp_path, [part for part in (0, 1, 2, 2) if part != empty])
-    name = ("train", "validation", "test")[empty]
-    with pytest.raises(ValueError, match=f"tasks/age: none of its . examples is in {name}"):
-        draw_splits.write_task_split(examples, "user", 7, tmp_path / "splits/tasks/age")
-    assert not (tmp_path / "splits").exists()
 
 
 @pytest.mark.parametrize("key", ["ids", "held_out"])

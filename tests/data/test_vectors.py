@@ -1,6 +1,8 @@
 """Files of user vectors, as they are written and as other programs write them."""
 
+import errno
 import json
+import os
 
 import numpy as np
 import pandas as pd
@@ -261,3 +263,17 @@ def test_metadata_of_others_do_not_matter(tmp_path, values, metadata):
     table = table.replace_schema_metadata({b"userbench": metadata})
     pq.write_table(table, tmp_path / "v.parquet")
     assert read_vectors(tmp_path / "v.parquet").about in ({}, {"run": "x"})
+
+
+def test_arrays_are_read_where_files_cannot_be_mapped(tmp_path, monkeypatch):
+    """Wrong: on some file systems in user space, no store is written and no vector read."""
+    from userbench.data.arrays import describe_arrays, save_array
+    from userbench.data.vectors import load_array
+
+    def refuse(*_, **__):
+        raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
+
+    monkeypatch.setattr("mmap.mmap", refuse)
+    save_array(tmp_path / "v.npy", np.arange(6).reshape(3, 2))
+    assert np.array_equal(load_array(tmp_path / "v.npy"), [[0, 1], [2, 3], [4, 5]])
+    assert describe_arrays(tmp_path)["v.npy"]["shape"] == [3, 2]

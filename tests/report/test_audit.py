@@ -197,6 +197,26 @@ def test_a_flipped_bit_is_found(results):
     assert "toy/finetune/mlm/age/seed1.json" not in broken  # that was made from the other seed
 
 
+def test_what_may_not_be_read_is_called_unreadable(results, monkeypatch):
+    """Wrong: a file of another user counts as changed, or ends the audit."""
+    from userbench.results import artifact
+
+    closed = [results / name for name in ("toy/scores.csv", "toy/data/ttl/behaviours/items.npy")]
+    read = artifact.sha256
+
+    def refuse(path: Path) -> str:
+        if path in closed:
+            raise PermissionError(13, "Permission denied", str(path))
+        return read(path)
+
+    monkeypatch.setattr(artifact, "sha256", refuse)
+    broken, output = audited(results)
+    for path in closed:
+        assert f"{path}: cannot be read (permission denied; it belongs to " in output
+    for wrong in ("was changed", "not as", "made from another", "of another"):
+        assert wrong not in output
+
+
 @pytest.mark.parametrize("forged", [False, True])
 def test_an_edited_cell_is_found(results, forged):
     """Also where whoever edited it has put the new checksum into the record."""
@@ -317,6 +337,21 @@ def test_doubts_are_notes(results):
         "1 artefacts were made from a changed source tree" in output
         or "artefacts were made" in output
     )
+
+
+def test_code_that_git_could_not_tell_is_not_outside_a_checkout(tmp_path):
+    """If wrong: of results from a node without git, the audit says what is not so."""
+    from userbench.report.audit.experiment import Audit
+
+    audit = Audit(tmp_path)
+    states = {"a": {"unknown": "git cannot be run here"}, "b": {}, "c": {"commit": "0" * 40}}
+    audit.records = {tmp_path / name: {"git": git} for name, git in states.items()}
+    audit.compare_origins()
+    assert [finding.what for finding in audit.findings] == [
+        "1 artefacts name no commit: made outside a checkout",
+        "the code of 1 artefacts is not known: git cannot be run here",
+        "made by several code versions: 000000000000 (1)",
+    ]
 
 
 def test_tables_of_a_command_that_is_gone_are_noted(results):

@@ -1,9 +1,13 @@
 import hashlib
 import json
 import os
+import signal
+import stat
 import subprocess
 import sys
+import tempfile
 import time
+from unittest.mock import Mock
 
 import pytest
 
@@ -47,7 +51,21 @@ def test_record_traces_an_artefact(tmp_path):
     assert record["libraries"]["torch"]
     assert record["hardware"]["cores"] >= 1
     assert record["wall_seconds"] > 0
-    assert "commit" in record["git"] or record["git"] == {}
+    assert record["git"] == {} or record["git"].keys() & {"commit", "unknown"}
+
+
+def test_a_question_about_the_machine_ends_no_command(monkeypatch):
+    """If wrong: hours of training are lost where /proc is hidden, or another job has the GPU."""
+
+    def refuse():
+        raise OSError(13, "Permission denied", "/proc/meminfo")
+
+    monkeypatch.setattr(artifact.psutil, "virtual_memory", refuse)
+    busy = "CUDA error: all CUDA-capable devices are busy\nCompile with `TORCH_USE_CUDA_DSA`"
+    monkeypatch.setattr(artifact, "gpu_name", Mock(side_effect=RuntimeError(busy)))
+    found = artifact.hardware()
+    assert "Permission denied" in found["memory_gib"]
+    assert found["gpu"].startswith("unknown (CUDA error: all CUDA-capable devices are busy Compile")
 
 
 def test_a_duration_counts_from_the_start_of_the_process():
@@ -115,3 +133,67 @@ def test_what_a_killed_writer_left_is_deleted(tmp_path, dead):
     with artifact.atomic(path) as partial:
         partial.mkdir()
     assert sorted(tmp_path.iterdir()) == sorted([path, *stays])
+
+
+def write_tensors(partial):
+    """A checkpoint, in a file that safetensors itself renames."""
+    import torch
+    from safetensors.torch import save_file
+
+    save_file({"x": torch.zeros(3)}, partial)
+
+
+def write_private_file(partial):
+    """A folder with a file that only its owner may read, as `tempfile` makes them."""
+    partial.mkdir()
+    with tempfile.NamedTemporaryFile(dir=partial, delete=False):
+        pass
+
+
+@pytest.mark.parametrize("write", [write_tensors, write_private_file])
+@pytest.mark.parametrize("umask", [0o002, 0o077])
+def test_every_artefact_has_the_mode_that_the_umask_gives(write, umask, tmp_path):
+    """Wrong: a group cannot read the checkpoints that one of it has trained."""
+    before = os.umask(umask)
+    try:
+        with artifact.atomic(tmp_path / "x") as partial:
+            write(partial)
+        for path in (tmp_path / "x", *(tmp_path / "x").rglob("*")):
+            usual = (0o777 if path.is_dir() else 0o666) & ~umask
+            assert stat.S_IMODE(path.stat().st_mode) == usual, path
+    finally:
+        os.umask(before)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from userbench.results.artifact import atomic
+with atomic(Path(sys.argv[1])) as partial:
+    partial.with_name(".tmpA7bC").write_text("half")  # the name that safetensors writes under
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_library_of_a_killed_writer_left_is_deleted(tmp_path):
+    """Wrong: after a kill, half a checkpoint stays for ever under a name that nobody knows."""
+    path = tmp_path / "epoch1.safetensors"
+    run = subprocess.run([sys.executable, "-c", KILLED, str(path)])
+    assert run.returncode == -signal.SIGKILL
+    assert list(tmp_path.rglob(".tmp*"))
+    artifact.write_text(path, "whole")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_partial_file_that_is_still_written_is_kept(tmp_path):
+    """Wrong: after a day, another host deletes what a long job is writing into its folder."""
+    partial = tmp_path / ".x.another.1.partial"
+    partial.mkdir()
+    (partial / "x").write_text("half")
+    os.utime(partial, (0, 0))
+    artifact.write_text(tmp_path / "x", "other")
+    assert partial.exists()
+    os.utime(partial / "x", (0, 0))
+    os.utime(partial, (0, 0))
+    artifact.write_text(tmp_path / "x", "other")
+    assert not partial.exists()

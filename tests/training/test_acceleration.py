@@ -391,12 +391,13 @@ def run_loops(tiny, out, *flags):
 
 def test_loops_replay_what_they_would_have_done(tiny, tmp_path, monkeypatch):
     """A captured loop with stale users, or an optimizer outside of it, would end elsewhere."""
-    from userbench import finetune, pretrain
+    from userbench import encoders, finetune, pretrain
 
     expected = run_loops(tiny, tmp_path / "none")
     for loop in (pretrain, finetune):
         monkeypatch.setattr(loop, "captured", lambda step, capture: Recorded(step))
-        monkeypatch.setattr(loop, "accelerate", lambda *_: None)  # it wants a GPU
+    for module in (encoders, pretrain):
+        monkeypatch.setattr(module, "accelerate", lambda *_: None)  # it wants a GPU
     assert run_loops(tiny, tmp_path / "graph", "--capture", "graph") == expected
 
 

@@ -48,7 +48,7 @@ def test_damage_is_found(encoder, tmp_path):
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     with pytest.raises(ValueError, match="checksum differs"):
         load(path)
-    with pytest.raises(ValueError, match="cannot be read"):
+    with pytest.raises(FileNotFoundError, match=r"absent\.safetensors"):
         load(tmp_path / "absent.safetensors")
 
 

@@ -1,5 +1,7 @@
 """Leases of GPUs that are not there, between real processes."""
 
+import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -149,7 +151,7 @@ def test_a_symbolic_link_is_no_slot(tmp_path):
     precious.write_text("results")
     (tmp_path / "gpu-0-0").symlink_to(precious)
     with pytest.raises(OSError):
-        gpu_lease.try_lock(tmp_path / "gpu-0-0")
+        gpu_lease.try_lock(tmp_path / "gpu-0-0", str(os.getpid()))
     assert precious.read_text() == "results"
 
 
@@ -157,7 +159,26 @@ def test_a_slot_names_its_process_also_while_others_want_it(tmp_path):
     """Wrong: who asks for a slot erases who has it."""
     from userbench.training import gpu_lease
 
-    first = gpu_lease.try_lock(tmp_path / "gpu-0-0")
-    assert gpu_lease.try_lock(tmp_path / "gpu-0-0") is None
+    first = gpu_lease.try_lock(tmp_path / "gpu-0-0", str(os.getpid()))
+    assert gpu_lease.try_lock(tmp_path / "gpu-0-0", str(os.getpid())) is None
     assert (tmp_path / "gpu-0-0").read_text() == f"{os.getpid()}\n"
     first.release()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_without_locks_a_training_goes_on_and_says_so(number, tmp_path, monkeypatch, caplog):
+    """Wrong: where the folder of leases cannot be locked, every training stops."""
+    from userbench.training import gpu_lease
+
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.delenv(gpu_lease.VISIBLE, raising=False)
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    monkeypatch.setattr(gpu_lease, "folder", lambda: tmp_path)
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    gpu_lease.lease_gpu("auto", 2)
+    assert not gpu_lease.held and gpu_lease.VISIBLE not in os.environ
+    (line,) = caplog.messages
+    assert line.startswith(f"{tmp_path}/gpu-0-0: its file system has no locks (")
+    assert "Trainings are not kept from sharing a GPU: run one at a time" in line

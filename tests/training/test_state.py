@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from permissions import folder_of_everybody, of_another_user
 from repository import ROOT
 from safetensors.torch import save_file
 from small_runs import content, data_flags, finetune, pretrain, seeds_flags
@@ -211,23 +212,46 @@ def test_saving_moves_no_bit(tiny, tmp_path, deferred, monkeypatch):
     assert len(saved) > 40
 
 
-def test_sigterm_saves_and_ends(tiny, tmp_path, caplog):
-    """One line says what to do, the status is that of SIGTERM, and nothing done is lost."""
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_sigterm_and_sighup_save_and_end(number, tiny, tmp_path, caplog):
+    """One line says what to do, the status is that of the signal, and nothing done is lost."""
 
     def command(*flags):
         both = [*seeds_flags((0, 1)), "--state", str(tmp_path / "state/{seed}")]
         pretrain(tiny, tmp_path / "out/{seed}", *both, *flags)
 
     with caplog.at_level("INFO", logger="userbench"):
-        with at_steps(signal=9, number=signal.SIGTERM), pytest.raises(SystemExit) as stop:
+        with at_steps(signal=9, number=number), pytest.raises(SystemExit) as stop:
             command()
-        assert stop.value.code == 128 + signal.SIGTERM
-        assert "stopped by SIGTERM. Run the same command again" in caplog.records[-1].message
-        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+        assert stop.value.code == 128 + number
+        assert f"stopped by {number.name}. Run the same command again" in caplog.messages[-1]
+        assert signal.getsignal(number) == signal.SIG_DFL
         caplog.clear()
         command()
     assert "seed 0 resumes after epoch 3, step 6" in caplog.text  # both epochs are done
     assert "seed 1 resumes after epoch 1, step 3" in caplog.text
+
+
+def test_a_hang_up_that_is_ignored_ends_nothing(tiny, tmp_path):
+    """Wrong: a training under nohup ends with the connection all the same."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with at_steps(signal=2, number=signal.SIGHUP):
+            pretrain(tiny, tmp_path / "out", "--state", str(tmp_path / "state"))
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert (tmp_path / "out/curve.json").exists()
+
+
+def test_a_later_signal_does_not_hide_the_one_that_ends():
+    """Wrong: SIGTERM and then SIGUSR1, within one step, and the training goes on."""
+    from userbench.training.state import SavedProgress, TrainingState
+
+    state = TrainingState(0, None, {}, [0])
+    state.progress = SavedProgress()
+    for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGUSR1):
+        state.note(number, None)
+    assert state.signal == signal.SIGTERM
 
 
 def test_sigusr1_saves_and_goes_on(tiny, tmp_path, monkeypatch):
@@ -244,6 +268,21 @@ def test_sigusr1_saves_and_goes_on(tiny, tmp_path, monkeypatch):
         pretrain(tiny, tmp_path / "out", "--state", str(tmp_path / "state"))
     assert saved == [2]
     assert (tmp_path / "out/curve.json").exists() and not (tmp_path / "state").exists()
+
+
+def test_a_state_that_may_not_be_read_is_kept():
+    """Wrong: a state that another user wrote is deleted, and days of training with it."""
+    from userbench.training.state_file import StateFile
+
+    with folder_of_everybody() as folder:
+        state = StateFile(folder / "state", {})
+        state.save({"step": 1}, [])
+        state.folder.chmod(0o777)  # others may delete what they may not read
+        state.path.chmod(0)
+        message = of_another_user(state.load)
+        assert message.startswith("PermissionError") and "state.safetensors" in message
+        state.path.chmod(0o600)
+        assert state.load() == {"step": 1}
 
 
 def test_a_state_that_cannot_be_written_ends_no_training(tiny, tmp_path, caplog, monkeypatch):

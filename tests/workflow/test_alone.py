@@ -1,5 +1,7 @@
 """One workflow at a time in a folder of results: the lock, between real processes."""
 
+import errno
+import fcntl
 import os
 import signal
 import socket
@@ -66,3 +68,40 @@ def test_the_lock_follows_no_link(tmp_path):
     with pytest.raises(OSError):
         claim(tmp_path)
     assert (tmp_path / "precious").read_text() == "data"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_without_locks_a_workflow_goes_on_and_says_so(number, tmp_path, monkeypatch, caplog):
+    """Wrong: on a shared file system without locks, no workflow runs at all."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    assert claim(tmp_path) is None
+    assert caplog.messages == [
+        f"{tmp_path}: its file system has no locks ({os.strerror(number)}). A second workflow "
+        "there is not refused: start one at a time"
+    ]
+
+
+HUNG_UP = """
+import signal, sys
+from userbench.workflow.alone import end_on_hang_up
+signal.signal(signal.SIGHUP, signal.SIG_IGN if sys.argv[1] == "nohup" else signal.SIG_DFL)
+end_on_hang_up()
+signal.signal(signal.SIGTERM, lambda *_: print("as SIGTERM"))  # Snakemake sets its own later
+signal.raise_signal(signal.SIGHUP)
+print("goes on")
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "said"), [("ssh", "as SIGTERM\ngoes on\n"), ("nohup", "goes on\n")]
+)
+def test_a_hang_up_ends_a_workflow_as_sigterm_does(how, said):
+    """Wrong: a lost connection leaves Snakemake's locks, or ends a workflow under nohup."""
+    call = [sys.executable, "-c", HUNG_UP, how]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    run = subprocess.run(call, env=environment, capture_output=True, text=True)
+    assert (run.stdout, run.returncode) == (said, 0), run.stderr

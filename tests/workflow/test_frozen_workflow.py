@@ -152,7 +152,7 @@ def test_vectors_given_in_again_get_the_scores_of_their_run(checkout, tmp_path):
             tables = [pq.read_table(file.with_suffix(".predictions.parquet")) for file in files]
             assert tables[0].equals(tables[1])
     table = (checkout / "results/frozen.md").read_text()
-    assert "| Mine |" in table and "- Mine is vectors that were given" in table
+    assert "| Mine |" in table and "- Vectors that were given: Mine." in table
 
     given = tmp_path / "ttl/seed1.parquet"
     given.write_bytes(given.read_bytes())

@@ -5,10 +5,13 @@ import shutil
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 from repository import ROOT
 from snakemake_calls import config_flags, snakemake
+
+from userbench.workflow import device as workflow_device
 
 
 def rules(folder, executor="local", **given):
@@ -16,7 +19,7 @@ def rules(folder, executor="local", **given):
     asked = {"device": "auto", "gres": None, "jobs_per_gpu": 1}
     asked |= {"limit_minutes": 9, "seeds_together": False}
     names = {
-        **{"OUT": str(folder), "Path": Path, "shutil": shutil, "sys": sys, "SEEDS": [0, 1, 2]},
+        **{"OUT": str(folder), "Path": Path, "sys": sys, "SEEDS": [0, 1, 2]},
         **{"SOURCE": "a.yaml", "or_stop": lambda ask, *words: ask(*words)},
         "CONFIG": SimpleNamespace(**asked | given),
         "shell": SimpleNamespace(prefix=lambda text: None),
@@ -24,6 +27,7 @@ def rules(folder, executor="local", **given):
             global_resources={},
             local_exec=executor == "local",
             remote_exec=executor == "a job of a cluster",
+            is_main_process=True,
         ),
     }
     exec((ROOT / "workflow/rules/resources.smk").read_text(), names)
@@ -95,10 +99,16 @@ def test_a_plan_that_is_none_is_one_line(checkout):
     ],
 )
 def test_who_asks_for_a_gpu(
-    tmp_path, monkeypatch, executor, given, on_gpu_host, gpus, gres, device
+    tmp_path, monkeypatch, capsys, executor, given, on_gpu_host, gpus, gres, device
 ):
-    monkeypatch.setattr(shutil, "which", lambda _: "/bin/x" if on_gpu_host else None)
+    """Torch is asked at most once, and only where trainings run on this machine by `auto`."""
+    here = workflow_device.Chosen("cuda" if on_gpu_host else "cpu", "what torch answered")
+    ask = Mock(return_value=here)
+    monkeypatch.setattr(workflow_device, "chosen_device", ask)
     found = rules(tmp_path, executor=executor, **given)
     asked = found.needs("finetune", "ttl")
     assert (asked["gpu"](CLUE), asked["gres"](CLUE), found.device(CLUE)) == (gpus, gres, device)
     assert not found.needs("behaviours").keys() & {"gpu", "gres"}
+    by_torch = executor == "local" and "device" not in given
+    said = "Device auto: what torch answered.\n" if by_torch else ""
+    assert ask.call_count == by_torch and capsys.readouterr().err == said

@@ -7,7 +7,7 @@ from userbench.workflow.sources import part_sources, sources
 
 def code(name):
     """Source files that `userbench.<name>` is made of."""
-    return [os.path.relpath(path, workflow.basedir) for path in or_stop(sources, name)]
+    return [os.path.relpath(path, ROOT) for path in or_stop(sources, name)]
 
 
 def with_format(name):
@@ -31,7 +31,7 @@ def method_code(run):
     parts = [("methods", method)] if method else []
     parts += [("views", views["kind"])] if "kind" in views else []
     files = (path for part in parts for path in or_stop(part_sources, *part))
-    return sorted({os.path.relpath(path, workflow.basedir) for path in files})
+    return sorted({os.path.relpath(path, ROOT) for path in files})
 
 
 def figure_code(figure):

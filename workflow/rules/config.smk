@@ -10,10 +10,18 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
+# Why resolved: a checkout may be reached through a link.
+ROOT = Path(workflow.basedir).resolve()
+if "{" in str(ROOT) or "}" in str(ROOT):
+    raise WorkflowError(f"{ROOT}: Snakemake takes braces for wildcards. Rename this folder")
 spec = importlib.util.find_spec("userbench")
-if spec is None or not Path(spec.origin).is_relative_to(workflow.basedir):
-    raise WorkflowError("userbench is not installed from this folder. Run: pip install -e .")
+if spec is None:
+    raise WorkflowError("userbench is not installed. Run: pip install -e .")
+if not Path(spec.origin).resolve().is_relative_to(ROOT):
+    where = f"userbench is installed from {spec.origin}, not from {ROOT}"
+    raise WorkflowError(f"{where}. Run there: pip install -e .")
 
+from userbench.errors import describe_error
 from userbench.experiment import settings
 from userbench.experiment.check import read_experiment, resolve_checked
 from userbench.experiment.figures import figures
@@ -27,11 +35,13 @@ SOURCE = ", ".join(map(str, workflow.configfiles)) or "the config"
 
 
 def or_stop(ask, *words):
-    """What a function returns; its ValueError stops the workflow in one line."""
+    """What a function returns; an error of the user or the system stops the workflow in one line."""
     try:
         return ask(*words)
     except ValueError as problem:
         raise WorkflowError(str(problem))
+    except OSError as problem:
+        raise WorkflowError(describe_error(problem))
 
 
 def either(names):

@@ -146,13 +146,14 @@ rule task_split:
         **needs("task_split"),
     params:
         seed=CONFIG.splits.seed,
+        kind=lambda w, output: TASKS[w.task].kind,
         examples=subpath(input.examples, parent=True),
         out=subpath(output[0], parent=True),
     message:
         "Split the examples of task {wildcards.task}"
     shell:
         "python -m userbench split examples --examples {params.examples}"
-        " --by {wildcards.by} --seed {params.seed} --out {params.out} > {log} 2>&1"
+        " --kind {params.kind} --by {wildcards.by} --seed {params.seed} --out {params.out} > {log} 2>&1"
 
 
 rule neighbours:

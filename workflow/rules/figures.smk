@@ -58,7 +58,8 @@ for figure in FIGURES.values():
             "../../environment.yml"
         params:
             figure=figure.file,
-            caption=f"{figure.title}. {figure.caption}",
+            # Why a function: braces of a param that is a text are wildcards.
+            caption=lambda w, figure=figure: f"{figure.title}. {figure.caption}",
             measured=measurement_flags(figure),
             out=lambda w, output: output.svg.removesuffix(".svg"),
         message:

@@ -36,7 +36,8 @@ for row in encoders_of(EXPERIMENT):
             run=row,
             store=subpath(input.behaviours, ancestor=2),
             encoder=json.dumps(settings.encoder_sizes(EXPERIMENT, row)),
-            method=settings.method_flags(EXPERIMENT, row),
+            # Why a function: braces of a param that is a text are wildcards.
+            method=lambda w, row=row: settings.method_flags(EXPERIMENT, row),
             checkpoints=lambda w, row=row: checkpoints_flag(row, w.corpus),
             starts=settings.starts_flag(EXPERIMENT, row),
             out=lambda w, row=row: VECTORS.format(
@@ -48,8 +49,8 @@ for row in encoders_of(EXPERIMENT):
         message:
             f"Write the user vectors of {row} on {{wildcards.corpus}}"
         shell:
-            "python -m userbench embed --store {params.store} --run {params.run} {params.method:q}"
-            " {params.checkpoints} {params.starts} --encoder {params.encoder:q}"
+            "python -m userbench embed --store {params.store} --run {params.run:q} {params.method:q}"
+            " {params.checkpoints:q} {params.starts} --encoder {params.encoder:q}"
             " --seed {params.seeds} --device {params.device} --out {params.out} > {log} 2>&1"
 
 
@@ -130,8 +131,8 @@ for corpus_name in CORPORA:
             "Train heads on the vectors of {wildcards.run}, seed {params.seeds}"
         shell:
             "python -m userbench frozen --store {params.store} --splits {params.splits}"
-            " --run {wildcards.run} --vectors {params.vectors:q} {params.head}"
-            " --seed {params.seeds} --order {params.order} --max-bad-rows {params.max_bad_rows}"
+            " --run {wildcards.run} --vectors {params.vectors:q} {params.head:q}"
+            " --seed {params.seeds} --order {params.order:q} --max-bad-rows {params.max_bad_rows}"
             " --device {params.device} {params.tasks:q} > {log} 2>&1"
 
     rule:
@@ -168,8 +169,8 @@ for corpus_name in CORPORA:
             "Train heads on item counts"
         shell:
             "python -m userbench frozen --store {params.store} --splits {params.splits}"
-            " --run {params.run} --vectors {input.vectors} {params.head} --seed {params.seed}"
-            " --order {params.order} --device {params.device} {params.tasks:q} > {log} 2>&1"
+            " --run {params.run:q} --vectors {input.vectors} {params.head:q} --seed {params.seed}"
+            " --order {params.order:q} --device {params.device} {params.tasks:q} > {log} 2>&1"
 
 
 rule frozen_scores:

@@ -1,8 +1,10 @@
 # What a job asks of a cluster: time, memory, and where it trains a GPU.
 # In:  results/<experiment>/plan.json, where `userbench plan --json` has written it
 # A machine that runs its jobs itself looks at `gpu` alone (profiles/default).
-import shutil
+import shlex
+from functools import cache
 
+from userbench.workflow.device import chosen_device
 from userbench.workflow.needs import needs as needs_of
 from userbench.workflow.needs import read_plan
 
@@ -15,13 +17,16 @@ if "gpu" in workflow.global_resources:
     places = workflow.global_resources["gpu"].value * CONFIG.jobs_per_gpu
     workflow.register_resource("gpu", places)
 
+# Why doubled: the prefix is formatted, as commands are.
+BIN = shlex.quote(str(Path(sys.executable).parent)).replace("{", "{{").replace("}", "}}")
 # Why: `python` in a rule is the Python that runs Snakemake, its environment activated or not. And a
 # shell without the trap dies of a SIGTERM to all processes of a job (Slurm sends it before the time
-# is up) and ends the job, while its training still saves what it has.
+# is up), or of the SIGHUP of a lost connection, and ends the job, while its training still saves what
+# it has.
 shell.prefix(
-    f'export PATH="{Path(sys.executable).parent}:$PATH"'
+    f'export PATH={BIN}:"$PATH"'
     f" USERBENCH_JOBS_PER_GPU={CONFIG.jobs_per_gpu}"
-    f" USERBENCH_LIMIT_MINUTES={CONFIG.limit_minutes:g}; trap : TERM; "
+    f" USERBENCH_LIMIT_MINUTES={CONFIG.limit_minutes:g}; trap : TERM HUP; "
 )
 
 
@@ -50,11 +55,20 @@ def on_cluster():
     return workflow.remote_exec or not workflow.local_exec
 
 
+@cache
+def device_here():
+    """What `auto` is on this machine; said once."""
+    chosen = or_stop(chosen_device)
+    if workflow.is_main_process:
+        print(f"Device auto: {chosen.sentence}.", file=sys.stderr)
+    return chosen.device
+
+
 def device(wildcards):
     """The device of a training; `auto` on a cluster is a GPU, though the submit host has none."""
     if CONFIG.device != "auto":
         return CONFIG.device
-    return "cuda" if on_cluster() or shutil.which("nvidia-smi") else "cpu"
+    return "cuda" if on_cluster() else device_here()
 
 
 def gpus(wildcards):

@@ -25,6 +25,7 @@ A user is a row of the pre-training file; a task row belongs to the user with th
 example is a row of a label task or a (user, target) pair.
 """
 
+import errno
 import json
 import os
 import re
@@ -39,6 +40,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
+from userbench.errors import check_readable
 from userbench.results.artifact import (
     CHECKSUMS,
     MANIFEST,
@@ -46,6 +48,7 @@ from userbench.results.artifact import (
     atomic,
     environment,
     fingerprint,
+    read_bytes,
     sha256,
     write_json,
 )
@@ -138,11 +141,21 @@ def save_array(path: Path, array: np.ndarray) -> None:
         np.save(SimpleNamespace(write=file.write), array, allow_pickle=False)
 
 
+def map_array(path: Path) -> np.ndarray:
+    """An array of a file, mapped, or read where the file system maps no files; nothing pickled."""
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except OSError as problem:
+        if problem.errno != errno.ENODEV:  # of some file systems in user space
+            raise
+        return np.load(path, allow_pickle=False)
+
+
 def describe_arrays(folder: Path) -> dict[str, Any]:
     """Shape, type and checksum of every array of a folder, and the checksum of every table."""
     described = {p.name: {"sha256": sha256(p)} for p in sorted(folder.glob("*.parquet"))}
     for path in sorted(folder.rglob("*.npy")):
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = map_array(path)
         described[path.relative_to(folder).as_posix()] = {
             "shape": list(array.shape),
             "dtype": str(array.dtype),
@@ -174,7 +187,7 @@ def read_object(folder: Path, name: str, needed: str) -> dict[str, Any]:
     if not path.is_file():
         raise ValueError(f"{path}: does not exist. Run the command that writes {folder}")
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_bytes(path))
         if not isinstance(content, dict) or needed not in content:
             raise ValueError(f"{needed} is missing")
     except ValueError as error:
@@ -205,6 +218,7 @@ def read_array(folder: Path, name: str) -> np.ndarray:
     try:
         return np.load(path, allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
+        check_readable(path, error)
         raise ValueError(f"{path}: not an array ({error}). {remedy(folder)}") from None
 
 

@@ -19,7 +19,10 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from jaxtyping import Int32, Int64
 
+from userbench.data.compressed import SUFFIXES
 from userbench.data.raw_bytes import explained
+from userbench.data.raw_files import files_in, zip_members
+from userbench.errors import check_readable
 
 FOLDER = Path(__file__).with_name("formats")
 INT32_MAX = 2**31 - 1
@@ -89,7 +92,7 @@ class RawFile:
     @property
     def name(self) -> str:
         """File name without folders."""
-        return Path(self.member or self.path).name
+        return Path(self.member.replace("\\", "/") or self.path).name
 
     def described(self) -> dict[str, Any]:
         """The entry of this file in a manifest, after it was read."""
@@ -132,21 +135,24 @@ def find_source(format: str, source: str) -> Source:
 def find_file(raw: Path, format: str, source: str) -> RawFile:
     """Find a source's file in a folder or a zip, at any depth, whatever suffix its stem has.
 
+    One that is compressed, or ends in .CSV, counts where there is no other.
+
     Raises:
         ValueError: `raw` is neither folder nor zip, or holds no such file or more than one.
     """
     facts = find_source(format, source)
     if raw.is_dir():
-        found = [RawFile(path, "", facts) for path in sorted(raw.rglob("*.csv")) if path.is_file()]
+        found = [RawFile(path, "", facts) for path in sorted(files_in(raw))]
     elif zipfile.is_zipfile(raw):
-        with explained(raw), zipfile.ZipFile(raw) as archive:
-            members = [member.filename for member in archive.infolist() if not member.is_dir()]
-            found = [RawFile(raw, member, facts) for member in sorted(members)]
+        with explained(raw):
+            found = [RawFile(raw, member, facts) for member in zip_members(raw).values()]
     elif raw.exists():
+        check_readable(raw)
         raise ValueError(f"{raw}: neither a folder nor a zip. Pass the folder of the raw files")
     else:
         raise ValueError(f"{raw}: does not exist. Pass the folder or zip of the raw files")
     found = [file for file in found if is_named_after(facts, file.name)]
+    found = [file for file in found if file.name.endswith(".csv")] or found
     if not found:
         raise ValueError(f"{raw}: holds no {facts.stem}.csv. Pass the folder or zip that has it")
     if len(found) > 1:
@@ -159,4 +165,5 @@ def find_file(raw: Path, format: str, source: str) -> RawFile:
 
 def is_named_after(source: Source, name: str) -> bool:
     """Whether a file name is the source's stem, with or without a suffix such as `_3`."""
-    return re.fullmatch(rf"{re.escape(source.stem)}([^A-Za-z].*)?\.csv", name) is not None
+    ending = rf"(?i:\.csv(\.({'|'.join(SUFFIXES)}))?)"
+    return re.fullmatch(rf"{re.escape(source.stem)}([^A-Za-z].*)?{ending}", name) is not None

@@ -16,6 +16,7 @@ from jaxtyping import Bool, UInt8, UInt64
 from torch import Tensor
 
 from userbench.data.arrays import example_users, examples_folder
+from userbench.data.limits import check_users
 from userbench.data.splits import (
     TEST,
     TRAIN,
@@ -43,8 +44,10 @@ class Parts(NamedTuple):
 
 
 def pretraining_parts(splits: Path) -> Parts:
-    """The split of all users."""
-    return Parts(load_user_split(splits), {})
+    """The split of all users; ValueError for fewer than two to train on, or to validate on."""
+    parts = load_user_split(splits)
+    check_users(parts.numpy(), f"{splits} is of too few users: use more data")
+    return Parts(parts, {})
 
 
 def without_test_users(
@@ -101,12 +104,9 @@ def removed(
         "left": {n: int((left == part).sum()) for n, part in PART_OF.items()},
         "missing": missing,
     }
-    for name, number in found["left"].items():
-        if number < 2:
-            raise ValueError(
-                f"--hold-out: {number} users are left of the {name} part of pre-training. Name "
-                "fewer tasks, or set test_users: included"
-            )
+    check_users(
+        left.numpy(), "Leave out the test users of fewer tasks, or set test_users: included"
+    )
     return Parts(left, {**counts, **found})
 
 

@@ -1,13 +1,13 @@
 """The examples that a fine-tuning is given of a task: by its split, and by its share of labels."""
 
-from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
-from userbench.data.splits import TEST, TRAIN, VALIDATION, labelled_part, load_split, stages_of
+from userbench.data.splits import TEST, TRAIN, VALIDATION, labelled_part, stages_of
 from userbench.data.store import LabelledExamples, TargetExamples
 
 
@@ -33,14 +33,14 @@ def labelled_split(
     task: str,
     label_share: float,
     examples: LabelledExamples | TargetExamples,
-    splits: Path,
+    parts: UInt8[np.ndarray, " examples"],
     seed: int,
 ) -> LabelledSplit:
-    """The split of a task, its labelled parts drawn by the seed: the same for all runs of it.
+    """The split of a task by `task_parts`, its labels drawn by the seed: the same for all runs.
 
     `label_share` is the share of the training and validation examples whose labels are used.
     """
-    parts = load_split(splits, task).to(examples.users.device)
+    parts = torch.from_numpy(parts).to(examples.users.device)
     split = Split(*((parts == part).nonzero().squeeze(1) for part in (TRAIN, VALIDATION, TEST)))
     labelled = isinstance(examples, LabelledExamples)
     strata = examples.labels if labelled else torch.zeros_like(examples.targets)

@@ -78,7 +78,10 @@ def item_neighbours(
 def joined(blocks: list[Block], n_items: int) -> Neighbours:
     """One table of all blocks; ValueError when they have no neighbour."""
     if not sum(block.pairs for block in blocks):
-        raise ValueError("no user has two different items, so no item has a neighbour")
+        raise ValueError(
+            "no user has two different items, so no item has a neighbour. Leave out the runs with "
+            "views of kind informative"
+        )
     top = blocks[0].items.shape[1]
     items = np.zeros((n_items + 1, top), np.int32)
     scores = np.zeros((n_items + 1, top), np.float32)

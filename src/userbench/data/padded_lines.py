@@ -5,13 +5,14 @@ without a bad line is parsed at once; a block with one is read line by line, to 
 bad and why.
 """
 
-import hashlib
+import io
 from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Int64
 
+from userbench.data.compressed import Tap, Unpacked, codec_of
 from userbench.data.format import INT32_MAX, BadRows, RawFile, Rows, Source
 from userbench.data.ragged import offsets_of
 from userbench.data.raw_bytes import explained, open_raw
@@ -59,12 +60,14 @@ def read_rows(file: RawFile, bad: BadRows) -> Iterator[Rows]:
 
 def read_blocks(file: RawFile) -> Iterator[bytes]:
     """Whole lines of a file, about `BLOCK` bytes at a time; fills in its size and checksum."""
-    digest, size, rest = hashlib.sha256(), 0, b""
+    rest = b""
     file.modified = file.path.stat().st_mtime_ns if file.path.exists() else 0
     with explained(file), open_raw(file.path, file.member) as stream:
-        while chunk := stream.read(BLOCK):
-            digest.update(chunk)
-            size += len(chunk)
+        tap = Tap(stream)
+        content = io.BufferedReader(tap, BLOCK)
+        if codec := codec_of(content.peek(4)):
+            content = io.BufferedReader(Unpacked(content, codec), BLOCK)
+        while chunk := content.read(BLOCK):
             cut = chunk.rfind(b"\n") + 1
             if cut:
                 yield rest + chunk[:cut]
@@ -72,11 +75,11 @@ def read_blocks(file: RawFile) -> Iterator[bytes]:
             else:
                 # Why: bounds memory; the rest that is kept of an endless line is still too long.
                 rest = (rest + chunk)[: LINE_LIMIT + 2]
-    if not size:
+    if not tap.size:
         raise ValueError(f"{file}:1: the file is empty. Fetch it again")
     if rest:
         yield rest + b"\n"
-    file.size, file.sha256 = size, digest.hexdigest()
+    file.size, file.sha256 = tap.size, tap.digest.hexdigest()
 
 
 def parse(

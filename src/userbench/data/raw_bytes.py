@@ -5,6 +5,7 @@ the bytes mean is in `formats/`.
 """
 
 import hashlib
+import io
 import lzma
 import struct
 import zipfile
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from userbench.data.arrays import read_manifest
+from userbench.errors import OF_CONTENT
 from userbench.results.artifact import again
 
 # What zipfile and its decompressors raise on damaged bytes; a name may be empty, or not UTF-8.
@@ -24,15 +26,45 @@ ZIP_FAULTS = (
 )
 
 
+# Names of methods by which other programs pack zips.
+METHODS = {9: "Deflate64", 93: "Zstandard", 95: "xz", 98: "PPMd", 99: "AES"}
+ENCRYPTED = 1  # a bit of the flags of a member
+
+
+class UnsupportedZip(ValueError):
+    """A zip that is whole, but cannot be unpacked here; the message says what to do."""
+
+
 @contextmanager
 def open_raw(path: Path, member: str) -> Iterator[BinaryIO]:
-    """Yield the bytes of a raw file; a member of a zip is unpacked on the fly."""
+    """Yield the bytes of a raw file; a member of a zip is unpacked on the fly.
+
+    Raises:
+        UnsupportedZip: the member is encrypted, or packed by a method that Python does not have.
+    """
     if member:
-        with zipfile.ZipFile(path) as archive, archive.open(member) as stream:
+        with zipfile.ZipFile(path) as archive, opened_member(archive, member) as stream:
             yield stream
     else:
         with path.open("rb") as stream:
             yield stream
+
+
+def opened_member(archive: zipfile.ZipFile, name: str) -> io.BufferedIOBase:
+    """A member of a zip, to be read; UnsupportedZip for one that is whole and cannot be."""
+    member = archive.getinfo(name)
+    try:
+        if member.flag_bits & ENCRYPTED:
+            raise UnsupportedZip(
+                f"{archive.filename}: is encrypted. Unpack it with its password, pass the folder"
+            )
+        return archive.open(member)
+    except NotImplementedError:
+        if (method := METHODS.get(member.compress_type)) is None:
+            raise
+        problem = f"is packed by {method}, which Python cannot unpack"
+        remedy = "Unpack it with unzip or 7z, pass the folder"
+        raise UnsupportedZip(f"{archive.filename}: {problem}. {remedy}") from None
 
 
 def checksum(path: Path, member: str) -> str:
@@ -47,14 +79,21 @@ def checksum(path: Path, member: str) -> str:
 
 @contextmanager
 def explained(name: object) -> Iterator[None]:
-    """Turn what an unreadable file raises into a ValueError that begins with its name."""
+    """Turn what a damaged file raises into a ValueError that begins with its name.
+
+    Raises:
+        OSError: the system refuses to read it; the name is that of the file.
+    """
     try:
         yield
+    except UnsupportedZip:
+        raise
     except ZIP_FAULTS as error:
         raise ValueError(f"{name}: not a readable zip ({error}). Fetch it again") from error
-    except OSError as error:  # a damaged bzip2 stream raises one without a number
-        reason = error.strerror or error
-        raise ValueError(f"{name}: cannot be read ({reason}). Check the file") from error
+    except OSError as error:
+        if error.errno not in OF_CONTENT:
+            raise OSError(error.errno, error.strerror, str(name)) from error
+        raise ValueError(f"{name}: cannot be read ({error}). Check the file") from error
 
 
 def check_raw(folder: Path) -> None:

@@ -20,8 +20,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from jaxtyping import Float32
 
-from userbench.errors import NotANumber
-from userbench.results.artifact import atomic, check_recorded
+from userbench.data.arrays import map_array
+from userbench.errors import NotANumber, check_readable
+from userbench.results.artifact import atomic, check_recorded, read_bytes
 
 METADATA = b"userbench"
 SUFFIXES = (".parquet", ".npy")
@@ -201,6 +202,7 @@ def damaged(path: Path) -> Iterator[None]:
         yield
     # Of names that are no UTF-8 it raises a UnicodeDecodeError, of damaged sizes a MemoryError.
     except (pa.ArrowException, OSError, UnicodeDecodeError, MemoryError) as problem:
+        check_readable(path, problem)
         raise ValueError(f"{path}: cannot be read as Parquet ({problem}). Write it again") from None
 
 
@@ -217,9 +219,10 @@ def load_array(path: Path) -> np.ndarray:
     """An array of a .npy file, without anything that is pickled."""
     try:
         # Why mapped: a damaged header may ask for any memory, a map for no more than the file.
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        return map_array(path)
     # NumPy parses the header as Python.
     except (OSError, ValueError, EOFError, SyntaxError, TokenError) as problem:
+        check_readable(path, problem)
         what = f"cannot be read as an array ({problem})"
         raise ValueError(f"{path}: {what}. Write it by numpy.save, texts as dtype str") from None
 
@@ -235,7 +238,7 @@ def read_ids(path: Path) -> pa.Table:
         return pa.table({"user": pa.array(ids)})
     try:
         # Why not splitlines: it also splits at characters that an id may contain.
-        lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        lines = read_bytes(path).decode().removesuffix("\n").split("\n")
         return pa.table({"user": [line.removesuffix("\r") for line in lines]})
     except UnicodeDecodeError as problem:
         raise ValueError(f"{path}: is not UTF-8 ({problem}). Write it as UTF-8") from None

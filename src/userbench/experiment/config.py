@@ -51,7 +51,10 @@ def truth(value: Any) -> Any:
 
 def names_vector_files(path: str) -> str:
     """The path of vector files; ValueError where it has other fields than {corpus} and {seed}."""
-    remedy = "Of what is in braces, {corpus} and {seed} are filled in, and nothing else"
+    remedy = (
+        "Of what is in braces, {corpus} and {seed} are filled in, and nothing else; "
+        "write {{ and }} for braces of a name"
+    )
     try:
         fields = [part[1:] for part in Formatter().parse(path) if part[1] is not None]
     except ValueError as problem:
@@ -396,7 +399,7 @@ class Experiment(Part):
     experiment: Name
     """Name of the folder under results/."""
     device: Annotated[str, StringConstraints(pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$")]
-    """auto: a GPU where nvidia-smi is found or a cluster asked, else the CPU; cuda:2: that one."""
+    """auto: a GPU where torch can use one or a cluster is asked, else the CPU; cuda:2: that one."""
     precision: Literal["auto", "fp32", "tf32", "bf16"] = "auto"
     """Of training: fp32, tf32, or bf16 of the Transformer and the exact item softmax; auto: bf16 on
     a GPU, fp32 on a CPU."""

@@ -100,10 +100,11 @@ def frozen_settings(resolved: ResolvedExperiment, run: str, task: Task) -> Field
     return {name: value for name, value in settings.items() if name not in ("lr", "dropout")}
 
 
-def head_flags(resolved: ResolvedExperiment) -> str:
+def head_flags(resolved: ResolvedExperiment) -> list[str]:
     """The head of the frozen protocol; that of fine-tuning is as wide as its encoder."""
     head = resolved.config.frozen.head
-    return f"--head {head}" + (f" --hidden {resolved.config.encoder.dim}" if head == "mlp" else "")
+    hidden = ["--hidden", str(resolved.config.encoder.dim)] if head == "mlp" else []
+    return ["--head", head, *hidden]
 
 
 def baselines_of(resolved: ResolvedExperiment, corpus: str) -> list[tuple[str, str]]:

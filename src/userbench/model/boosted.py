@@ -48,14 +48,10 @@ def boosted(
     picked: Int[Tensor, " users"],
     examples: LabelledExamples,
     kind: str,
-    where: str,
     seed: int,
 ) -> Boosted:
-    """Trees fitted to the picked examples; ValueError, naming `where`, for those of one class."""
+    """Trees fitted to the picked examples, of two classes or more."""
     labels = examples.labels[picked].cpu().numpy()
-    if len(np.unique(labels)) < 2:
-        remedy = "Use more labels, or head linear"
-        raise ValueError(f"{where}: all training examples are of one class. {remedy}")
     # Why no early stopping: it would take a part of the training examples away.
     trees = HistGradientBoostingClassifier(
         max_iter=ITERATIONS, early_stopping=False, random_state=seed % 2**32

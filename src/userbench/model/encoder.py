@@ -322,12 +322,3 @@ def initialise(part: nn.Module, generator: torch.Generator | None = None) -> Non
         nn.init.normal_(part.weight, std=0.02, generator=generator)
     if isinstance(part, nn.Linear):
         nn.init.zeros_(part.bias)
-
-
-def pick_device(name: str) -> torch.device:
-    """`auto`: a GPU where torch sees one, else the CPU; ValueError for a GPU that is not there."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError(f"device {name}: torch sees no GPU here. Use device cpu")
-    return torch.device(name)

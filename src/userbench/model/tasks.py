@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Float64, Int, UInt8
 from torch import Tensor, nn
 
+from userbench.data.limits import check_classes
 from userbench.data.splits import TEST, TRAIN
 from userbench.data.store import LabelledExamples, TargetExamples, load_labels, load_targets
 from userbench.fields import check_fields
@@ -100,14 +101,6 @@ def check_task(given: dict[str, Any]) -> None:
     needed = [field.name for field in fields(Task) if field.default is MISSING] + ["out"]
     if missing := [name for name in needed if name not in given]:
         raise ValueError(f"--task {json.dumps(given)}: without {', '.join(missing)}")
-
-
-def check_classes(kind: str, n_classes: int) -> None:
-    """ValueError for a binary task whose data have not two classes."""
-    if kind == "binary" and n_classes != 2:
-        raise ValueError(
-            f"a binary task needs 2 classes, the data has {n_classes}. Write kind: classification"
-        )
 
 
 class LabelTask(nn.Module):

@@ -20,8 +20,8 @@ from userbench.data.store import BehaviourStore
 from userbench.data.vectors import write_vectors
 from userbench.encoders import adapted_encoder
 from userbench.method import encoder_sizes
-from userbench.model.encoder import pick_device
 from userbench.model.user_vectors import user_vectors
+from userbench.training.device import pick_device
 
 USERS, WIDTH = 2_000, 64
 

@@ -22,7 +22,7 @@ from userbench.data.arrays import behaviours_folder
 from userbench.data.labelled import Split, labelled_split
 from userbench.data.splits import VALIDATION
 from userbench.method import PretrainMethod, load_method
-from userbench.model.encoder import EncoderConfig, pick_device
+from userbench.model.encoder import EncoderConfig
 from userbench.model.evaluation import evaluate
 from userbench.model.tasks import Task, load_examples
 from userbench.plan.corpora import Corpus, Cost, corpus, run_alone, stores_of
@@ -30,6 +30,7 @@ from userbench.plan.frozen_probes import probe_counts, probe_embed, probe_frozen
 from userbench.plan.jobs import TRAINING, Job, changed
 from userbench.training.acceleration import STAGES, captured, chosen
 from userbench.training.cpu_memory import bound_kernel_cache
+from userbench.training.device import pick_device
 from userbench.training.optimizer import Adam
 from userbench.views import operators
 
@@ -213,9 +214,8 @@ def finetune_model(
 ) -> tuple[torch.nn.ModuleDict, Split, int]:
     """A model with random weights for a task, the task's split, and the examples of an epoch."""
     examples = load_examples(task, options.store, behaviours.items.device)
-    split, length, stages = labelled_split(
-        task.name, task.label_share, examples, options.splits, seed=0
-    )
+    parts = splits.load_split(options.splits, task.name).numpy()
+    split, length, stages = labelled_split(task.name, task.label_share, examples, parts, seed=0)
     origin = finetune.Origin(init=None)
     model = finetune.build_model(task, examples, stages, origin, options, behaviours.n_items)
     return model, split, length

@@ -46,7 +46,7 @@ def read_layouts(path: Path) -> Layouts:
         raise ValueError(f"{path}: is not there. Make it with `userbench experiment`")
     artifact.check_recorded(path)
     try:
-        content = parse_json(path.read_bytes(), str(path))
+        content = parse_json(artifact.read_bytes(path), str(path))
         return validated(content, ExperimentFile, str(path)).layouts
     except ValueError as problem:
         raise ValueError(f"{problem}. Make it again with `userbench experiment`") from None

@@ -15,12 +15,11 @@ import platform
 import shlex
 import shutil
 import socket
-import subprocess
+import stat
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from functools import cache
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,8 @@ from typing import Any
 import psutil
 
 import userbench
-from userbench.errors import system_error
+from userbench.errors import CannotWrite, check_readable, system_error
+from userbench.results.code_version import git_state
 from userbench.results.loaded_code import loaded_code
 
 # Not part of the hardware: jobs that differ in these alone ran in the same environment.
@@ -45,41 +45,69 @@ HOST = socket.gethostname().replace(".", "-")
 def atomic(path: Path) -> Iterator[Path]:
     """Yield a temporary path (file or folder) that is renamed to `path` if the block succeeds.
 
+    It is in a folder of its own, which is deleted with all that a library has left there.
+
     Raises:
-        OSError: the system refuses to write; it names `path` and not the temporary path.
+        CannotWrite: the system refuses to write; it names `path` and not the temporary path.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{HOST}.{os.getpid()}.partial")
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
-        if left == partial or is_abandoned(left):
-            delete(left)
+    workplace = path.with_name(f".{path.name}.{HOST}.{os.getpid()}.partial")
+    partial = workplace / path.name
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        delete_abandoned(path.parent, f".{path.name}", workplace)
+        workplace.mkdir()
         yield partial
+        give_usual_mode(partial, workplace.stat().st_mode)
         if path.is_dir() and partial.is_dir():
             shutil.rmtree(path)  # a rename refuses a folder that is not empty
         partial.replace(path)
     except Exception as problem:
-        of_this = partial.name in os.fsdecode(getattr(problem, "filename", None) or partial)
+        place = os.fsdecode(getattr(problem, "filename", None) or partial)
+        of_this = workplace.name in place or place == os.fspath(path.parent)
         if of_this and (number := system_error(problem)):
-            raise OSError(number, os.strerror(number), os.fspath(path)) from problem
+            raise CannotWrite(number, os.strerror(number), os.fspath(path)) from problem
         raise
     finally:
-        delete(partial)
+        with suppress(OSError):  # the next writer deletes it
+            delete(workplace)
+
+
+def give_usual_mode(path: Path, usual: int) -> None:
+    """Give a file or a folder, with all in it, at least the permissions that any new one gets.
+
+    Some libraries write files that only their owner may read. `usual` is the mode of a folder that
+    was made here: the umask is in it, and default access control lists are.
+    """
+    for each in (path, *path.rglob("*")):
+        has = stat.S_IMODE(each.stat().st_mode)
+        usually = usual & (0o777 if each.is_dir() else 0o666)
+        if usually & ~has:
+            with suppress(OSError):  # not every file system has modes
+                each.chmod(has | usually)
+
+
+def delete_abandoned(folder: Path, name: str, own: Path) -> None:
+    """Delete what killed writers of `<name>.<host>.<process>.partial` left, and `own`, if there."""
+    for left in folder.glob(f"{glob.escape(name)}.*.partial"):
+        if left == own or is_abandoned(left):
+            with suppress(OSError):  # another writer deletes it, too, or only its owner may
+                delete(left)
 
 
 def is_abandoned(partial: Path) -> bool:
     """Whether the process that was writing a partial file no longer exists.
 
-    A process on another host that shares the folder cannot be checked: it counts as gone if the
-    file is a day old.
+    A process on another host that shares the folder cannot be checked: it counts as gone if nothing
+    was written for a day.
     """
     host, pid = partial.name.split(".")[-3:-1]
     if host == HOST:
         return not psutil.pid_exists(int(pid))
     try:
-        return time.time() - partial.stat().st_mtime > SECONDS_OF_A_DAY
+        written = max(path.stat().st_mtime for path in (partial, *partial.rglob("*")))
     except FileNotFoundError:  # renamed or deleted since it was listed
         return False
+    return time.time() - written > SECONDS_OF_A_DAY
 
 
 def delete(path: Path) -> None:
@@ -91,14 +119,17 @@ def delete(path: Path) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """OSError where a file or folder of this name, old or new, could not be written."""
+    """CannotWrite where a file or folder of this name, old or new, could not be written."""
     folder = path
-    while not folder.is_dir():
-        folder = folder.parent
+    try:
+        while not folder.is_dir():
+            folder = folder.parent
+    except OSError as problem:  # a folder above it may not be searched
+        raise CannotWrite(problem.errno, problem.strerror, os.fspath(path)) from None
     if not os.access(folder, os.W_OK):
         read_only = os.statvfs(folder).f_flag & os.ST_RDONLY
         number = errno.EROFS if read_only else errno.EACCES
-        raise OSError(number, os.strerror(number), os.fspath(path))
+        raise CannotWrite(number, os.strerror(number), os.fspath(path))
 
 
 def write_text(path: Path, text: str) -> None:
@@ -112,12 +143,25 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=1, allow_nan=False, default=os.fspath) + "\n")
 
 
+def read_bytes(path: Path) -> bytes:
+    """The content of a file; OSError, naming it, where it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as problem:
+        check_readable(path, problem)
+        raise
+
+
 def sha256(path: Path) -> str:
-    """SHA-256 of a file, read in pieces."""
+    """SHA-256 of a file, read in pieces; OSError, naming it, where it cannot be read."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(CHUNK):
+                digest.update(chunk)
+    except OSError as problem:
+        check_readable(path, problem)
+        raise
     return digest.hexdigest()
 
 
@@ -130,7 +174,7 @@ def fingerprint(path: Path) -> str:
     """SHA-256 of a file; for a folder, that of the part `arrays` of its checksums.json."""
     if not path.is_dir():
         return sha256(path)
-    arrays = json.loads((path / CHECKSUMS).read_text(encoding="utf-8"))["arrays"]
+    arrays = json.loads(read_bytes(path / CHECKSUMS))["arrays"]
     return hashlib.sha256(json.dumps(arrays, sort_keys=True).encode()).hexdigest()
 
 
@@ -181,7 +225,7 @@ def provenance_of(path: Path) -> dict[str, Any]:
     if not beside.exists():
         return {}
     try:
-        recorded = json.loads(beside.read_bytes())
+        recorded = json.loads(read_bytes(beside))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{beside}: damaged ({error}). {again(path, {})}") from None
     if not isinstance(recorded, dict):
@@ -228,27 +272,6 @@ def given_by_scheduler() -> dict[str, dict[str, str]]:
     return {"job": job} if job else {}
 
 
-@cache
-def git_state() -> dict[str, Any]:
-    """Commit of the source tree and whether it was changed since; empty outside a checkout.
-
-    The first answer counts for the whole process: the code that runs was loaded before it.
-    """
-    here = Path(__file__).parent
-
-    def git(*words: str) -> str:
-        run = subprocess.run(["git", "-C", here, *words], capture_output=True, text=True)
-        return run.stdout.strip() if run.returncode == 0 else ""
-
-    # Why: installed as a wheel inside somebody else's checkout, that commit would not be ours.
-    if shutil.which("git") is None or not git("ls-files", Path(__file__).name):
-        return {}
-    return {
-        "commit": git("rev-parse", "HEAD"),
-        "changed": bool(git("status", "--porcelain", "--untracked-files=no")),
-    }
-
-
 def installed(name: str) -> str:
     """Version of an installed distribution, or an empty string."""
     try:
@@ -260,18 +283,38 @@ def installed(name: str) -> str:
 def hardware() -> dict[str, Any]:
     """The machine this process runs on; its GPU, too, where torch is loaded and sees one."""
     torch = sys.modules.get("torch")
-    gpu = torch is not None and torch.cuda.is_available()
+    return {
+        "system": platform.platform(),
+        "processor": answer(processor),
+        "cores": os.cpu_count(),
+        "memory_gib": answer(lambda: round(psutil.virtual_memory().total / 2**30, 1)),
+        "gpu": answer(lambda: gpu_name(torch)) if torch is not None else None,
+        "threads": torch.get_num_threads() if torch is not None else None,
+    }
+
+
+def answer(ask: Callable[[], Any]) -> Any:
+    """What a question about the machine returns, or why it has no answer.
+
+    A record is written after hours of work: no such question may end its command.
+    """
+    try:
+        return ask()
+    except (OSError, RuntimeError, ValueError, psutil.Error) as problem:
+        return f"unknown ({' '.join(str(problem).split()) or type(problem).__name__})"
+
+
+def processor() -> str:
+    """The model of the processor."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return {
-        "system": platform.platform(),
-        "processor": models[0] if models else platform.processor(),
-        "cores": os.cpu_count(),
-        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-        "gpu": torch.cuda.get_device_name() if gpu else None,
-        "threads": torch.get_num_threads() if torch is not None else None,
-    }
+    return models[0] if models else platform.processor()
+
+
+def gpu_name(torch: Any) -> str | None:
+    """The name of the GPU that torch sees, or None."""
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
 
 
 def seconds_since_start() -> float:

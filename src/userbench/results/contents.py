@@ -63,6 +63,10 @@ class Facts(Content):
     constant: Constant | None = None
     max_length: Count = 0
     longer_histories: Share = 0.0
+    limit: Text = ""
+    """Why the task cannot be scored, whatever the run."""
+    without_rival: dict[str, Count] = {}
+    """Pairs of a part that are left out, as no other candidate is ranked beside them."""
 
 
 class ScoreFile(Content):

@@ -20,7 +20,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from userbench.errors import NotANumber
+from userbench.errors import NotANumber, check_readable
 from userbench.results.artifact import atomic, check_recorded
 
 COLUMNS = {
@@ -88,6 +88,7 @@ def describe_predictions(path: Path) -> dict[str, Any]:
     try:
         metadata = pq.read_schema(path).metadata or {}
     except (pa.ArrowException, OSError) as error:
+        check_readable(path, error)
         raise ValueError(f"{path}: cannot be read: {error}. Fine-tune its run again") from error
     if METADATA not in metadata:
         raise ValueError(f"{path}: is not a file of predictions. Fine-tune its run again")

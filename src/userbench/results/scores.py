@@ -26,7 +26,7 @@ IDENTITY = [name for name in SCORE_COLUMNS if name not in ("examples", "width", 
 
 def read_score_content(path: Path) -> dict[str, Any]:
     """The content of a score file; ValueError, naming it, where it is none."""
-    content = parse_json(path.read_bytes(), str(path))
+    content = parse_json(artifact.read_bytes(path), str(path))
     failed = isinstance(content, dict) and "failed" in content
     validated(content, FailedFit if failed else Fit, str(path))
     return content
@@ -69,12 +69,13 @@ def candidate_of(score: dict[str, Any]) -> tuple[int, ...]:
 
 
 def read_facts(paths: Iterable[Path]) -> dict[str, dict[str, Any]]:
-    """`Facts` by task, of those of these files of baselines that exist and have any."""
-    found = {}
+    """`Facts` by task, of those of these score files that exist and have any."""
+    found: dict[str, dict[str, Any]] = {}
     for path in filter(Path.exists, paths):
         artifact.check_recorded(path)
         content = read_score_content(path)
-        found |= {content["task"]: content["facts"]} if "facts" in content else {}
+        if "facts" in content:
+            found.setdefault(content["task"], {}).update(content["facts"])
     return found
 
 
@@ -117,7 +118,7 @@ def read_scores(path: Path) -> pd.DataFrame:
         raise ValueError(f"{path}: {error}. Make it again with the command scores.") from error
     if list(scores.columns) != list(SCORE_COLUMNS):
         raise ValueError(f"{path}: the columns must be {', '.join(SCORE_COLUMNS)}. Make it again.")
-    may_be_empty = (scores["split"] == "test") & (scores["epoch"] == 0) & scores["width"].notna()
+    may_be_empty = (scores["split"] == "test") & (scores["epoch"] == 0)
     if len(lost := scores[scores["value"].isna() & ~may_be_empty]):
         line = lost.index[0] + 2  # the first row is below the header
         raise ValueError(f"{path}: line {line} has no value. Make it again.")

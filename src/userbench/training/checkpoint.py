@@ -9,6 +9,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from userbench.errors import check_readable
 from userbench.results.artifact import again, atomic, check_recorded, provenance_of, record, sha256
 
 OWN = "method."
@@ -48,18 +49,21 @@ def epoch_of(path: Path) -> int:
         with safe_open(path, framework="numpy") as file:
             return int(json.loads(file.metadata()["userbench"])["epoch"])
     except (OSError, SafetensorError, LookupError, TypeError, ValueError) as problem:
+        check_readable(path, problem)
         raise ValueError(f"{path}: names no epoch ({problem!r}). {again(path, {})}") from None
 
 
 def load(path: Path) -> dict[str, Tensor]:
     """Read a checkpoint.
 
-    Raises ValueError where the file is damaged or is not the one that its provenance record names.
+    Raises ValueError where the file is damaged or is not the one that its provenance record names,
+    OSError where it cannot be read.
     """
+    check_recorded(path)
     try:
-        check_recorded(path)
         return load_file(path)
     except (OSError, SafetensorError) as problem:
+        check_readable(path, problem)
         remedy = again(path, provenance_of(path))
         raise ValueError(f"{path}: cannot be read as a checkpoint ({problem}). {remedy}") from None
 

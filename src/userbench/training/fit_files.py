@@ -9,6 +9,7 @@ from torch import Tensor
 
 from userbench.data.ids import given_user_ids
 from userbench.data.labelled import Split
+from userbench.data.limits import TaskParts, described
 from userbench.errors import NotANumber
 from userbench.model.tasks import Task
 from userbench.results.artifact import record, write_json
@@ -46,6 +47,7 @@ class FitOf(NamedTuple):
         chosen: dict[str, Any] | None,
         scores: list[dict[str, Any]],
         failed: list[str],
+        parts: TaskParts,
     ) -> dict[str, Any]:
         """The content of a score file; without scores, with the reasons, where nothing is chosen.
 
@@ -64,7 +66,14 @@ class FitOf(NamedTuple):
             "best": chosen,
             "scores": [] if lost else scores,
             **({"failed": "; ".join(failed)} if lost else {}),
+            **({"facts": facts} if (facts := described(parts)) else {}),
         }
+
+    def not_scorable(self, width: int, split: Split, parts: TaskParts, no_test: bool) -> Tested:
+        """The files of a task that cannot be scored."""
+        log.warning("task %s cannot be scored: %s", self.task.name, parts.limit)
+        content = self.scores(width, split, None, [], [parts.limit], parts)
+        return Tested(content, None if no_test else self.no_predictions())
 
     def no_predictions(self) -> dict[str, Tensor]:
         """The predictions of a fit that failed."""

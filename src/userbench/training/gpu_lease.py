@@ -11,7 +11,9 @@ import stat
 import time
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
+
+from userbench.locks import NoLocks, try_lock
 
 log = logging.getLogger("userbench")
 
@@ -27,7 +29,8 @@ def lease_gpu(name: str, count: int) -> None:
 
     `name` is the device of the command line, `count` the number of GPUs. Does nothing where the
     device is not a GPU or has a number, or where Slurm or an earlier call has decided. Waits for a
-    free slot; a GPU has as many as the variable USERBENCH_JOBS_PER_GPU says, by default one.
+    free slot; a GPU has as many as the variable USERBENCH_JOBS_PER_GPU says, by default one. A file
+    system without locks is a warning: torch takes the first GPU then.
     """
     assigned = "SLURM_JOB_ID" in os.environ and VISIBLE in os.environ
     if count == 0 or name not in ("auto", "cuda") or assigned or held:
@@ -35,7 +38,15 @@ def lease_gpu(name: str, count: int) -> None:
     visible = os.environ.get(VISIBLE)
     devices = [name.strip() for name in visible.split(",")] if visible else range(count)
     devices = [str(device) for device in devices][:count]
-    device, slot = wait_for_slot(devices, jobs_per_gpu(), folder())
+    try:
+        device, slot = wait_for_slot(devices, jobs_per_gpu(), folder())
+    except NoLocks as problem:
+        message = (
+            "%s: its file system has no locks (%s). Trainings are not kept from sharing a GPU: "
+        )
+        message += "run one at a time, or name one for each (--device cuda:0)"
+        log.warning(message, problem.filename, problem.strerror)
+        return
     held.append(slot)
     os.environ[VISIBLE] = device
 
@@ -52,7 +63,11 @@ def wait_for_slot(devices: list[str], per_gpu: int, where: Path) -> tuple[str, F
         # Why by slot: a GPU gets its second process only when every GPU has its first.
         for number in range(per_gpu):
             for device in devices:
-                slot = try_lock(where / f"gpu-{device.replace('/', '-')}-{number}")
+                # Why the owner: for users who look there, and so that cleaners of /tmp see a
+                # recent file.
+                slot = try_lock(
+                    where / f"gpu-{device.replace('/', '-')}-{number}", str(os.getpid())
+                )
                 if slot is not None:
                     return device, slot
         if not logged:
@@ -64,25 +79,6 @@ def wait_for_slot(devices: list[str], per_gpu: int, where: Path) -> tuple[str, F
             )
             logged = True
         time.sleep(SECONDS_BETWEEN_TRIES)
-
-
-def try_lock(path: Path) -> FileLock | None:
-    """The lock on a file, or None where another process holds it; symbolic links are refused."""
-    lock = FileLock(path, blocking=False, on_acquired=write_process_id)
-    try:
-        lock.acquire()
-    except Timeout:
-        return None
-    return lock
-
-
-def write_process_id(descriptor: int) -> None:
-    """Write into a locked file which process holds it.
-
-    For users who look there, and so that cleaners of /tmp see a recent file.
-    """
-    os.ftruncate(descriptor, 0)
-    os.write(descriptor, f"{os.getpid()}\n".encode())
 
 
 def folder() -> Path:

@@ -5,6 +5,7 @@ Processes that share a GPU run beside each other under NVIDIA's MPS, and by turn
 none, though the others have left some.
 """
 
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ from typing import Any
 import psutil
 import torch
 
-from userbench.model.encoder import pick_device
+from userbench.training.device import chosen_by_auto, pick_device
 from userbench.training.gpu_lease import jobs_per_gpu, lease_gpu
+
+log = logging.getLogger("userbench")
 
 PIPES = "CUDA_MPS_PIPE_DIRECTORY"
 DEFAULT_PIPES = "/tmp/nvidia-mps"
@@ -30,6 +33,8 @@ def take_device(name: str) -> torch.device:
     """
     lease_gpu(name, torch.cuda.device_count())
     device = pick_device(name)
+    if name == "auto":
+        log.info("device auto: %s", chosen_by_auto())
     jobs = jobs_per_gpu()
     if device.type == "cuda" and jobs > 1:
         total = torch.cuda.get_device_properties(device).total_memory

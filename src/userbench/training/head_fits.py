@@ -86,8 +86,7 @@ def fits_of(data: Data, settings: HeadSettings, seed: int) -> Iterator[Callable[
 def fit_boosted(data: Data, seed: int) -> Fit:
     """Boosted trees, as many iterations of them as are best on validation."""
     split, task = data.labelled.split, data.task
-    where = f"task {task.name}"
-    fitted = boosted(data.of(split.train), split.train, data.examples, task.kind, where, seed)
+    fitted = boosted(data.of(split.train), split.train, data.examples, task.kind, seed)
     curve = [
         point(iteration, metric, float(value), {})
         for iteration, predicted in enumerate(

@@ -1,8 +1,8 @@
 """The state of a training, saved between two steps: what is stopped resumes with the same bits.
 
 A loop keeps its place in a dataclass, its progress. `TrainingState` saves the progress with the
-model, the optimizer and torch's random state: at intervals, on SIGUSR1, and on SIGTERM, after which
-the process ends.
+model, the optimizer and torch's random state: at intervals, on SIGUSR1, and on SIGTERM or SIGHUP
+(a lost connection), after which the process ends.
 """
 
 import logging
@@ -24,7 +24,8 @@ from userbench.training.state_file import StateFile, rebuild
 
 log = logging.getLogger("userbench")
 
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+ENDING = (signal.SIGTERM, signal.SIGHUP)
+SIGNALS = (*ENDING, signal.SIGUSR1)
 SECONDS_BETWEEN_SAVES = 60.0
 # Why: saving takes at most a twentieth of the time, however slow the disk is.
 PAUSE_PER_SAVE = 20
@@ -110,14 +111,14 @@ class TrainingState:
             self.loaded = {}
 
     def save_if_due(self) -> None:
-        """Save at intervals and after a signal; after SIGTERM, end the process.
+        """Save at intervals and after a signal; after one of ENDING, end the process.
 
-        Raises SystemExit with the status of SIGTERM.
+        Raises SystemExit with the status of the signal.
         """
         if self.file is None or (self.signal is None and time.perf_counter() < self.due):
             return
         self.save()
-        if self.signal == signal.SIGTERM:
+        if self.signal in ENDING:
             self.stop()
         self.signal = None
 
@@ -148,11 +149,12 @@ class TrainingState:
 
     @contextmanager
     def saved_on_signals(self) -> Iterator[None]:
-        """Inside, SIGUSR1 and SIGTERM are acted upon by `save_if_due`."""
+        """Inside, SIGNALS are acted upon by `save_if_due`; not those that are ignored (nohup)."""
         if self.file is None:
             yield
             return
-        before = {each: signal.signal(each, self.note) for each in SIGNALS}
+        heard = [each for each in SIGNALS if signal.getsignal(each) != signal.SIG_IGN]
+        before = {each: signal.signal(each, self.note) for each in heard}
         try:
             yield
         finally:
@@ -161,14 +163,16 @@ class TrainingState:
 
     def note(self, number: int, _: object) -> None:
         """Keep a signal for `save_if_due`; before the first step there is nothing to save."""
-        self.signal = number
-        if number == signal.SIGTERM and self.progress is None:
+        if self.signal not in ENDING:
+            self.signal = number
+        if self.signal in ENDING and self.progress is None:
             self.stop()
 
     def stop(self) -> None:
-        """End the process with the status of SIGTERM and one line."""
-        log.info("stopped by SIGTERM. Run the same command again: it resumes from its saved state")
-        sys.exit(128 + signal.SIGTERM)
+        """End the process with the status of its signal and one line."""
+        name = signal.Signals(self.signal).name
+        log.info("stopped by %s. Run the same command again: it resumes from its saved state", name)
+        sys.exit(128 + self.signal)
 
     def keep_finished(self) -> str:
         """Keep the finished files of a training that failed; a sentence that says where."""

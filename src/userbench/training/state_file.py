@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from userbench.errors import check_readable
 from userbench.results.artifact import atomic, provenance_path, sha256
 
 log = logging.getLogger("userbench")
@@ -79,13 +80,17 @@ class StateFile:
         return {}
 
     def read(self) -> dict[str, Any]:
-        """`load`; ValueError for a state that is damaged, of an older version or another run."""
+        """`load`; ValueError for a state that is damaged, of an older version or another run.
+
+        OSError where it cannot be read: nothing is then deleted.
+        """
         try:
             with safe_open(self.path, framework="pt") as file:
                 metadata = file.metadata() or {}
                 # Why clone: kernels may sum in another order where memory is not aligned.
                 tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
         except (OSError, SafetensorError) as problem:
+            check_readable(self.path, problem)
             raise ValueError(f"cannot be read ({problem})") from None
         if "content" not in metadata and "sha256" in metadata:
             raise ValueError("was written by an older version of userbench")
@@ -123,7 +128,7 @@ def link(source: Path, target: Path) -> None:
         try:
             os.link(source, partial)
         except OSError:
-            shutil.copy2(source, partial)
+            shutil.copyfile(source, partial)
 
 
 def pack(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:

@@ -37,6 +37,8 @@ def raw_paths(config: Experiment, source: str) -> dict[str, str]:
         where = f"{source}: corpora.{name}"
         if not path and not corpus.optional:
             raise ValueError(f"{where}: the folder of the real data is not set. {remedy}")
+        if "\n" in path:  # a dry run, which the plan reads, has a line for each command
+            raise ValueError(f"{where}: {path!r} has a line break in it. Rename the folder")
         if path and not Path(path).exists():
             raise ValueError(f"{where}: {path} does not exist. {remedy}")
         if path and isinstance(corpus, EventCorpus) and corpus.sha256:

@@ -8,7 +8,7 @@ from functools import cache
 from modulefinder import ModuleFinder
 from pathlib import Path
 
-PACKAGE = Path(__file__).parents[1]
+PACKAGE = Path(__file__).resolve().parents[1]
 CONFORMANCE = "conformance"  # imports all of this package that a user's own method may import
 
 

@@ -133,12 +133,10 @@ def test_results_do_not_depend_on_threads_nor_blocks(tmp_path, monkeypatch):
         monkeypatch.setattr(log, "ROWS_AT_ONCE", at_once)
         settings, store = settings_of(ties=ties, seed=1), tmp_path / f"store{at_once}"
         write_corpus(raw, settings, store, threads=threads)
-        found.append(arrays.identity(store / "behaviours"))
-    assert found[0] == found[1] != found[2]
-    assert (
-        json.loads((store / "behaviours/manifest.json").read_text())["events"]["share_of_ties"]
-        > 0.9
-    )
+        ties = arrays.read_manifest(store / "behaviours")["events"]["share_of_ties"]
+        found.append((arrays.identity(store / "behaviours"), ties))
+    assert found[0] == found[1] and found[1][0] != found[2][0]
+    assert found[2][1] == found[0][1] > 0.9
     drawn = read(store)
     assert [sorted(own) for own in drawn.sequences] == [
         sorted(own) for own in read(tmp_path / "store7").sequences
@@ -289,6 +287,7 @@ DATES = {"train_from": "1970-01-02", "validation_from": "1970-01-03", "test_from
         (LOG, {"events": {"a": VIEWS, "b": VIEWS | {"time": None}}}, "others none"),
         (LOG, {"events": {"a": VIEWS, "b": VIEWS | {"time_unit": "s"}}}, "`time_unit` differs"),
         (LOG, {"events": {}}, "no table"),
+        (LOG, {"seed": -1}, "seed -1 is negative"),
         (LOG, {"repeat": "first"}, "'repeat'"),
         (LOG, {"repeats": "none"}, "use one of all, first, last, consecutive"),
     ],
@@ -312,6 +311,13 @@ def test_kinds_with_other_types_are_refused(tmp_path):
     kinds = {"view": VIEWS, "buy": VIEWS | {"files": ["buys.parquet"]}}
     with pytest.raises(ValueError, match=r"buys.parquet: user is int64, in .*views.csv string"):
         write_corpus(raw, settings_of(events=kinds), tmp_path / "store")
+
+
+def test_more_events_than_can_be_counted_are_refused(tmp_path, monkeypatch):
+    """Wrong: numbers of 31 bits overflow, and events go to other users."""
+    monkeypatch.setattr(log, "MOST_ROWS", 4)
+    with pytest.raises(ValueError, match=r"views.csv: more than 4 events"):
+        make(tmp_path, rows_of(LOG))
 
 
 def test_another_file_than_expected_is_refused(tmp_path):

@@ -8,6 +8,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from event_tables import HEADER, LOG, blocks, rows, write
+from permissions import folder_of_everybody, of_another_user
+
+from userbench.data.events.containers import TableFile, find_files, opened
 
 ROWS = [("u1", "a", 5), ("u2", "b", 6), ("u1", "007", 6)]
 
@@ -21,6 +24,11 @@ def read(tmp_path):
         return rows(blocks(tmp_path, [name], **settings))
 
     return read
+
+
+def zipped(content: bytes) -> bytes:
+    """A gzip member. Why without a time: the content is the name of a test."""
+    return gzip.compress(content, mtime=0)
 
 
 def zstd(content: bytes) -> bytes:
@@ -37,7 +45,10 @@ def zstd(content: bytes) -> bytes:
         ("log.tsv", LOG.replace(",", "\t")),
         ("blank.csv", LOG.replace("\n", "\n\n")),
         ("log.txt", LOG.replace(",", " ")),
-        ("log.csv.gz", gzip.compress(LOG[:20].encode()) + gzip.compress(LOG[20:].encode())),
+        (
+            "log.csv.gz",
+            gzip.compress(LOG[:20].encode(), mtime=0) + gzip.compress(LOG[20:].encode()),
+        ),
         ("log.csv.bz2", bz2.compress(LOG.encode())),
         ("misnamed.csv", zstd(LOG[:20].encode()) + zstd(LOG[20:].encode())),
         ("log.csv", HEADER + '"u1","a",5\n"u2",b,6\nu1,"007",6\n'),
@@ -64,7 +75,7 @@ def test_a_zip_is_a_folder_and_nothing_of_it_is_unpacked_to_the_disk(tmp_path):
     table = pa.table({"user": ["u1"], "item": ["a"], "time": [5]})
     write(tmp_path, {"log.parquet": table})
     with zipfile.ZipFile(tmp_path / "ml.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("ml-1m/ratings.csv.gz", gzip.compress(LOG.encode()))
+        archive.writestr("ml-1m/ratings.csv.gz", zipped(LOG.encode()))
         archive.writestr("ml-1m/log.parquet", (tmp_path / "log.parquet").read_bytes())
         archive.writestr("__MACOSX/ml-1m/._ratings.csv.gz", b"\0")
     before = sorted(tmp_path.iterdir())
@@ -91,7 +102,7 @@ def test_a_file_knows_its_bytes_and_its_rows(tmp_path):
     """If wrong: the manifest names another file than the one that was read."""
     import hashlib
 
-    packed = gzip.compress((LOG + "u9,z,1\n").encode())
+    packed = zipped((LOG + "u9,z,1\n").encode())
     write(tmp_path, {"log.csv.gz": packed})
     file = blocks(tmp_path, ["log.csv.gz"], filter={"time": ">= 5"})[0].file
     described = file.described()
@@ -226,3 +237,22 @@ def test_many_rows_take_no_memory_of_the_file(tmp_path):
     assert n_rows == 300_000
     assert peak + tracemalloc.get_traced_memory()[1] < 40 << 20
     tracemalloc.stop()
+
+
+def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path):
+    """If wrong: a user fetches a log again whose permissions alone are wrong."""
+    write(tmp_path, {"log.csv": LOG})
+    assert rows(blocks(tmp_path, ["log.csv"])) == ROWS
+    file = TableFile(tmp_path / "log.csv")
+    (tmp_path / "log.csv").chmod(0)
+    message = of_another_user(lambda: opened(file, 10**6).__enter__())
+    assert message.startswith("PermissionError") and "log.csv" in message
+
+
+def test_a_folder_that_may_not_be_listed_is_not_empty():
+    """If wrong: the events of one day are left out of a corpus without a word."""
+    with folder_of_everybody() as folder:
+        write(folder, {"day1/log.csv": LOG, "day2/log.csv": LOG})
+        (folder / "day2").chmod(0)
+        message = of_another_user(lambda: find_files(folder, ["."]))
+        assert message.startswith("PermissionError") and "day2" in message

@@ -146,7 +146,6 @@ def test_a_user_has_one_label(store):
 @pytest.mark.parametrize(
     ("text", "content", "reason"),
     [
-        ("user,label u0,1 u1,1", {}, "table.csv: every label is '1'. A task needs two classes"),
         ("user,label,p u0,1,dev u1,0,test", {"part": "p"}, "table.csv:2: part 'dev' is none of"),
         ("user,label u0,1 u1,0", {"item": "label"}, "`item` is label. Leave it out"),
         ("user,label u0,1 u1,0", {"time": "label"}, "`time` is label. Leave it out"),

@@ -63,7 +63,7 @@ def test_the_frozen_table_has_its_protocol_and_nothing_of_the_paper(tmp_path):
     )
     assert "Validation chooses the learning rate and one of 30 epochs, and among the" in md
     assert "- None is the untrained encoder: random weights, under the same head." in md
-    assert "- My method is vectors that were given: nothing is known here" in md
+    assert "- Vectors that were given: My method. How they were made is not known here." in md
     assert "item counts have the head of the rows, and one seed" in md
     assert "tab:frozen" in made["tex"] and "Table 2" not in made["html"]
 

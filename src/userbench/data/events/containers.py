@@ -3,7 +3,6 @@
 What a file is follows from its first bytes, not from its name. Nothing is unpacked to the disk.
 """
 
-import hashlib
 import io
 import lzma
 import struct
@@ -17,11 +16,13 @@ from typing import Any
 
 import pyarrow as pa
 
+from userbench.data.compressed import Tap, Unpacked, codec_of
 from userbench.data.raw_bytes import open_raw
+from userbench.data.raw_files import files_in, zip_members
+from userbench.errors import OF_CONTENT
 
 CHUNK = 4 << 20  # bytes read at once; larger blocks of text leave the cache
 START = 512  # bytes that show what a file is
-COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bz2"}
 PARQUET = b"PAR1"
 # What a table is often kept in, and nothing here reads.
 OTHER_KINDS = {
@@ -57,7 +58,7 @@ class TableFile:
     @property
     def name(self) -> str:
         """File name without folders."""
-        return Path(self.member or self.path).name
+        return Path(self.member.replace("\\", "/") or self.path).name
 
     def described(self) -> dict[str, Any]:
         """The entry of this file in a manifest, after it was read."""
@@ -124,16 +125,15 @@ def named(raw: Path, name: str) -> dict[str, TableFile]:
 
 def files_below(folder: Path) -> dict[str, TableFile]:
     """Files at any depth by the order of their names; not those that begin with a dot or `_`."""
-    paths = [path for path in folder.rglob("*") if path.is_file()]
-    below = sorted((path.relative_to(folder).as_posix(), path) for path in paths)
+    below = sorted((path.relative_to(folder).as_posix(), path) for path in files_in(folder))
     return {name: TableFile(path) for name, path in below if not is_hidden(name)}
 
 
 def members(path: Path) -> dict[str, TableFile]:
     """The files inside a zip by their names, in the order of these."""
-    with readable(path), zipfile.ZipFile(path) as archive:
-        names = sorted({info.filename for info in archive.infolist() if not info.is_dir()})
-    return {name: TableFile(path, name) for name in names if not is_hidden(name)}
+    with readable(path):
+        found = zip_members(path)
+    return {place: TableFile(path, name) for place, name in found.items() if not is_hidden(place)}
 
 
 def is_hidden(name: str) -> bool:
@@ -190,32 +190,13 @@ def packed_size(file: TableFile) -> int:
         return archive.getinfo(file.member).compress_size
 
 
-class Tap(io.RawIOBase):
-    """The raw bytes of a file as they are read, with their number and SHA-256."""
-
-    def __init__(self, stream: io.BufferedIOBase) -> None:
-        self.stream, self.size, self.digest = stream, 0, hashlib.sha256()
-
-    def readable(self) -> bool:
-        """Whether it can be read: always."""
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        """Read the next bytes into a buffer."""
-        chunk = self.stream.read(len(buffer))
-        buffer[: len(chunk)] = chunk
-        self.digest.update(chunk)
-        self.size += len(chunk)
-        return len(chunk)
-
-
 def kind_of(start: bytes) -> str:
     """What the first bytes of a file show: `parquet`, `text` or what cannot be read."""
     if start.startswith(PARQUET):
         return "parquet"
     if start[257:262] == b"ustar":
         return "a tar archive"
-    if start.startswith(tuple(COMPRESSED)):
+    if codec_of(start):
         return "compressed twice"
     known = (kind for magic, kind in OTHER_KINDS.items() if start.startswith(magic))
     return next(known, "text")
@@ -229,7 +210,7 @@ class Content:
         self.tap = Tap(stream)
         self.raw = io.BufferedReader(self.tap, max(CHUNK, START))
         start = self.raw.peek(START)
-        codec = next((name for magic, name in COMPRESSED.items() if start.startswith(magic)), None)
+        codec = codec_of(start)
         self.is_plain = codec is None and not file.member
         self.unpacked = self.raw
         if codec:
@@ -257,23 +238,6 @@ class Content:
             return self.unpacked.read(CHUNK)
 
 
-class Unpacked(io.RawIOBase):
-    """The content of a compressed stream."""
-
-    def __init__(self, stream: io.BufferedIOBase, codec: str) -> None:
-        self.stream = pa.CompressedInputStream(pa.PythonFile(stream, mode="r"), codec)
-
-    def readable(self) -> bool:
-        """Whether it can be read: always."""
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        """Read the next bytes into a buffer."""
-        chunk = self.stream.read(len(buffer))
-        buffer[: len(chunk)] = chunk
-        return len(chunk)
-
-
 @contextmanager
 def opened(file: TableFile, limit: int) -> Iterator[Content]:
     """The content of a file that is to be read; `limit` bounds its unpacked bytes.
@@ -294,7 +258,11 @@ def opened(file: TableFile, limit: int) -> Iterator[Content]:
 
 @contextmanager
 def readable(name: object) -> Iterator[None]:
-    """Turn what an unreadable file raises into a ValueError that begins with its name."""
+    """Turn what a damaged file raises into a ValueError that begins with its name.
+
+    Raises:
+        OSError: the system refuses to read it; the name is that of the file.
+    """
     try:
         yield
     except pa.ArrowMemoryError as error:
@@ -303,9 +271,7 @@ def readable(name: object) -> Iterator[None]:
         reason = printable(" ".join(str(error).split()))[:120].rstrip(". ") or type(error).__name__
         raise ValueError(f"{name}: damaged or cut off ({reason}). Fetch it again") from error
     except OSError as error:
-        if error.errno is not None:
-            raise ValueError(
-                f"{name}: cannot be read ({error.strerror}). Check the file"
-            ) from error
+        if error.errno not in OF_CONTENT:
+            raise OSError(error.errno, error.strerror, str(name)) from error
         reason = printable(" ".join(str(error).split()))[:120].rstrip(". ")
         raise ValueError(f"{name}: damaged or cut off ({reason}). Fetch it again") from error

@@ -7,11 +7,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
-from userbench.errors import REMEDIES
-from userbench.results.artifact import HOST, delete, is_abandoned
+from userbench.errors import REMEDIES, CannotWrite
+from userbench.results.artifact import HOST, delete, delete_abandoned
 
 MEMORY = "2GB"  # beyond it, parts of tables go to the disk; Python's own memory comes on top
 
@@ -29,11 +30,8 @@ def engine(beside: Path, threads: int) -> Iterator[duckdb.DuckDBPyConnection]:
     """
     beside.parent.mkdir(parents=True, exist_ok=True)
     name = f".{beside.name}.sorting"
-    for left in beside.parent.glob(f"{name}.*.partial"):
-        if is_abandoned(left):
-            delete(left)
     folder = beside.with_name(f"{name}.{HOST}.{os.getpid()}.partial")
-    delete(folder)
+    delete_abandoned(beside.parent, name, folder)
     settings = {
         "threads": threads,
         "memory_limit": MEMORY,
@@ -45,7 +43,7 @@ def engine(beside: Path, threads: int) -> Iterator[duckdb.DuckDBPyConnection]:
     }
     try:
         folder.mkdir()
-        with duckdb.connect(folder / "events.duckdb", config=settings) as database:
+        with connect(folder / "events.duckdb", settings) as database:
             database.execute("PRAGMA disable_checkpoint_on_shutdown")  # it is deleted anyway
             yield database
     except duckdb.OutOfMemoryException as problem:
@@ -55,10 +53,21 @@ def engine(beside: Path, threads: int) -> Iterator[duckdb.DuckDBPyConnection]:
         ) from problem
     except (duckdb.Error, OSError) as problem:
         if folder.name in str(problem) and (number := reason(problem)):
-            raise OSError(number, os.strerror(number), os.fspath(beside)) from problem
+            raise CannotWrite(number, os.strerror(number), os.fspath(beside)) from problem
         raise
     finally:
         delete(folder)
+
+
+def connect(path: Path, settings: dict[str, Any]) -> duckdb.DuckDBPyConnection:
+    """A database in a file; in memory, with its overflow on disk, where files have no locks."""
+    try:
+        return duckdb.connect(path, config=settings)
+    except duckdb.IOException as problem:
+        # Why harmless: nobody else knows of this file.
+        if "Could not set lock" not in str(problem):
+            raise
+        return duckdb.connect(config=settings)
 
 
 def reason(problem: Exception) -> int | None:

@@ -1,6 +1,5 @@
 """Another log of the kind of a corpus, read as items of its store: users whom nobody trained on."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +11,7 @@ from userbench.data.events.containers import TableFile
 from userbench.data.events.engine import cores, engine
 from userbench.data.events.log import distinct_items, read_log, sorted_events, user_ids
 from userbench.data.events.sequences import latest_left, repeats_left
-from userbench.data.events.settings import CorpusSettings, HoldOut
+from userbench.data.events.settings import CorpusSettings
 from userbench.data.format import BadRows
 from userbench.data.ids import item_keys, places, typed
 
@@ -46,7 +45,6 @@ def read_histories(
     Raises:
         ValueError: what `read_log` raises.
     """
-    settings = replace(settings, hold_out=HoldOut(), min_user_events=1, min_item_users=1)
     with engine(beside, threads or cores()) as database:
         log = read_log(database, raw, settings, bad)
         users, items = user_ids(database), distinct_items(database)

@@ -13,7 +13,7 @@ from jaxtyping import Bool
 
 MISSING = ["", "nan", "NaN", "NAN", "null", "NULL", "<NA>", "\\N"]
 MISSING_IDS = [*MISSING, "NA", "N/A", "None"]
-EXACT = 2**53  # above it a double does not hold every whole number
+EXACT = 2**53  # a double of this size or more may have been another whole number
 NEGATIVE = r"^-[0-9]+(\.[0-9]*)?$"
 WHOLE_DECIMAL = r"^([0-9]+)\.0*$"
 DECIMAL = r"^[0-9]+\.[0-9]*$"
@@ -78,7 +78,7 @@ def from_numbers(values: pa.Array) -> Converted:
     wrong = as_mask(pc.is_null(values, nan_is_null=True))
     if pa.types.is_floating(values.type):
         numbers = pc.fill_null(values.cast(pa.float64()), 0).to_numpy()
-        wrong = wrong | ~(np.abs(numbers) <= EXACT) | (numbers != np.floor(numbers))
+        wrong = wrong | ~(np.abs(numbers) < EXACT) | (numbers != np.floor(numbers))
         values = pa.array(np.where(wrong, 0, numbers).astype(np.int64))
     whole = pc.fill_null(values.cast(pa.int64()), 0)
     return Converted(whole, wrong | as_mask(pc.less(whole, 0)))
@@ -114,5 +114,5 @@ def id_fault(value: object, role: str) -> str:
             "them out, or put a letter before ids that are meant so"
         )
     if isinstance(value, float) and value.is_integer():
-        return f"{role} {value:.0f} is a float, which has lost digits. Write whole numbers"
+        return f"{role} {value:.17g} is a float, which has lost digits. Write whole numbers"
     return f"{role} {text[:32]} is no whole number. Check that this is the right column"

@@ -17,7 +17,7 @@ MOST_CLASSES = 2**15  # predictions keep classes in 16 bits
 
 
 def label_examples(rows: OwnedRows, bad: BadRows) -> TaskExamples:
-    """Arrays and counts of a task; ValueError for one class alone, or for too many.
+    """Arrays and counts of a task; ValueError for too many classes.
 
     Classes are numbered by value where all are whole numbers, else by text; of two classes the
     second is class 1, whose probability a binary task asks for.
@@ -56,11 +56,7 @@ def examples_of(rows: OwnedRows) -> TaskExamples:
 
 
 def check_classes(classes: list[str], rows: OwnedRows) -> None:
-    """ValueError for a single class, or more than predictions can name."""
-    if len(classes) < 2:
-        raise ValueError(
-            f"{rows.files[0]}: every label is {classes[0]!r}. A task needs two classes"
-        )
+    """ValueError for more classes than predictions can name."""
     if len(classes) > MOST_CLASSES:
         raise ValueError(
             f"{rows.files[0]}: {len(classes):,} different labels. Group them into classes: "

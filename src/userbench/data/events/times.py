@@ -114,7 +114,7 @@ def at_once(values: pa.Array, type: pa.DataType) -> pa.Array | None:
         times = values.cast(type)
     except pa.ArrowInvalid:
         return None
-    if type == pa.float64() and not as_mask(pc.less_equal(pc.abs(times), EXACT)).all():
+    if type == pa.float64() and not as_mask(pc.less(pc.abs(times), EXACT)).all():
         return None
     return times
 

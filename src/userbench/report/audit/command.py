@@ -45,7 +45,8 @@ def audit(folder: Path) -> list[Audit]:
         copies = Audit(folder)
         for path in sorted(path for path in folder.iterdir() if path.is_file()):
             if not path.name.startswith("."):
-                check_copy(copies, path, experiments)
+                with copies.errors_found(path):
+                    check_copy(copies, path, experiments)
         audits.append(copies)
     return audits
 

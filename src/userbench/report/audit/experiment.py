@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from userbench.errors import describe_error, describe_refusal, one_line
 from userbench.experiment.layouts import ITEM_COUNTS
 from userbench.experiment.validation import read_json, validated
 from userbench.report.audit.tables import CLOSE, command_of, differences, is_table, run_again
@@ -23,6 +24,7 @@ from userbench.results.artifact import (
     provenance_of,
     provenance_path,
 )
+from userbench.results.code_version import UNKNOWN
 from userbench.results.contents import Arrays, FolderManifest, Origin, Record
 from userbench.results.predictions import describe_predictions, predictions_path, read_predictions
 from userbench.results.scores import read_score_content, read_score_file
@@ -48,7 +50,7 @@ class Audit:
         self.folder = folder
         self.findings: list[Finding] = []
         self.looked_at: Counter[str] = Counter()
-        self.checksums: dict[Path, str] = {}
+        self.checksums: dict[Path, str | None] = {}
         self.records: dict[Path, dict[str, Any]] = {}  # of files, and of folders with a manifest
         self.covered: set[Path] = set()  # files that a record or a manifest names
 
@@ -66,18 +68,29 @@ class Audit:
         try:
             yield
         except (ValueError, OSError, RecursionError) as error:
-            self.fail(file, " ".join(str(error).removeprefix(f"{file}: ").split()))
+            what = describe_error(error) or str(error)
+            self.fail(file, one_line(what.removeprefix(f"{file}: ")))
 
-    def checksum(self, path: Path) -> str:
-        """Fingerprint of a file or folder, computed once; empty where it does not exist."""
+    def checksum(self, path: Path) -> str | None:
+        """Fingerprint of a file or folder, computed once; empty where it does not exist.
+
+        None where it cannot be read, which is then a finding of its own.
+        """
         path = Path(os.path.normpath(path))
         if path not in self.checksums:
             self.looked_at["checksums"] += 1
             try:
                 self.checksums[path] = fingerprint(path) if path.exists() else ""
-            except (ValueError, OSError, LookupError, TypeError, RecursionError) as error:
+            except OSError as error:
+                self.checksums[path] = None
+                self.fail(path, describe_refusal(error).removeprefix(f"{path}: "))
+            except (ValueError, LookupError, TypeError, RecursionError) as error:
                 self.checksums[path] = f"unknown: {error}"  # unlike any, so that it is a finding
         return self.checksums[path]
+
+    def differs(self, path: Path, expected: str) -> bool:
+        """Whether a file or folder is there no more, or is another one; not if it is unreadable."""
+        return self.checksum(path) not in (expected, None)
 
     def run(self) -> None:
         """Check everything."""
@@ -131,16 +144,16 @@ class Audit:
             self.covered |= set(visible(path))
         elif "sha256" not in record:
             self.fail(path, "its record has no checksum. Make it again with this version")
-        elif record["sha256"] != self.checksum(path):
+        elif self.differs(path, record["sha256"]):
             self.fail(path, "was changed: its checksum differs from its provenance record")
         for name, expected in record.get("beside", {}).items():
             other = within(path, name)
             self.covered.add(other)
-            if self.checksum(other) != expected:
+            if self.differs(other, expected):
                 self.fail(other, f"is missing, or not as written with {path.name}")
         for name, expected in record.get("inputs", {}).items():
             other = within(path, name)
-            if self.checksum(other) == expected:
+            if not self.differs(other, expected):
                 continue
             if self.checksum(other):
                 self.fail(path, f"was made from another {other} than is there now")
@@ -157,22 +170,22 @@ class Audit:
         self.covered |= {path, checksums, folder / "bad_rows.tsv"}
         validated(manifest, Origin, str(path))
         self.records[folder] = manifest
-        if self.checksum(checksums) != manifest["checksums"]:
+        if self.differs(checksums, manifest["checksums"]):
             self.fail(checksums, "is missing, or not as its manifest says")
         for name, array in read_json(checksums, Arrays)["arrays"].items():
             file = within(path, name)
             self.covered.add(file)
             if not file.is_relative_to(folder):
                 self.fail(checksums, f"names {name}, which is not in its folder")
-            elif self.checksum(file) != array["sha256"]:
+            elif self.differs(file, array["sha256"]):
                 self.fail(file, "is missing, or not as its checksums say")
         for name, expected in manifest.get("inputs", {}).items():
             origin = within(path, name)
-            if self.checksum(origin) != expected:
+            if self.differs(origin, expected):
                 self.fail(path, f"was made of another {origin} than is there now")
         raw = self.folder / "raw" / folder.relative_to(self.folder).parts[1]
         for file in manifest.get("raw", {}).values() if raw.is_dir() else ():
-            if self.checksum(within(raw / "any", file["name"])) != file["sha256"]:
+            if self.differs(within(raw / "any", file["name"]), file["sha256"]):
                 self.fail(path, f"was read from another {raw / file['name']} than is there now")
 
     # ---------------------------------------------------------------------------- scores and tables
@@ -258,10 +271,13 @@ class Audit:
         """Note several code versions, and artefacts of unknown or changed ones."""
         origins = [origin_of(record) for record in self.records.values()]
         commits = Counter(origin["commit"] for origin in origins)
-        unknown = commits.pop("", 0)
-        if unknown:
-            self.note(self.folder, f"{unknown} artefacts name no commit: made outside a checkout")
-        if len(commits) + bool(unknown) > 1:
+        nameless = commits.pop("", 0)
+        reasons = Counter(origin["unknown"] for origin in origins if origin["unknown"])
+        if outside := sum(not (origin["commit"] or origin["unknown"]) for origin in origins):
+            self.note(self.folder, f"{outside} artefacts name no commit: made outside a checkout")
+        for reason, count in reasons.items():
+            self.note(self.folder, f"the code of {count} artefacts is not known: {reason}")
+        if len(commits) + bool(nameless) > 1:
             each = ", ".join(f"{commit[:12]} ({n})" for commit, n in commits.most_common())
             self.note(self.folder, f"made by several code versions: {each}")
         if changed := sum(origin["changed"] for origin in origins):
@@ -286,8 +302,7 @@ def within(path: Path, name: str) -> Path:
 
 def needs_seeds(content: dict[str, Any]) -> bool:
     """Whether every seed has a score file like this one; baselines have one for all."""
-    trained = "failed" in content or content["best"]["epoch"] > 0
-    return trained and content["run"] != ITEM_COUNTS
+    return "width" in content and content["run"] != ITEM_COUNTS
 
 
 def is_scores(folder: Path, path: Path) -> bool:
@@ -303,10 +318,11 @@ def is_scores(folder: Path, path: Path) -> bool:
 
 def origin_of(record: dict[str, Any]) -> dict[str, Any]:
     """Code, libraries and machine by which an artefact was made, as its record says."""
-    hardware = record.get("hardware", {})
+    hardware, git = record.get("hardware", {}), record.get("git", {})
     return {
-        "commit": record.get("git", {}).get("commit", ""),
-        "changed": bool(record.get("git", {}).get("changed")),
+        "commit": git.get("commit", ""),
+        "changed": bool(git.get("changed")),
+        "unknown": str(git.get(UNKNOWN, "")),
         "python": record.get("python"),
         "libraries": record.get("libraries"),
         "hardware": {key: hardware.get(key) for key in ("processor", "gpu", "threads")},

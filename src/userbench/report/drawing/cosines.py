@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from userbench.errors import check_readable
 from userbench.results.artifact import check_recorded
 
 TIERS = ("implicit", "crop", "reorder", "mask", "other")
@@ -25,6 +26,7 @@ def read_cosines(paths: Sequence[Path]) -> pd.DataFrame:
         try:
             frame = pd.read_parquet(path)
         except (OSError, ValueError) as problem:
+            check_readable(path, problem)
             raise ValueError(f"{path}: cannot be read as parquet ({problem})") from None
         if list(frame.columns) != COLUMNS:
             raise ValueError(f"{path}: the columns must be {', '.join(COLUMNS)}. Make it again")

@@ -296,7 +296,7 @@ function seedStory(cell, seed) {
       ["Examples", Object.entries(seed.examples).map(([split, n]) => `${split} ${n.toLocaleString("en")}`).join(", ")],
       ["Chosen epoch", seed.best.epoch ? `${seed.best.epoch} of fine-tuning${encoder ? `, from epoch ${seed.best.pretrain_epoch} of pre-training` : ""}${starts > 1 ? `, from random start ${seed.best.start} of ${starts}` : ""}` : null],
       ["Finished", seed.finished && `${seed.finished}${seed.seconds ? `, after ${seed.seconds.toFixed(1)} s` : ""}`],
-      ["Code", userbench && element("span", {}, `userbench ${userbench} `, code(git?.commit) ?? "", git?.changed ? ", changed since" : "")],
+      ["Code", userbench && element("span", {}, `userbench ${userbench} `, code(git?.commit) ?? "", git?.changed ? ", changed since" : "", git?.unknown ? ` (${git.unknown})` : "")],
       ["Machine", machine],
       ["Computed in", [["fine-tuning", computed(seed.config)], ["pre-training", computed(encoder?.config)]].filter(([, how]) => how).map(([stage, how]) => `${stage}: ${how}`).join("; ") || null],
       ["Libraries", libraries && [`Python ${python}`, ...Object.entries(libraries).map(([name, version]) => `${name} ${version}`)].join(", ")],

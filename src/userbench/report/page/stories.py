@@ -37,8 +37,8 @@ class Story(NamedTuple):
 
     @property
     def trained(self) -> bool:
-        """Whether it was fine-tuned, though its fit may have failed; a baseline was not."""
-        return "failed" in self.score or self.score["best"]["epoch"] > 0
+        """Whether it was fine-tuned, though its fit may have failed; a baseline has no vectors."""
+        return "width" in self.score
 
 
 def read_story(path: Path) -> Story:

@@ -22,7 +22,7 @@ from userbench.report.tables.table2 import arrange
 from userbench.report.tables.table2_layout import read_table2_layout
 from userbench.report.tables.training import read_training_of_rows
 from userbench.results import artifact
-from userbench.results.scores import read_scores
+from userbench.results.scores import read_facts, read_scores
 
 
 def table2_of(folder: Path, config: Sequence[str]) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def table2_of(folder: Path, config: Sequence[str]) -> dict[str, Any]:
     if layouts.training is not None:
         training = read_training_of_rows(experiment, curves)
     computed = computation_notes([*curves, *(one.path for one in stories)])
-    facts = {one.score["task"]: one.score["facts"] for one in stories if "facts" in one.score}
+    facts = read_facts(one.path for one in stories)
     significance = significance_of(folder, layout)
     cells = describe_cells(summary, layout, stories, config)
     add_verdicts(cells, folder / "verdict.csv", layout)

@@ -11,6 +11,7 @@ the second over all tasks.
 """
 
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +34,13 @@ from userbench.report.statistics.multiple_tests import against_all_others, holm,
 from userbench.report.statistics.paired_scores import PairedScores, collect
 from userbench.report.statistics.row_differences import Guess, decision, differences, guess_seeds
 from userbench.report.tables.cells import interval, number
+from userbench.report.tables.computation import scored_files
 from userbench.report.tables.data_origin import SIMULATED, data_statement
 from userbench.report.tables.headline import sentences
+from userbench.report.tables.notes import limit_notes, limits_of
 from userbench.report.tables.table2_layout import add_table_flag, read_table2_layout
 from userbench.results import artifact
-from userbench.results.scores import read_scores
+from userbench.results.scores import read_facts, read_scores
 from userbench.results.tables import resolved, write_csv
 
 
@@ -147,8 +150,10 @@ def with_all_others(found: PairedScores) -> dict[str, Any]:
     }
 
 
-def statistics_page(table: pd.DataFrame, layout: dict[str, Any]) -> str:
-    """`statistics` as Markdown: a table per task."""
+def statistics_page(
+    table: pd.DataFrame, layout: dict[str, Any], limits: dict[str, str] | None = None
+) -> str:
+    """`statistics` as Markdown: a table per task, and why those of `limits` cannot be scored."""
     tasks = [
         {
             "title": label + SIMULATED * (data == "simulated"),
@@ -163,6 +168,7 @@ def statistics_page(table: pd.DataFrame, layout: dict[str, Any]) -> str:
         sentences=sentences(table, layout),
         tasks=tasks,
         level=LEVEL,
+        limits=limit_notes(limits or {}, layout["tasks"]),
     )
 
 
@@ -222,10 +228,11 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     layout = read_table2_layout(args.experiment, args.table)
     # Why one command for both: it draws the test users of every prediction again.
-    found = collect(read_scores(args.scores), layout, args.predictions)
+    limits = limits_of(read_facts(scored_files(args.scores)))
+    found = collect(read_scores(args.scores), layout, args.predictions, limits)
     read = artifact.fingerprints([args.scores, args.experiment, *args.predictions])
     for table, page, csv, md in (
-        (statistics(found), statistics_page, args.csv, args.md),
+        (statistics(found), partial(statistics_page, limits=limits), args.csv, args.md),
         (aggregate(found), aggregate_page, args.aggregate_csv, args.aggregate_md),
     ):
         write_csv(csv, table)

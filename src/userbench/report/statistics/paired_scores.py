@@ -1,6 +1,6 @@
 """Test scores of Table 2 as arrays, paired by seed and, in draws of test users, by test user."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,9 +35,14 @@ class PairedScores(NamedTuple):
 
 
 def collect(
-    scores: pd.DataFrame, layout: dict[str, Any], predictions: Sequence[Path]
+    scores: pd.DataFrame,
+    layout: dict[str, Any],
+    predictions: Sequence[Path],
+    limits: Collection[str] = (),
 ) -> PairedScores:
     """The test scores of a layout's rows and baselines, and their predictions resampled.
+
+    `limits` are the tasks that cannot be scored.
 
     Raises:
         ValueError: there are none, a row lacks a task or a seed that others have, rows differ in
@@ -71,7 +76,10 @@ def collect(
             draws[:, *at].T[...] = found[task].draws[run, seed]
     failed = test[test["value"].isna()].groupby(["task", "run"])["seed"].apply(list).to_dict()
     for (place, task), (entry, run) in product(enumerate(names), enumerate(rows + baselines)):
-        notes[place, entry] = describe_seeds(found.get(task), run, failed.get((task, run), ()))
+        seeds_failed = failed.get((task, run), ())
+        notes[place, entry] = describe_seeds(found.get(task), run, seeds_failed)
+        if seeds_failed and task in limits:
+            notes[place, entry] = "the task cannot be scored"
     return PairedScores(
         tasks,
         layout["rows"] + layout["baselines"],

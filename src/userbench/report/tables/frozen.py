@@ -32,15 +32,16 @@ def protocol_notes(layout: dict[str, Any], scores: Iterable[Path] = ()) -> list[
         what = "is the untrained encoder" if len(untrained) == 1 else "are untrained encoders"
         notes.append(f"{listed(untrained)} {what}: random weights, under the same head.")
     if given:
-        what = "vectors that were given: nothing is known here of how they were made"
-        notes.append(f"{listed(given)} {'is' if len(given) == 1 else 'are'} {what}.")
+        notes.append(
+            f"Vectors that were given: {listed(given)}. How they were made is not known here."
+        )
     return notes + vector_notes(layout, list(scores))
 
 
 def choices(head: str, epochs: int) -> str:
     """What of a head validation chooses."""
     if head == "boosted":
-        return f"the number of trees (of a linear head, its rate and one of {epochs} epochs)"
+        return "the number of trees (of a linear head, learning rate and epoch)"
     return f"the learning rate and one of {epochs} epochs"
 
 

@@ -1,6 +1,6 @@
 """What a reader of Table 2 must know of its scores: the sentences below the table."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import pandas as pd
@@ -14,14 +14,18 @@ FILES_NAMED = 6
 
 
 def measurement_notes(
-    summary: pd.DataFrame, scores: pd.DataFrame, layout: dict[str, Any]
+    summary: pd.DataFrame, scores: pd.DataFrame, layout: dict[str, Any], limits: dict[str, str]
 ) -> list[str]:
-    """What a reader must know about how the scores were measured, a sentence each."""
+    """What a reader must know about how the scores were measured, a sentence each.
+
+    `limits` are those of `limits_of`.
+    """
     tasks, ranked = layout["tasks"], summary[summary["ranked"]]
     notes = [
         *simulated_notes(tasks),
         *seed_notes(ranked, tasks),
-        *failed_notes(scores, layout),
+        *limit_notes(limits, tasks),
+        *failed_notes(scores, layout, limits),
         *missing_seeds(scores, layout),
         *candidate_notes(scores, layout),
         *width_notes(ranked),
@@ -74,9 +78,26 @@ def example_notes(scores: pd.DataFrame, tasks: Sequence[dict[str, Any]]) -> list
     return [f"Test examples: {', '.join(known)}."] if known else []
 
 
-def failed_notes(scores: pd.DataFrame, layout: dict[str, Any]) -> list[str]:
-    """A sentence on each cell of which seeds failed, with the file that says why."""
-    notes, failed = [], scores[scores["value"].isna()]
+def limits_of(facts: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """Why tasks cannot be scored, whatever the run, of those that cannot."""
+    return {task: known["limit"] for task, known in facts.items() if "limit" in known}
+
+
+def limit_notes(limits: dict[str, str], tasks: Sequence[dict[str, Any]]) -> list[str]:
+    """A sentence on each task that cannot be scored."""
+    labels = {task["task"]: task["label"] for task in tasks if task["task"] in limits}
+    return [f"{label} cannot be scored: {limits[task]}." for task, label in labels.items()]
+
+
+def failed_notes(
+    scores: pd.DataFrame, layout: dict[str, Any], limits: Collection[str]
+) -> list[str]:
+    """A sentence on each cell of which seeds failed, with the file that says why.
+
+    None on the tasks in `limits`, which cannot be scored.
+    """
+    notes = []
+    failed = scores[scores["value"].isna() & ~scores["task"].isin(limits)]
     for row in layout["rows"]:
         for task in layout["tasks"]:
             own = (failed["run"] == row["run"]) & (failed["task"] == task["task"])
@@ -118,6 +139,12 @@ def fact_notes(facts: dict[str, dict[str, Any]], layout: dict[str, Any]) -> list
     """What the data of each task mean for its scores, a sentence each, as far as it is known."""
     notes, known = [], [task for task in layout["tasks"] if task["task"] in facts]
     notes += history_notes(known, facts, layout.get("given", []))
+    for task in known:
+        for part, count in facts[task["task"]].get("without_rival", {}).items():
+            notes.append(
+                f"{task['label']}: {count:,} pairs of {part} are left out, as their users know all "
+                "other candidates."
+            )
     for task in known:
         if share := facts[task["task"]].get("test_users_in_train"):
             also = f"{share:.0%} of the test users also have training examples."

@@ -23,7 +23,7 @@ from userbench.report.tables.cells import metric_name, number, score_text
 from userbench.report.tables.computation import computation_notes, scored_files
 from userbench.report.tables.data_origin import SIMULATED, data_statement
 from userbench.report.tables.frozen import is_frozen, protocol_notes
-from userbench.report.tables.notes import fact_notes, measurement_notes
+from userbench.report.tables.notes import fact_notes, limits_of, measurement_notes
 from userbench.report.tables.published import keys, published_table2
 from userbench.report.tables.summary import summarise
 from userbench.report.tables.table2_layout import add_table_flag, read_table2_layout
@@ -127,7 +127,7 @@ def arrange(
         blocks=[block for block in blocks if block.rows],
         notes=[
             *protocol,
-            *measurement_notes(summary, scores, layout),
+            *measurement_notes(summary, scores, layout, limits_of(facts or {})),
             *significance.doubts,
             *fact_notes(facts or {}, layout),
             *([training_note(describe(training)), *popularity_notes(training)] if training else []),
@@ -192,7 +192,8 @@ def main(argv: list[str] | None = None) -> None:
     part = "frozen_training" if is_frozen(layout) else "training"
     if getattr(read_layouts(args.experiment), part) is not None:
         training = read_training_of_rows(args.experiment, args.curves, part)
-    facts, scored = read_facts(args.baselines), scored_files(args.scores)
+    scored = scored_files(args.scores)
+    facts = read_facts([*args.baselines, *scored])
     computed = computation_notes([*args.curves, *scored])
     protocol = protocol_notes(layout, scored) if is_frozen(layout) else []
     table = arrange(summary, scores, layout, facts, significance, training, computed, protocol)

@@ -18,9 +18,10 @@ from userbench.report.experiment import check_once, layout_of
 from userbench.report.markup import render
 from userbench.report.tables.cells import number
 from userbench.report.tables.data_origin import SIMULATED
+from userbench.report.tables.notes import limit_notes, limits_of
 from userbench.report.tables.summary import whole_mean
 from userbench.results import artifact
-from userbench.results.scores import read_score_content
+from userbench.results.scores import read_facts, read_score_content
 from userbench.results.tables import resolved, write_csv
 
 COLUMNS = [
@@ -70,15 +71,21 @@ def read_validation(path: Path) -> dict[str, Any]:
 def gather_trials(paths: Sequence[Path], layout: dict[str, Any]) -> pd.DataFrame:
     """One row per trial, task and seed (COLUMNS without `relative` and `chosen`), and its label.
 
-    A task without any scores (its corpus is absent) is left out.
+    A task without any scores (its corpus is absent), or that cannot be scored, is left out.
 
     Raises:
         ValueError: a file of another run or task, a score given twice, or a trial that lacks a
-            task or seed that others have.
+            task or seed that others have; or no task is left.
     """
+    limits = limits_of(read_facts(paths))
     order = {trial["run"]: place for place, trial in enumerate(layout["trials"])}
     tasks = {task["task"]: task for task in layout["tasks"]}
-    found = pd.DataFrame([read_validation(path) for path in paths])
+    each = [own for own in map(read_validation, paths) if own["task"] not in limits]
+    if not each:
+        raise ValueError(
+            f"no trial can be chosen: {'; '.join(limit_notes(limits, layout['tasks']))}"
+        )
+    found = pd.DataFrame(each)
     check_trials(found, list(order), tasks)
     settings = pd.DataFrame(
         {
@@ -143,8 +150,11 @@ def choose(trials: pd.DataFrame) -> pd.DataFrame:
     return trials.assign(chosen=chosen.astype(int))
 
 
-def page(trials: pd.DataFrame, layout: dict[str, Any]) -> str:
-    """Per corpus: each row's chosen settings, its scores beside its worst trial's, its budget."""
+def page(trials: pd.DataFrame, layout: dict[str, Any], limits: Sequence[str]) -> str:
+    """Per corpus: each row's chosen settings, its scores beside its worst trial's, its budget.
+
+    `limits` are sentences on the tasks that cannot be scored.
+    """
     corpora = []
     for corpus, own in trials.groupby("corpus", sort=False):
         tasks = [task for task in layout["tasks"] if task["task"] in set(own["task"])]
@@ -158,7 +168,7 @@ def page(trials: pd.DataFrame, layout: dict[str, Any]) -> str:
                 "rows": [shown(row, names) for _, row in own.groupby("row", sort=False)],
             }
         )
-    return render("tuning.md", corpora=corpora)
+    return render("tuning.md", corpora=corpora, limits=limits)
 
 
 def shown(row: pd.DataFrame, tasks: Sequence[str]) -> list[str]:
@@ -209,6 +219,7 @@ def main(argv: list[str] | None = None) -> None:
     layout = read_tuning_layout(args.experiment)
     trials = choose(gather_trials(args.scores, layout))
     write_csv(args.out, trials[COLUMNS])
-    artifact.write_text(args.md, page(trials, layout))
+    limits = limit_notes(limits_of(read_facts(args.scores)), layout["tasks"])
+    artifact.write_text(args.md, page(trials, layout, limits))
     read = artifact.fingerprints([*args.scores, args.experiment])
     artifact.record(args.out, resolved(args), read, beside=[args.md])

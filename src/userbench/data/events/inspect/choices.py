@@ -59,9 +59,9 @@ def sizes(counts: Counts) -> dict[str, Choice]:
     long = int(np.quantile(counts.lengths, 0.9))
     length = min(50, max(10, -(-long // 10) * 10))
     is_large = counts.users >= LARGE
-    batch = 128 if is_large else 64
+    batch = 128 if is_large else 32
     steps = max(1, round(0.9 * counts.users / batch))
-    epochs = min(20, max(2, round(800 / steps)))
+    epochs = min(20, max(2, round(1000 / steps)))
     return {
         "length": Choice(length, f"nine of ten users have at most {long:,} events; 50 at most"),
         "dim": Choice(64 if is_large else 32, f"{counts.users:,} users"),
@@ -69,6 +69,9 @@ def sizes(counts: Counts) -> dict[str, Choice]:
         "batch": Choice(batch, ""),
         "epochs": Choice(epochs, f"about {epochs * steps:,} steps of {batch} users"),
         "finetune_epochs": Choice(3 if is_large else 8, "validation chooses the best of them"),
+        "lr": Choice(
+            "1.0e-3" if is_large else "4.0e-3", "higher than the paper's, for so few steps"
+        ),
         "negatives": Choice(
             1024 if counts.items > EXACT_SOFTMAX else None,
             f"a softmax over all {counts.items:,} items would take longer than everything else",
