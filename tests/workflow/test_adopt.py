@@ -5,7 +5,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -14,24 +13,11 @@ from smoke_config import STUDIES
 from snakemake_calls import job_counts, snakemake
 
 RUNS = ("none", "mlm", "adaptssr")
+RAW = "USERBENCH_APP"
 CHECKPOINT = "results/moved/pretrain/mlm/app/seed0/epoch2.safetensors"
 
 
-def test_the_command_of_a_job_is_read_as_the_shell_reads_it():
-    """Wrong: a label with ' > ' in it cuts the command, or `exec` is part of it."""
-    from userbench.adopt.planned import planned_job
-
-    job = SimpleNamespace(
-        shellcmd="exec python -m userbench figure x --label 'a > b' > results/l.log 2>&1",
-        input=["a"],
-        output=["b"],
-        params={},
-    )
-    words = ("python", "-m", "userbench", "figure", "x", "--label", "a > b")
-    assert planned_job(job).words == words
-
-
-def write_config(folder: Path, raw: Path, **changes) -> list[str]:
+def write_config(folder: Path, **changes) -> list[str]:
     """Few runs on one corpus of files; the flags that name the config."""
     content = yaml.safe_load((ROOT / "workflow/config/smoke.yaml").read_text())
     for study in STUDIES:
@@ -40,7 +26,7 @@ def write_config(folder: Path, raw: Path, **changes) -> list[str]:
     content["runs"] = {name: content["runs"][name] for name in RUNS}
     content["table2"] = {"rows": [*RUNS], "compared_with": "none"}
     content |= {"experiment": "moved", "device": "cpu", "seeds_together": False}
-    content["corpora"] = {"app": {"format": "app", "raw": str(raw)}}
+    content["corpora"] = {"app": {"format": "app", "raw_env": RAW}}
     path = folder / "workflow/config/moved.yaml"
     path.write_text(yaml.safe_dump({**content, **changes}, sort_keys=False))
     return ["--configfile", str(path)]
@@ -54,18 +40,18 @@ def clone(folder: Path) -> None:
         shutil.copytree(ROOT / name, folder / name, copy_function=shutil.copyfile)
 
 
-def adopt(folder: Path, *words: str) -> str:
+def adopt(folder: Path, raw: Path, *words: str) -> str:
     """What `userbench adopt` prints."""
-    variables = {**os.environ, "PYTHONPATH": str(folder / "src")}
+    variables = {**os.environ, "PYTHONPATH": str(folder / "src"), RAW: str(raw)}
     call = [sys.executable, "-m", "userbench", "adopt", *words]
     run = subprocess.run(call, cwd=folder, env=variables, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     return run.stdout
 
 
-def planned(folder: Path, words: list[str]) -> dict[str, int]:
+def planned(folder: Path, raw: Path, words: list[str]) -> dict[str, int]:
     """Jobs that Snakemake would run now."""
-    status, output = snakemake(folder, "-n", *words)
+    status, output = snakemake(folder, "-n", *words, **{RAW: str(raw)})
     assert status == 0, output
     return {name: n for name, n in job_counts(output).items() if name not in ("total", "all")}
 
@@ -86,39 +72,39 @@ def test_moved_results_are_taken_over_and_only_what_differs_runs(tmp_path, copy)
     simulate.main(["--format", "app", *size, "--out", str(raw)])
     here.mkdir()
     clone(here)
-    status, output = snakemake(here, *write_config(here, raw))
+    status, output = snakemake(here, *write_config(here), **{RAW: str(raw)})
     assert status == 0, output
     made = contents(here / "results")
 
     shutil.copytree(here / "results", there / "results", copy_function=copy)
     clone(there)
     raw = raw.rename(tmp_path / "raw-moved")
-    words = write_config(there, raw)
-    everything = planned(there, words)
+    words = write_config(there)
+    everything = planned(there, raw, words)
     assert everything["pretrain"] == 4  # what this is about
-    assert adopt(there, "results/").strip().endswith("current.")
-    assert planned(there, words) == {}
+    assert adopt(there, raw, "results/").strip().endswith("current.")
+    assert planned(there, raw, words) == {}
     assert contents(there / "results") == made
 
     # Another setting, and another seed.
     task = yaml.safe_load(Path(words[1]).read_text())["tasks"]["cvr"]
     tasks = {"gender": {**task, "paper": "T5", "label": "T5 Gender"}, "cvr": {**task, "lr": 0.01}}
-    write_config(there, raw, tasks=tasks)
-    assert "task: lr 0.01, was 0.001" in adopt(there)
-    counts = planned(there, words)
+    write_config(there, tasks=tasks)
+    assert "task: lr 0.01, was 0.001" in adopt(there, raw)
+    counts = planned(there, raw, words)
     assert counts["finetune_app"] == 6 and "pretrain" not in counts
-    write_config(there, raw, seeds=[0, 1, 2])
-    adopt(there)
-    counts = planned(there, words)
+    write_config(there, seeds=[0, 1, 2])
+    adopt(there, raw)
+    counts = planned(there, raw, words)
     assert counts["pretrain"] == 2 and counts["finetune_app"] == 3
 
     # A method that was edited.
-    write_config(there, raw)
+    write_config(there)
     method = there / "src/userbench/methods/adaptssr.py"
     source = method.read_text()
     method.write_text(f"{source}\n# edited\n")
-    assert "made with another src/userbench/methods/adaptssr.py" in adopt(there)
-    counts = planned(there, words)
+    assert "made with another src/userbench/methods/adaptssr.py" in adopt(there, raw)
+    counts = planned(there, raw, words)
     assert counts["pretrain"] == counts["finetune_app"] == 2
     method.write_text(source)
 
@@ -127,13 +113,13 @@ def test_moved_results_are_taken_over_and_only_what_differs_runs(tmp_path, copy)
     stat = checkpoint.stat()
     checkpoint.write_bytes(checkpoint.read_bytes()[:-1] + b"x")
     os.utime(checkpoint, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    assert f"{CHECKPOINT}: was changed" in adopt(there, "--dry-run")
-    adopt(there)
-    counts = planned(there, words)
+    assert f"{CHECKPOINT}: was changed" in adopt(there, raw, "--dry-run")
+    adopt(there, raw)
+    counts = planned(there, raw, words)
     assert counts["pretrain"] == counts["finetune_app"] == 2
-    status, output = snakemake(there, *words)
+    status, output = snakemake(there, *words, **{RAW: str(raw)})
     assert status == 0, output
-    assert planned(there, words) == {}
+    assert planned(there, raw, words) == {}
     for name, content in made.items():
         if name.suffix in (".safetensors", ".parquet", ".csv"):
             assert (there / "results" / name).read_bytes() == content, name
@@ -143,5 +129,5 @@ def test_moved_results_are_taken_over_and_only_what_differs_runs(tmp_path, copy)
         path.unlink()
     for path in [*there.glob("results/moved/**/manifest.json")]:
         path.unlink()
-    assert "no record says how it was made" in adopt(there)
-    assert planned(there, words) == everything
+    assert "no record says how it was made" in adopt(there, raw)
+    assert planned(there, raw, words) == everything
