@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -61,35 +62,61 @@ def contents(folder: Path) -> dict[Path, bytes]:
     return {path.relative_to(folder): path.read_bytes() for path in files}
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("copy", [shutil.copy2, shutil.copyfile], ids=["cp -a", "cp"])
-def test_moved_results_are_taken_over_and_only_what_differs_runs(tmp_path, copy):
-    """Wrong: everything is trained again, or something that is not of this config counts."""
+@pytest.fixture(scope="module")
+def here(tmp_path_factory) -> Path:
+    """A clone with finished results; beside it the raw files of their corpus."""
     from userbench.data import simulate
 
-    raw, here, there = (tmp_path / name for name in ("raw", "here", "there"))
+    here = tmp_path_factory.mktemp("moved") / "here"
     size = ["--users", "300", "--items", "400", "--seed", "2"]
-    simulate.main(["--format", "app", *size, "--out", str(raw)])
+    simulate.main(["--format", "app", *size, "--out", str(here.with_name("raw"))])
     here.mkdir()
     clone(here)
-    status, output = snakemake(here, *write_config(here), **{RAW: str(raw)})
+    words = write_config(here)
+    status, output = snakemake(here, *words, **{RAW: str(here.with_name("raw"))})
     assert status == 0, output
-    made = contents(here / "results")
+    return here
 
+
+def move(here: Path, there: Path, copy: Callable[..., object]) -> Path:
+    """Copy results to a new clone, whose sources are newer, and their raw files; returns these."""
     shutil.copytree(here / "results", there / "results", copy_function=copy)
     clone(there)
-    raw = raw.rename(tmp_path / "raw-moved")
+    raw = here.with_name("raw")
+    return Path(shutil.copytree(raw, there.with_name("raw"), copy_function=shutil.copyfile))
+
+
+@pytest.mark.long
+def test_copies_without_their_times_are_taken_over(here, tmp_path):
+    """Wrong: everything is trained again, because results were copied to another clone."""
+    there = tmp_path / "there"
+    raw = move(here, there, shutil.copyfile)
     words = write_config(there)
-    everything = planned(there, raw, words)
-    assert everything["pretrain"] == 4  # what this is about
+    assert planned(there, raw, words)["pretrain"] == 4  # what this is about
     assert adopt(there, raw, "results/").strip().endswith("current.")
     assert planned(there, raw, words) == {}
+    made = contents(here / "results")
     assert contents(there / "results") == made
 
+    # Files of the same names, of which nothing says how they were made.
+    for name in ("*.provenance.json", "manifest.json"):
+        for path in [*there.glob(f"results/moved/**/{name}")]:
+            path.unlink()
+    assert "no record says how it was made" in adopt(there, raw)
+    assert planned(there, raw, words) == planned(there, raw, ["--forceall", *words])
+
+
+@pytest.mark.long
+def test_of_moved_results_only_what_differs_runs_again(here, tmp_path):
+    """Wrong: results of another config, of other code or of damaged files count as current."""
+    there = tmp_path / "there"
+    raw = move(here, there, shutil.copy2)
+
     # Another setting, and another seed.
+    words = write_config(there)
     task = yaml.safe_load(Path(words[1]).read_text())["tasks"]["cvr"]
-    tasks = {"gender": {**task, "paper": "T5", "label": "T5 Gender"}, "cvr": {**task, "lr": 0.01}}
-    write_config(there, tasks=tasks)
+    gender = {**task, "paper": "T5", "label": "T5 Gender"}
+    write_config(there, tasks={"gender": gender, "cvr": {**task, "lr": 0.01}})
     assert "task: lr 0.01, was 0.001" in adopt(there, raw)
     counts = planned(there, raw, words)
     assert counts["finetune_app"] == 6 and "pretrain" not in counts
@@ -108,26 +135,17 @@ def test_moved_results_are_taken_over_and_only_what_differs_runs(tmp_path, copy)
     assert counts["pretrain"] == counts["finetune_app"] == 2
     method.write_text(source)
 
-    # A file that was damaged, of a time that says nothing.
+    # A file that was damaged, of a time that says nothing, and of which Snakemake has notes.
     checkpoint = there / CHECKPOINT
     stat = checkpoint.stat()
     checkpoint.write_bytes(checkpoint.read_bytes()[:-1] + b"x")
     os.utime(checkpoint, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    assert f"{CHECKPOINT}: was changed" in adopt(there, raw, "--dry-run")
-    adopt(there, raw)
+    assert f"{CHECKPOINT}: was changed" in adopt(there, raw)
     counts = planned(there, raw, words)
     assert counts["pretrain"] == counts["finetune_app"] == 2
     status, output = snakemake(there, *words, **{RAW: str(raw)})
     assert status == 0, output
     assert planned(there, raw, words) == {}
-    for name, content in made.items():
+    for name, content in contents(here / "results").items():
         if name.suffix in (".safetensors", ".parquet", ".csv"):
             assert (there / "results" / name).read_bytes() == content, name
-
-    # Files of the same names, of which nothing says how they were made.
-    for path in [*there.glob("results/moved/**/*.provenance.json")]:
-        path.unlink()
-    for path in [*there.glob("results/moved/**/manifest.json")]:
-        path.unlink()
-    assert "no record says how it was made" in adopt(there, raw)
-    assert planned(there, raw, words) == everything
