@@ -108,6 +108,10 @@ def lose_record(jobs):
     Path(f"{CURVE}.provenance.json").unlink()
 
 
+def damage_manifest(jobs):
+    rewrite(DATA / "manifest.json", command=7, raw={"pretrain": 3})
+
+
 def lose_manifest(jobs):
     (DATA / "manifest.json").unlink()
 
@@ -165,9 +169,10 @@ def run_by_record(jobs):
     ("change", "job", "reason"),
     [
         (damage_array, "read", "items.npy: is missing, or not as its checksums say"),
+        (damage_manifest, "read", "manifest.json: command: "),
         (lose_manifest, "read", "no record says how it was made"),
-        (change_raw_files, "read", "its raw files are others now"),
-        (allow_fewer_bad_rows, "read", "or would be refused"),
+        (change_raw_files, "read", "its raw files hold something else now"),
+        (allow_fewer_bad_rows, "read", "would be refused now: too many bad lines"),
         (damage_checkpoint, "train", "epoch1.safetensors: was changed: its checksum differs"),
         (damage_record, "train", "curve.json: "),
         (lose_record, "train", "curve.json: no record says how it was made"),

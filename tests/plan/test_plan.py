@@ -66,7 +66,8 @@ def test_jobs_that_read_a_log():
 
     store = "results/x/data/ml"
     said = f"""
-Shell command: python -m userbench events corpus --raw /log --settings '{{"a": 1}}' --out {store}
+Shell command: python -m userbench events corpus --raw /log --settings '{{"a": "b > c"}}' \
+--out {store} > log 2>&1
 Shell command: python -m userbench events task --raw /log --settings '{{}}' --store {store} \
 --out {store}/tasks/next
 """

@@ -4,8 +4,8 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -14,24 +14,11 @@ from smoke_config import STUDIES
 from snakemake_calls import job_counts, snakemake
 
 RUNS = ("none", "mlm", "adaptssr")
+RAW = "USERBENCH_APP"
 CHECKPOINT = "results/moved/pretrain/mlm/app/seed0/epoch2.safetensors"
 
 
-def test_the_command_of_a_job_is_read_as_the_shell_reads_it():
-    """Wrong: a label with ' > ' in it cuts the command, or `exec` is part of it."""
-    from userbench.adopt.planned import planned_job
-
-    job = SimpleNamespace(
-        shellcmd="exec python -m userbench figure x --label 'a > b' > results/l.log 2>&1",
-        input=["a"],
-        output=["b"],
-        params={},
-    )
-    words = ("python", "-m", "userbench", "figure", "x", "--label", "a > b")
-    assert planned_job(job).words == words
-
-
-def write_config(folder: Path, raw: Path, **changes) -> list[str]:
+def write_config(folder: Path, **changes) -> list[str]:
     """Few runs on one corpus of files; the flags that name the config."""
     content = yaml.safe_load((ROOT / "workflow/config/smoke.yaml").read_text())
     for study in STUDIES:
@@ -40,7 +27,7 @@ def write_config(folder: Path, raw: Path, **changes) -> list[str]:
     content["runs"] = {name: content["runs"][name] for name in RUNS}
     content["table2"] = {"rows": [*RUNS], "compared_with": "none"}
     content |= {"experiment": "moved", "device": "cpu", "seeds_together": False}
-    content["corpora"] = {"app": {"format": "app", "raw": str(raw)}}
+    content["corpora"] = {"app": {"format": "app", "raw_env": RAW}}
     path = folder / "workflow/config/moved.yaml"
     path.write_text(yaml.safe_dump({**content, **changes}, sort_keys=False))
     return ["--configfile", str(path)]
@@ -54,18 +41,18 @@ def clone(folder: Path) -> None:
         shutil.copytree(ROOT / name, folder / name, copy_function=shutil.copyfile)
 
 
-def adopt(folder: Path, *words: str) -> str:
+def adopt(folder: Path, raw: Path, *words: str) -> str:
     """What `userbench adopt` prints."""
-    variables = {**os.environ, "PYTHONPATH": str(folder / "src")}
+    variables = {**os.environ, "PYTHONPATH": str(folder / "src"), RAW: str(raw)}
     call = [sys.executable, "-m", "userbench", "adopt", *words]
     run = subprocess.run(call, cwd=folder, env=variables, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     return run.stdout
 
 
-def planned(folder: Path, words: list[str]) -> dict[str, int]:
+def planned(folder: Path, raw: Path, words: list[str]) -> dict[str, int]:
     """Jobs that Snakemake would run now."""
-    status, output = snakemake(folder, "-n", *words)
+    status, output = snakemake(folder, "-n", *words, **{RAW: str(raw)})
     assert status == 0, output
     return {name: n for name, n in job_counts(output).items() if name not in ("total", "all")}
 
@@ -75,73 +62,90 @@ def contents(folder: Path) -> dict[Path, bytes]:
     return {path.relative_to(folder): path.read_bytes() for path in files}
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("copy", [shutil.copy2, shutil.copyfile], ids=["cp -a", "cp"])
-def test_moved_results_are_taken_over_and_only_what_differs_runs(tmp_path, copy):
-    """Wrong: everything is trained again, or something that is not of this config counts."""
+@pytest.fixture(scope="module")
+def here(tmp_path_factory) -> Path:
+    """A clone with finished results; beside it the raw files of their corpus."""
     from userbench.data import simulate
 
-    raw, here, there = (tmp_path / name for name in ("raw", "here", "there"))
+    here = tmp_path_factory.mktemp("moved") / "here"
     size = ["--users", "300", "--items", "400", "--seed", "2"]
-    simulate.main(["--format", "app", *size, "--out", str(raw)])
+    simulate.main(["--format", "app", *size, "--out", str(here.with_name("raw"))])
     here.mkdir()
     clone(here)
-    status, output = snakemake(here, *write_config(here, raw))
+    words = write_config(here)
+    status, output = snakemake(here, *words, **{RAW: str(here.with_name("raw"))})
     assert status == 0, output
-    made = contents(here / "results")
+    return here
 
+
+def move(here: Path, there: Path, copy: Callable[..., object]) -> Path:
+    """Copy results to a new clone, whose sources are newer, and their raw files; returns these."""
     shutil.copytree(here / "results", there / "results", copy_function=copy)
     clone(there)
-    raw = raw.rename(tmp_path / "raw-moved")
-    words = write_config(there, raw)
-    everything = planned(there, words)
-    assert everything["pretrain"] == 4  # what this is about
-    assert adopt(there, "results/").strip().endswith("current.")
-    assert planned(there, words) == {}
+    raw = here.with_name("raw")
+    return Path(shutil.copytree(raw, there.with_name("raw"), copy_function=shutil.copyfile))
+
+
+@pytest.mark.long
+def test_copies_without_their_times_are_taken_over(here, tmp_path):
+    """Wrong: everything is trained again, because results were copied to another clone."""
+    there = tmp_path / "there"
+    raw = move(here, there, shutil.copyfile)
+    words = write_config(there)
+    assert planned(there, raw, words)["pretrain"] == 4  # what this is about
+    assert adopt(there, raw, "results/").strip().endswith("current.")
+    assert planned(there, raw, words) == {}
+    made = contents(here / "results")
     assert contents(there / "results") == made
 
+    # Files of the same names, of which nothing says how they were made.
+    for name in ("*.provenance.json", "manifest.json"):
+        for path in [*there.glob(f"results/moved/**/{name}")]:
+            path.unlink()
+    assert "no record says how it was made" in adopt(there, raw)
+    assert planned(there, raw, words) == planned(there, raw, ["--forceall", *words])
+
+
+@pytest.mark.long
+def test_of_moved_results_only_what_differs_runs_again(here, tmp_path):
+    """Wrong: results of another config, of other code or of damaged files count as current."""
+    there = tmp_path / "there"
+    raw = move(here, there, shutil.copy2)
+
     # Another setting, and another seed.
+    words = write_config(there)
     task = yaml.safe_load(Path(words[1]).read_text())["tasks"]["cvr"]
-    tasks = {"gender": {**task, "paper": "T5", "label": "T5 Gender"}, "cvr": {**task, "lr": 0.01}}
-    write_config(there, raw, tasks=tasks)
-    assert "task: lr 0.01, was 0.001" in adopt(there)
-    counts = planned(there, words)
+    gender = {**task, "paper": "T5", "label": "T5 Gender"}
+    write_config(there, tasks={"gender": gender, "cvr": {**task, "lr": 0.01}})
+    assert "task: lr 0.01, was 0.001" in adopt(there, raw)
+    counts = planned(there, raw, words)
     assert counts["finetune_app"] == 6 and "pretrain" not in counts
-    write_config(there, raw, seeds=[0, 1, 2])
-    adopt(there)
-    counts = planned(there, words)
+    write_config(there, seeds=[0, 1, 2])
+    adopt(there, raw)
+    counts = planned(there, raw, words)
     assert counts["pretrain"] == 2 and counts["finetune_app"] == 3
 
     # A method that was edited.
-    write_config(there, raw)
+    write_config(there)
     method = there / "src/userbench/methods/adaptssr.py"
     source = method.read_text()
     method.write_text(f"{source}\n# edited\n")
-    assert "made with another src/userbench/methods/adaptssr.py" in adopt(there)
-    counts = planned(there, words)
+    assert "made with another src/userbench/methods/adaptssr.py" in adopt(there, raw)
+    counts = planned(there, raw, words)
     assert counts["pretrain"] == counts["finetune_app"] == 2
     method.write_text(source)
 
-    # A file that was damaged, of a time that says nothing.
+    # A file that was damaged, of a time that says nothing, and of which Snakemake has notes.
     checkpoint = there / CHECKPOINT
     stat = checkpoint.stat()
     checkpoint.write_bytes(checkpoint.read_bytes()[:-1] + b"x")
     os.utime(checkpoint, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    assert f"{CHECKPOINT}: was changed" in adopt(there, "--dry-run")
-    adopt(there)
-    counts = planned(there, words)
+    assert f"{CHECKPOINT}: was changed" in adopt(there, raw)
+    counts = planned(there, raw, words)
     assert counts["pretrain"] == counts["finetune_app"] == 2
-    status, output = snakemake(there, *words)
+    status, output = snakemake(there, *words, **{RAW: str(raw)})
     assert status == 0, output
-    assert planned(there, words) == {}
-    for name, content in made.items():
+    assert planned(there, raw, words) == {}
+    for name, content in contents(here / "results").items():
         if name.suffix in (".safetensors", ".parquet", ".csv"):
             assert (there / "results" / name).read_bytes() == content, name
-
-    # Files of the same names, of which nothing says how they were made.
-    for path in [*there.glob("results/moved/**/*.provenance.json")]:
-        path.unlink()
-    for path in [*there.glob("results/moved/**/manifest.json")]:
-        path.unlink()
-    assert "no record says how it was made" in adopt(there)
-    assert planned(there, words) == everything

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tqdm import tqdm
+
 from userbench.adopt.job import PlannedJob
 from userbench.adopt.settings import differences
 from userbench.report.audit.experiment import RECORD, Audit
@@ -30,7 +32,7 @@ def check(jobs: Iterable[PlannedJob], folder: Path) -> Checked:
     """Sort the jobs of an experiment; each comes after those whose files it reads."""
     audit, found = Audit(folder), Checked([], {}, [], [])
     to_make: set[str] = set()
-    for job in jobs:
+    for job in tqdm([*jobs], f"{folder}: jobs", disable=None, leave=False):
         if not any(map(os.path.lexists, job.outputs)):
             found.absent.append(job)
         elif reason := next(reasons(job, audit, folder), ""):
@@ -94,9 +96,11 @@ def other_data(job: PlannedJob, record: dict[str, Any], path: Path, folder: Path
     if not job.content:
         return
     if "raw" in record:
-        read = together([file["sha256"] for file in record["raw"].values()])
-        if read != job.content:
-            yield "its raw files are others now, or would be refused"
+        content, _, refused = job.content.partition(", ")
+        if together([file["sha256"] for file in record["raw"].values()]) != content:
+            yield "its raw files hold something else now"
+        elif refused:
+            yield f"its raw files would be refused now: {refused}"
         return
     # Why those outside: what the workflow has made is compared at its place.
     inputs = record.get("inputs", {}).items()

@@ -1,7 +1,6 @@
 """The jobs that Snakemake plans for a config, and what it knows of their files."""
 
 import os
-import shlex
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
@@ -14,6 +13,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import ConfigSettings, OutputSettings, Quietness, ResourceSettings
 
 from userbench.adopt.job import PlannedJob
+from userbench.plan.jobs import words_of
 
 SNAKEFILE = Path("Snakefile")
 # Older than any source; not 0, which Snakemake takes for "there is no time".
@@ -53,14 +53,11 @@ class Plan:
 
 def planned_job(job: Any) -> PlannedJob:
     """A job of Snakemake's as plain values."""
-    command = (job.shellcmd or "").rpartition(" > ")[0] or (job.shellcmd or "")
-    words = shlex.split(command)
-    content = job.params.get("content") or ""
     return PlannedJob(
         tuple(map(str, job.input)),
         tuple(map(str, job.output)),
-        tuple(words[1:] if words[:1] == ["exec"] else words),
-        content,
+        tuple(words_of(job.shellcmd or "")),
+        job.params.get("content") or "",
     )
 
 

@@ -189,7 +189,13 @@ def jobs_left(
 
 def parse_jobs(said: str) -> Iterator[Job]:
     """The commands that a dry run prints."""
-    for line in re.findall(r"^Shell command: (?:exec )?(.*)$", said, re.MULTILINE):
-        words = shlex.split(line.partition(" > ")[0])
+    for line in re.findall(r"^Shell command: (.*)$", said, re.MULTILINE):
+        words = words_of(line)
         if words[:3] == ["python", "-m", "userbench"]:
             yield Job(words[3], words[4:])
+
+
+def words_of(command: str) -> list[str]:
+    """The words of a rule's command as the shell reads them, without where its output goes."""
+    words = shlex.split(re.sub(r" > \S+( 2>&1)?$", "", command.strip()))  # a label may have a " > "
+    return words[1:] if words[:1] == ["exec"] else words

@@ -200,11 +200,20 @@ class Arrays(Content):
     arrays: dict[str, Array]
 
 
+class RawRead(Content):
+    """A raw file that was read."""
+
+    name: Text
+    sha256: Text
+
+
 class FolderManifest(Content):
     """The manifest of a folder of arrays: the checksum of its list, and what it was made of."""
 
     checksums: Text
+    command: list[str] = []
     inputs: dict[str, Text] = {}
+    raw: dict[str, RawRead] = {}
 
 
 class Origin(Content):
