@@ -63,8 +63,10 @@ def test_a_question_about_the_machine_ends_no_command(monkeypatch):
     monkeypatch.setattr(artifact.psutil, "virtual_memory", refuse)
     busy = "CUDA error: all CUDA-capable devices are busy\nCompile with `TORCH_USE_CUDA_DSA`"
     monkeypatch.setattr(artifact, "gpu_name", Mock(side_effect=RuntimeError(busy)))
+    monkeypatch.setattr(artifact.Path, "read_text", lambda *_: refuse())
+    assert artifact.seconds_since_start() >= 0
     found = artifact.hardware()
-    assert "Permission denied" in found["memory_gib"]
+    assert "Permission denied" in found["memory_gib"] and "denied" in found["processor"]
     assert found["gpu"].startswith("unknown (CUDA error: all CUDA-capable devices are busy Compile")
 
 

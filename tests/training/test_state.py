@@ -232,15 +232,18 @@ def test_sigterm_and_sighup_save_and_end(number, tiny, tmp_path, caplog):
     assert "seed 1 resumes after epoch 1, step 3" in caplog.text
 
 
-def test_a_hang_up_that_is_ignored_ends_nothing(tiny, tmp_path):
+def test_a_hang_up_that_is_ignored_ends_nothing(tmp_path):
     """Wrong: a training under nohup ends with the connection all the same."""
+    from userbench.training.state import TrainingState
+
+    state = TrainingState(0, tmp_path, {}, [0])
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with at_steps(signal=2, number=signal.SIGHUP):
-            pretrain(tiny, tmp_path / "out", "--state", str(tmp_path / "state"))
+        with state.saved_on_signals():
+            signal.raise_signal(signal.SIGHUP)
     finally:
         signal.signal(signal.SIGHUP, before)
-    assert (tmp_path / "out/curve.json").exists()
+    assert state.signal is None
 
 
 def test_a_later_signal_does_not_hide_the_one_that_ends():

@@ -128,6 +128,7 @@ def test_given_vectors_are_known_by_their_content(tmp_path, monkeypatch):
         assert content(second) != before
     monkeypatch.setenv("HOME", str(tmp_path))
     assert given_paths("~/{corpus}.npy", "ttl", [0, 1]) == [f"{tmp_path}/ttl.npy"]
+    assert given_paths("~nobody-here/a.npy", "ttl", [0]) == ["~nobody-here/a.npy"]
     assert given_paths("{seed}.npy", "ttl", "{seed}") == ["{seed}.npy"]
 
 

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
+if {"{", "}"} & set(workflow.basedir):
+    problem = "Snakemake takes braces for wildcards. Rename this folder"
+    raise WorkflowError(f"{workflow.basedir}: {problem}")
 # Why resolved: a checkout may be reached through a link.
 ROOT = Path(workflow.basedir).resolve()
-if "{" in str(ROOT) or "}" in str(ROOT):
-    raise WorkflowError(f"{ROOT}: Snakemake takes braces for wildcards. Rename this folder")
 spec = importlib.util.find_spec("userbench")
 if spec is None:
     raise WorkflowError("userbench is not installed. Run: pip install -e .")

@@ -153,7 +153,7 @@ rule task_split:
         "Split the examples of task {wildcards.task}"
     shell:
         "python -m userbench split examples --examples {params.examples}"
-        " --kind {params.kind} --by {wildcards.by} --seed {params.seed} --out {params.out} > {log} 2>&1"
+        " --kind {params.kind:q} --by {wildcards.by} --seed {params.seed} --out {params.out} > {log} 2>&1"
 
 
 rule neighbours:

@@ -320,10 +320,10 @@ def gpu_name(torch: Any) -> str | None:
 def seconds_since_start() -> float:
     """Wall time since this process began, the start of Python and its imports included."""
     # Why not psutil: it knows the time of the boot in whole seconds, more than a short job takes.
-    stat = Path("/proc/self/stat")
-    if not stat.exists():  # not Linux
+    try:
+        started_ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+        uptime = float(Path("/proc/uptime").read_text().split()[0])
+    except OSError:  # not Linux, or hidden
         return time.perf_counter()
-    started_ticks = int(stat.read_text().rpartition(")")[2].split()[19])
-    uptime = float(Path("/proc/uptime").read_text().split()[0])
     # Why max: in a container, uptime may begin after the boot of the host, which ticks count from.
     return max(0.0, uptime - started_ticks / os.sysconf("SC_CLK_TCK"))

@@ -8,9 +8,10 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
+from userbench.command_line import home_expanded
 from userbench.data.events.containers import TableFile, find_files
 from userbench.data.format import RawFile, find_file, is_named_after
 from userbench.data.raw_bytes import checksum
@@ -30,9 +31,7 @@ def raw_paths(config: Experiment, source: str) -> dict[str, str]:
         if corpus.simulate is not None:
             continue
         path = corpus.raw or os.environ.get(corpus.raw_env or "", "")
-        if path.startswith("~"):
-            with suppress(RuntimeError):  # of a user that there is not: it does not exist
-                path = str(Path(path).expanduser())
+        path = str(home_expanded(path)) if path.startswith("~") else path
         remedy = f"Set corpora.{name}.raw" + (f" or {corpus.raw_env}" if corpus.raw_env else "")
         where = f"{source}: corpora.{name}"
         if not path and not corpus.optional:

@@ -6,6 +6,7 @@ A job that reads them depends on their content alone, as one that reads raw data
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from userbench.command_line import home_expanded
 from userbench.data.format import RawFile, Source
 from userbench.data.vectors import files_of
 from userbench.experiment.runs import ResolvedExperiment
@@ -15,7 +16,7 @@ from userbench.workflow.raw import cached_checksum
 def given_paths(pattern: str, corpus: str, seeds: int | str | Iterable[int]) -> list[str]:
     """The file of a corpus for each seed, once if it is that of all; `~` is the home folder."""
     each = [seeds] if isinstance(seeds, int | str) else seeds
-    paths = [str(Path(pattern.format(corpus=corpus, seed=seed)).expanduser()) for seed in each]
+    paths = [str(home_expanded(pattern.format(corpus=corpus, seed=seed))) for seed in each]
     return list(dict.fromkeys(paths))
 
 
