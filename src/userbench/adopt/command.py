@@ -10,6 +10,7 @@ with the reason, and runs again at the next call. No command of a record is run,
 The config is the file in workflow/config/ of the experiment's name, or what --config names.
 """
 
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -63,9 +64,7 @@ def experiments(folder: Path, configs: list[Path] | None) -> list[Path]:
     Raises:
         ValueError: there is none, or it is not in the results/ of this folder.
     """
-    folder = folder.resolve()
-    if folder.is_relative_to(Path.cwd()):
-        folder = folder.relative_to(Path.cwd())
+    folder = Path(os.path.relpath(folder))  # a link stays one: results may lie on another disk
     if folder.parts[:1] != RESULTS.parts or len(folder.parts) > 2:
         raise ValueError(f"{folder}: is not in {RESULTS}/ of this folder. Move the results there")
     if not folder.is_dir():
