@@ -14,14 +14,14 @@ import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Int32, Int64
 
 from userbench.data.compressed import SUFFIXES
 from userbench.data.raw_bytes import explained
-from userbench.data.raw_files import files_in, zip_members
+from userbench.data.raw_files import FileOrMember, files_in, zip_members
 from userbench.errors import check_readable
 
 FOLDER = Path(__file__).with_name("formats")
@@ -79,36 +79,10 @@ def listed(bad: BadRows) -> dict[str, str]:
 
 
 @dataclass
-class RawFile:
-    """A raw file in a folder or inside a zip; reading it fills in size, checksum and time."""
+class RawFile(FileOrMember):
+    """A raw file of a source."""
 
-    path: Path
-    member: str  # name inside the zip `path`; empty for a plain file
     source: Source
-    size: int = 0
-    sha256: str = ""
-    modified: int = 0  # when it was read; nanoseconds since 1970
-
-    @property
-    def name(self) -> str:
-        """File name without folders."""
-        return Path(self.member.replace("\\", "/") or self.path).name
-
-    def described(self) -> dict[str, Any]:
-        """The entry of this file in a manifest, after it was read."""
-        return {
-            "name": self.name,
-            "path": str(self.path),
-            "member": self.member,
-            "modified": self.modified,
-            "size": self.size,
-            "sha256": self.sha256,
-        }
-
-    def __str__(self) -> str:
-        """Path, that of the zip included; characters that do not print are escaped."""
-        path = f"{self.path}/{self.member}" if self.member else str(self.path)
-        return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in path)
 
 
 def format_names() -> list[str]:

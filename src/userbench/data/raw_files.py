@@ -1,10 +1,47 @@
-"""Where raw files lie, as people keep them: folders with links in them, zips of any system."""
+"""Raw files as people keep them: in folders with links in them, in zips of any system."""
 
 import os
 import zipfile
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
+
+
+@dataclass
+class FileOrMember:
+    """A file, or a member of a zip; reading it fills in size, checksum and time."""
+
+    path: Path
+    member: str  # name inside the zip `path`; empty for a plain file
+    size: int = field(default=0, init=False)
+    sha256: str = field(default="", init=False)
+    modified: int = field(default=0, init=False)  # when it was read; nanoseconds since 1970
+
+    @property
+    def name(self) -> str:
+        """File name without folders."""
+        return Path(self.member.replace("\\", "/") or self.path).name
+
+    def described(self) -> dict[str, Any]:
+        """The entry of this file in a manifest, after it was read."""
+        return {
+            "name": self.name,
+            "path": str(self.path),
+            "member": self.member,
+            "modified": self.modified,
+            "size": self.size,
+            "sha256": self.sha256,
+        }
+
+    def __str__(self) -> str:
+        """Path, that of the zip included; characters that do not print are escaped."""
+        return printable(f"{self.path}/{self.member}" if self.member else str(self.path))
+
+
+def printable(text: str) -> str:
+    """The text in one line, with characters that do not print escaped."""
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
 
 
 def files_in(folder: Path) -> Iterator[Path]:

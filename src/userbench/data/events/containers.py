@@ -10,7 +10,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from userbench.data.compressed import Tap, Unpacked, codec_of
 from userbench.data.raw_bytes import UnsupportedZip, open_raw
-from userbench.data.raw_files import files_in, zip_members
+from userbench.data.raw_files import FileOrMember, files_in, printable, zip_members
 from userbench.errors import OF_CONTENT
 
 CHUNK = 4 << 20  # bytes read at once; larger blocks of text leave the cache
@@ -42,45 +42,18 @@ UNREADABLE = (
 
 
 @dataclass(eq=False)
-class TableFile:
-    """A file of a table, plain or a member of a zip; reading it fills in what is found."""
+class TableFile(FileOrMember):
+    """A file of a table; reading it counts its rows, too."""
 
-    path: Path
-    member: str = ""  # name inside the zip `path`; empty for a plain file
-    size: int = 0
-    sha256: str = ""
-    modified: int = 0  # nanoseconds since 1970
-    rows: int = 0
+    member: str = ""
+    rows: int = field(default=0, init=False)
     """Good rows that were read."""
-    filtered: int = 0
+    filtered: int = field(default=0, init=False)
     """Rows that did not meet the filter."""
-
-    @property
-    def name(self) -> str:
-        """File name without folders."""
-        return Path(self.member.replace("\\", "/") or self.path).name
 
     def described(self) -> dict[str, Any]:
         """The entry of this file in a manifest, after it was read."""
-        return {
-            "name": self.name,
-            "path": str(self.path),
-            "member": self.member,
-            "modified": self.modified,
-            "size": self.size,
-            "sha256": self.sha256,
-            "rows": self.rows,
-            "filtered": self.filtered,
-        }
-
-    def __str__(self) -> str:
-        """Path, that of the zip included; characters that do not print are escaped."""
-        return printable(f"{self.path}/{self.member}" if self.member else str(self.path))
-
-
-def printable(text: str) -> str:
-    """The text in one line, with characters that do not print escaped."""
-    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
+        return {**super().described(), "rows": self.rows, "filtered": self.filtered}
 
 
 def find_files(raw: Path, names: list[str]) -> list[TableFile]:

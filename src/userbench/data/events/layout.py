@@ -3,8 +3,9 @@
 import csv
 from typing import NamedTuple
 
-from userbench.data.events.containers import TableFile, printable
+from userbench.data.events.containers import TableFile
 from userbench.data.events.settings import Table
+from userbench.data.raw_files import printable
 
 SEPARATORS = {
     **{"\t": "tabs", "::": "'::'", ",": "commas", ";": "semicolons", "|": "'|'", " ": "blanks"},

@@ -15,7 +15,6 @@ import tempfile
 from pathlib import Path
 
 from userbench import command_line
-from userbench.data.events.containers import printable
 from userbench.data.events.engine import cores, engine
 from userbench.data.events.inspect import choices
 from userbench.data.events.inspect.config import Log, as_name, rendered
@@ -26,6 +25,7 @@ from userbench.data.events.inspect.tables import ROLES, Found, event_file, kinds
 from userbench.data.events.inspect.tasks import Looked, label_task, next_item_tasks, target_task
 from userbench.data.events.settings import Table
 from userbench.data.format import BadRow
+from userbench.data.raw_files import printable
 from userbench.errors import command
 
 # Names of files that say nothing of the log: the folder's name does.

@@ -4,9 +4,9 @@ import sys
 
 import numpy as np
 
-from userbench.data.events.containers import printable
 from userbench.data.events.inspect.counts import Counts
 from userbench.data.events.inspect.tables import Found
+from userbench.data.raw_files import printable
 
 
 def say(line: str) -> None:

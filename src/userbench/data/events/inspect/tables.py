@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from userbench.data.events.containers import find_files, printable
+from userbench.data.events.containers import find_files
 from userbench.data.events.inspect.config import as_name
 from userbench.data.events.inspect.places import Places
 from userbench.data.events.inspect.sample import Sample, column_named, sample_of
+from userbench.data.raw_files import printable
 
 ROLES = ("user", "item", "time")
 

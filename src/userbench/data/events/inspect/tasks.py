@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import duckdb
 
-from userbench.data.events.containers import printable
 from userbench.data.events.inspect import choices
 from userbench.data.events.inspect.config import Task, as_name
 from userbench.data.events.inspect.counts import Counts, table_counts
@@ -16,6 +15,7 @@ from userbench.data.events.inspect.sample import Sample, column_named
 from userbench.data.events.inspect.tables import first_sample, table_of
 from userbench.data.events.settings import Table
 from userbench.data.format import BadRow
+from userbench.data.raw_files import printable
 
 MOST_CLASSES = 1000
 
