@@ -228,8 +228,10 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     layout = read_table2_layout(args.experiment, args.table)
     # Why one command for both: it draws the test users of every prediction again.
-    limits = limits_of(read_facts(scored_files(args.scores)))
-    found = collect(read_scores(args.scores), layout, args.predictions, limits)
+    scores, limits = read_scores(args.scores), {}
+    if scores["value"].isna().any():  # else every task is scored
+        limits = limits_of(read_facts(scored_files(args.scores)))
+    found = collect(scores, layout, args.predictions, limits)
     read = artifact.fingerprints([args.scores, args.experiment, *args.predictions])
     for table, page, csv, md in (
         (statistics(found), partial(statistics_page, limits=limits), args.csv, args.md),
