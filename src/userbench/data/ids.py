@@ -7,6 +7,7 @@ STORE/ids/
 A store without this folder was made of lines without ids: a user's id is then its row, from 0.
 """
 
+import io
 from contextlib import suppress
 from pathlib import Path
 
@@ -76,3 +77,10 @@ def places(asked: pa.Array, known: pa.Array) -> Int64[np.ndarray, " asked"]:
     """
     found = pc.index_in(asked.cast(pa.string()), value_set=known.cast(pa.string()))
     return pc.fill_null(found, -1).cast(pa.int64()).to_numpy()
+
+
+def parquet(table: pa.Table) -> bytes:
+    """The table as a Parquet file."""
+    content = io.BytesIO()
+    pq.write_table(table, content, compression="zstd")
+    return content.getvalue()

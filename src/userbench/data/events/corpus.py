@@ -12,7 +12,6 @@ STORE/held_out/     events that are held out, by user, then time
 Users are numbered by first appearance among the rows that were read, items by ascending id.
 """
 
-import io
 import sys
 import time
 from collections.abc import Mapping
@@ -25,7 +24,6 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from userbench.data import arrays as on_disk
 from userbench.data import ragged
@@ -38,7 +36,7 @@ from userbench.data.events.selection import Selection, left_by, select
 from userbench.data.events.sequences import Events, duplicated_rows, tied_events
 from userbench.data.events.settings import CorpusSettings
 from userbench.data.format import BadRows, listed
-from userbench.data.ids import ITEMS_FILE, USERS_FILE, ids_folder, typed
+from userbench.data.ids import ITEMS_FILE, USERS_FILE, ids_folder, parquet, typed
 
 
 class Numbered(NamedTuple):
@@ -174,10 +172,3 @@ def write_store(
     held = {"users.npy": held_out.users, "items.npy": held_out.items, "parts.npy": held_out.parts}
     counts = {"events": len(held_out.users)}
     on_disk.write_arrays(held_out_folder(store), held, {}, {**manifest, "counts": counts}, **made)
-
-
-def parquet(table: pa.Table) -> bytes:
-    """The table as a Parquet file."""
-    content = io.BytesIO()
-    pq.write_table(table, content, compression="zstd")
-    return content.getvalue()

@@ -8,7 +8,6 @@ out. Users are joined by their ids in the raw files.
 """
 
 import argparse
-import io
 import sys
 import time
 from collections.abc import Mapping
@@ -16,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from userbench.command_line import at_least, json_object, string_mapping
 from userbench.data import arrays as on_disk
@@ -29,7 +27,7 @@ from userbench.data.events.settings import Table, table_of
 from userbench.data.events.targets import target_examples
 from userbench.data.events.task_examples import TaskExamples
 from userbench.data.format import BadRows, listed
-from userbench.data.ids import ids_folder
+from userbench.data.ids import ids_folder, parquet
 from userbench.data.raw_bytes import check_raw
 
 # Sources of examples that are tables, each with the column that it needs beside the user's.
@@ -72,6 +70,10 @@ def write_task(
         examples = examples._replace(counts={**examples.counts, **read})
         raw_files = described(source, rows)
     report(out.name, examples)
+    named = {
+        f"{name}.parquet": parquet(pa.table({"id": texts}))
+        for name, texts in examples.names.items()
+    }
     on_disk.write_arrays(
         out,
         {f"{name}.npy": array for name, array in examples.arrays.items()},
@@ -87,7 +89,7 @@ def write_task(
             "raw": raw_files,
         },
         inputs=origins,
-        texts=listed(bad) | {f"{n}.parquet": parquet(texts) for n, texts in examples.names.items()},
+        texts=listed(bad) | named,
         started=started,
     )
 
@@ -149,13 +151,6 @@ def check_origins(folders: list[Path]) -> None:
 def described(source: str, rows: OwnedRows) -> dict[str, Any]:
     """The entries of the raw files in a manifest."""
     return {f"{source}: {file}": file.described() for file in rows.files}
-
-
-def parquet(texts: pa.Array) -> bytes:
-    """A Parquet file with one column `id`."""
-    content = io.BytesIO()
-    pq.write_table(pa.table({"id": texts}), content, compression="zstd")
-    return content.getvalue()
 
 
 def report(task: str, examples: TaskExamples) -> None:
